@@ -1,0 +1,23 @@
+"""Metric learning with few labels and a vector database.
+
+The package of the course, in floors, each importing only from those below:
+
+    plots.py
+    evaluate.py
+    classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
+    index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
+    embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load
+    training.py    the loops, in view
+    propagate.py   labels spread over the neighbour graph
+    augment.py   losses.py   models.py   data.py
+"""
+
+from metriclearn.data import ImageSet, load_images, scarce_labels
+from metriclearn.embedding import MetricEmbedding
+
+__all__ = [
+    "ImageSet",
+    "MetricEmbedding",
+    "load_images",
+    "scarce_labels",
+]

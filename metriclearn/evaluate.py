@@ -1,0 +1,183 @@
+"""How good is it, and how sure are we?
+
+Intervals for accuracies, recall@k for retrieval, gauges that show a collapse, and verdicts that
+stay true on another machine.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from metriclearn.data import FloatArray, LabelArray
+
+RECORD_VARIABLE = "METRICLEARN_RECORD"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval, all in the unit of the values.
+
+    Attributes:
+        mean: the mean of the values.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: how many values it rests on.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
+
+
+def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """Return the mean of repeated runs with Student's t interval.
+
+    It answers: where would the mean of very many draws of labelled images lie?
+    Source: https://www.itl.nist.gov/div898/handbook/eda/section3/eda352.htm
+
+    Args:
+        values: one number per run, at least two.
+        confidence: how often such an interval holds the true mean, in (0, 1).
+
+    Raises:
+        ValueError: with fewer than two values there is no spread to judge by.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or len(numbers) < 2:
+        raise ValueError(f"An interval needs at least two runs, got an array of shape {numbers.shape}.")
+    mean, error = numbers.mean(), stats.sem(numbers)
+    half = stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * error
+    return Interval(float(mean), float(mean - half), float(mean + half), len(numbers))
+
+
+def share_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return a share in percent, such as one accuracy on n test images, with Wilson's interval.
+
+    It answers: what would this one classifier score on very many images of the same kind?
+    Source: https://doi.org/10.1080/01621459.1927.10502953
+
+    Args:
+        hits: how many were right.
+        n: how many were tried, at least one.
+        confidence: how often such an interval holds the true share, in (0, 1).
+
+    Raises:
+        ValueError: if `hits` does not lie between 0 and `n`, or `n` is less than 1.
+    """
+    if n < 1 or not 0 <= hits <= n:
+        raise ValueError(f"{hits} hits out of {n} make no share: pass 0 <= hits <= n with n >= 1.")
+    result = stats.binomtest(int(hits), int(n)).proportion_ci(confidence, method="wilson")
+    return Interval(100 * hits / n, 100 * float(result.low), 100 * float(result.high), n)
+
+
+def recall_at_k(embeddings: FloatArray, labels: LabelArray, k: int = 1) -> float:
+    """Return the share of images that have one of their own class among their k nearest others.
+
+    Source: Jégou et al. 2011, https://doi.org/10.1109/TPAMI.2010.57; in the form used for metric
+    learning by Oh Song et al. 2016, https://arxiv.org/abs/1511.06452
+
+    Args:
+        embeddings: float32, shape `(n, N)`, unit length.
+        labels: int64, shape `(n,)`.
+        k: how many neighbours to look at, from 1 to n - 1.
+
+    Raises:
+        ValueError: if k is out of that range.
+    """
+    if not 1 <= k < len(embeddings):
+        raise ValueError(
+            f"k is {k}, but each image has {len(embeddings) - 1} others: choose 1 to that number."
+        )
+    similarity = embeddings @ embeddings.T
+    np.fill_diagonal(similarity, -np.inf)
+    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    return float((labels[nearest] == labels[:, None]).any(axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Gauges:
+    """Four dials that show a collapse while it happens.
+
+    Attributes:
+        mean_distance: mean Euclidean distance between two embeddings; 0 when all are one point,
+            about 1.4 when they fill the sphere.
+        rank: effective number of directions the embeddings use, from 1 to N (Roy & Vetterli 2007).
+        hard_loss: batch-hard triplet loss; it sits at the margin when all embeddings are one point.
+        active: share of all triplets that still cost something; 1 at a collapse.
+    """
+
+    mean_distance: float
+    rank: float
+    hard_loss: float
+    active: float
+
+
+def collapse_gauges(embeddings: FloatArray, labels: LabelArray, margin: float = 0.2) -> Gauges:
+    """Read the four gauges of a batch of embeddings.
+
+    The effective rank is exp(entropy) of the normalised singular values, without centring
+    (https://ieeexplore.ieee.org/document/7098875). Keep the batch below a few hundred images: the
+    triplets of n images fill an array of n³ entries.
+
+    Args:
+        embeddings: float32, shape `(n, N)`, unit length.
+        labels: int64, shape `(n,)`, all known, at least two of one class and two classes.
+        margin: the triplet margin, as a distance.
+    """
+    distances = np.sqrt(np.maximum(2 - 2 * embeddings @ embeddings.T, 0))
+    same = labels[:, None] == labels
+    positives = same & ~np.eye(len(labels), dtype=bool)
+    singular = np.linalg.svd(embeddings, compute_uv=False)
+    weights = singular / singular.sum()
+    entropy = -(weights * np.log(weights + 1e-12)).sum()
+    hardest = np.where(positives, distances, -np.inf).max(1) - np.where(same, np.inf, distances).min(1)
+    costs = distances[:, :, None] - distances[:, None, :] + margin
+    triplets = positives[:, :, None] & ~same[:, None, :]
+    return Gauges(
+        mean_distance=float(distances[~np.eye(len(labels), dtype=bool)].mean()),
+        rank=float(np.exp(entropy)),
+        hard_loss=float(np.maximum(hardest + margin, 0)[positives.any(1)].mean()),
+        active=float((costs[triplets] > 0).mean()),
+    )
+
+
+class Bands:
+    """Bands that a figure stays in, whatever the machine.
+
+    A trained network gives slightly other numbers with another processor or number of threads. So
+    the notebooks print whether a figure lies in the band that was measured over seeds and threads.
+    The file is made by `benchmarks/bands.py`.
+
+    Args:
+        path: a JSON file of the form `{"name": {"low": …, "high": …}}`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._bands: dict[str, dict[str, float]] = json.loads(Path(path).read_text(encoding="utf-8"))
+
+    def verdict(self, name: str, value: float) -> str:
+        """Return one line that says whether `value` lies in its band.
+
+        With the environment variable METRICLEARN_RECORD set to a file, the value is also added to it.
+        """
+        if record := os.environ.get(RECORD_VARIABLE):
+            with Path(record).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"name": name, "value": float(value)}) + "\n")
+        if name not in self._bands:
+            return f"{name}: no band has been measured yet"
+        low, high = self._bands[name]["low"], self._bands[name]["high"]
+        if low <= value <= high:
+            return f"{name}: inside the band {low:g} to {high:g}"
+        return f"{name}: OUTSIDE the band {low:g} to {high:g}, at {value:.4g}"

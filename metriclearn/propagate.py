@@ -1,0 +1,83 @@
+"""Let a few labels flow along the neighbour graph to the rest of the pool.
+
+Images whose embeddings are near each other usually share a class. So each image passes its label
+on to its nearest neighbours, these pass it on to theirs, and after a few rounds every image in
+the pool has a score for each class.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sparse
+from sklearn.neighbors import kneighbors_graph
+
+from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+
+
+def spread_labels(
+    embeddings: FloatArray,
+    labels: LabelArray,
+    *,
+    n_neighbors: int = 10,
+    alpha: float = 0.99,
+    rounds: int = 30,
+) -> tuple[LabelArray, npt.NDArray[np.float64]]:
+    """Spread the known labels over the graph of nearest neighbours (Zhou et al. 2004).
+
+    An edge weighs max(0, cosine)³, as in Iscen et al. 2019. Each class starts with the same mass
+    and ends with the same mass over the pool (Zhu et al. 2003), so that a class whose labels sit
+    in a dense place does not swallow the others. Memory grows with `n * n_neighbors`.
+    Sources: https://papers.nips.cc/paper/2506, https://arxiv.org/abs/1904.04717
+
+    Args:
+        embeddings: float32, shape `(n, N)`, unit length.
+        labels: int64, shape `(n,)`, −1 = unlabelled.
+        n_neighbors: neighbours of each image in the graph; at most n - 1 are used.
+        alpha: share of an image's score that comes from its neighbours, in (0, 1).
+        rounds: how often the scores are passed on.
+
+    Returns:
+        `spread, confidence`: a label for every image, int64 of shape `(n,)`, where known labels
+        stay as they are; and how sure it is, float64 of shape `(n,)`, in [0, 1].
+    """
+    n = len(embeddings)
+    classes = np.unique(labels[labels != UNLABELLED])
+    graph = kneighbors_graph(embeddings, min(n_neighbors, n - 1), mode="distance")
+    cosine = 1 - graph.data**2 / 2  # on the unit sphere d² = 2 - 2 cos
+    graph.data = np.maximum(cosine, 0) ** 3
+    graph = graph + graph.T
+    degree = np.asarray(graph.sum(axis=1)).ravel()
+    scale = sparse.diags(1 / np.sqrt(degree + 1e-12))
+    graph = scale @ graph @ scale
+
+    start = (labels[:, None] == classes).astype(np.float64)
+    start /= start.sum(axis=0)
+    scores = start
+    for _ in range(rounds):
+        scores = alpha * (graph @ scores) + (1 - alpha) * start
+    scores = scores / scores.sum(axis=0)
+    scores /= scores.sum(axis=1, keepdims=True) + 1e-12
+
+    known = labels != UNLABELLED
+    spread = np.where(known, labels, classes[scores.argmax(axis=1)])
+    return spread, np.where(known, 1.0, scores.max(axis=1))
+
+
+def surest(spread: LabelArray, confidence: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.int_]:
+    """Return the rows that pass the gate: the surest `share` of each class.
+
+    The gate is set per class, because an easy class would otherwise fill it alone.
+
+    Args:
+        spread: int64, shape `(n,)`: the labels that `spread_labels` gave.
+        confidence: float64, shape `(n,)`: how sure each is.
+        share: share of each class that passes, in (0, 1].
+
+    Returns:
+        Row numbers, int, in rising order.
+    """
+    chosen = []
+    for label in np.unique(spread):
+        members = np.flatnonzero(spread == label)
+        ranked = members[np.argsort(-confidence[members], kind="stable")]
+        chosen.append(ranked[: int(np.ceil(share * len(members)))])
+    return np.sort(np.concatenate(chosen))
