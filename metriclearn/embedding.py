@@ -228,12 +228,13 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"reconstruction is {self.reconstruction}: choose 0 or a number above.")
 
     def _check_pixels(self, X: FloatArray, fitting: bool) -> FloatArray:
-        if np.ndim(X) == 4:
+        dimensions = len(getattr(X, "shape", ()))
+        if dimensions == 4:
             pixels = check_images(X)
         else:
-            if np.ndim(X) == 3:
+            if dimensions == 3:
                 raise ValueError(
-                    f"X has shape {np.shape(X)}: pass images as (n, channels, height, width); "
+                    f"X has shape {X.shape}: pass images as (n, channels, height, width); "
                     "for grey images add the channel axis with X[:, None]."
                 )
             pixels = validate_data(self, X, reset=fitting, dtype=np.float32)
@@ -288,17 +289,17 @@ def _check_labels(y: npt.ArrayLike, n: int) -> LabelArray:
         raise ValueError(
             "fit requires y to be passed, but the target y is None: give labels, −1 = unlabelled."
         )
-    labels = column_or_1d(y, warn=True)
-    if len(labels) != n:
+    given = column_or_1d(y, warn=True)
+    if len(given) != n:
         raise ValueError(
-            f"There are {n} images but {len(labels)} labels: pass one label per image, −1 = unlabelled."
+            f"There are {n} images but {len(given)} labels: pass one label per image, −1 = unlabelled."
         )
-    check_classification_targets(labels)
-    if not np.issubdtype(labels.dtype, np.number) or not np.array_equal(labels, labels.astype(np.int64)):
+    check_classification_targets(given)
+    if not np.issubdtype(given.dtype, np.number) or not np.array_equal(given, given.astype(np.int64)):
         raise ValueError(
-            f"Labels of type {labels.dtype} are not class numbers: pass integers, −1 = unlabelled."
+            f"Labels of type {given.dtype} are not class numbers: pass integers, −1 = unlabelled."
         )
-    labels = labels.astype(np.int64)
+    labels: LabelArray = np.asarray(given, dtype=np.int64)
     classes = np.unique(labels[labels != UNLABELLED])
     if len(classes) < 2:
         found = "no label" if len(classes) == 0 else f"only one class ({classes[0]})"
