@@ -1,0 +1,80 @@
+# Each target works from a fresh clone: what it needs is installed first. The work itself is done by
+# small Python scripts in tools/ and benchmarks/, so that all of it also runs without make (see README.md).
+
+PYTHON ?= python3
+UV := $(shell command -v uv >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+RUN := .venv/bin/python
+export UV_PYTHON_DOWNLOADS := never
+
+NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
+	--nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+# A notebook must not rely on another one having run before it: the tests take them from last to first.
+REVERSED := $(shell ls -r notebooks/*.ipynb 2>/dev/null)
+QUICK := $(filter notebooks/01_% notebooks/05_%,$(REVERSED))
+# Another machine: one thread, and a processor without the newer vector instructions.
+ONE_THREAD := OMP_NUM_THREADS=1
+OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
+
+.PHONY: help course lab test test-elsewhere notebooks bench weights bands lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+
+course: .venv/installed ## install, check the environment, run every notebook, print the results
+	@$(RUN) tools/check_environment.py
+	@$(RUN) tools/run_notebooks.py
+
+lab: .venv/installed ## open the notebooks in JupyterLab
+	$(RUN) -m jupyter lab notebooks
+
+test: .venv/installed ## run all that CI runs: style, types, tests, and every notebook's printed results
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(RUN) -m pytest tests
+	@mkdir -p build && git status --porcelain > build/status-before
+	$(NBVAL) $(REVERSED)
+	@git status --porcelain | diff build/status-before - || { echo "A notebook left these files behind."; exit 1; }
+	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(QUICK)
+
+test-elsewhere: .venv/installed ## re-check every notebook as other machines would run it (four times as long)
+	$(ONE_THREAD) $(NBVAL) $(NOTEBOOKS)
+	$(OLD_CHIP) $(NBVAL) $(NOTEBOOKS)
+	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(NOTEBOOKS)
+	$(NBVAL) $(REVERSED)
+
+notebooks: .venv/installed ## run the notebooks again and keep their new outputs
+	@$(RUN) tools/run_notebooks.py --inplace
+
+bench: .venv/installed ## measure all methods at every label budget, and rewrite the tables
+	$(RUN) benchmarks/label_efficiency.py
+	$(RUN) benchmarks/tables.py
+
+weights: .venv/installed ## train the published encoder again
+	$(RUN) benchmarks/publish_encoder.py
+
+bands: .venv/installed ## measure how far the notebooks' figures vary over seeds and threads
+	$(RUN) benchmarks/bands.py
+
+lock: | $(filter .uv/bin/uv,$(UV)) ## bring requirements.lock in step with pyproject.toml (UPGRADE=--upgrade: newest versions)
+	$(UV) pip compile --universal --generate-hashes --python-version 3.11 --group dev --extra course \
+		--custom-compile-command "make lock" --quiet $(UPGRADE) pyproject.toml -o requirements.lock
+
+clean: ## remove all that was installed or built (downloaded images in data/ stay)
+	rm -rf .venv .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp is newer than both files when all that they name is installed: then nothing is done.
+.venv/installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "The course needs Python 3.11 or newer. If you have one, name it: make PYTHON=python3.12"; exit 1; }
+	@[ -x $(RUN) ] || $(UV) venv --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@$(UV) pip sync --python $(RUN) --require-hashes requirements.lock
+	@$(UV) pip install --python $(RUN) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.uv/bin/uv:
+	@echo "Installing uv, which then installs the rest ..."
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
