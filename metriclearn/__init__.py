@@ -12,12 +12,16 @@ The package of the course, in floors, each importing only from those below:
     augment.py   losses.py   models.py   data.py
 """
 
+from metriclearn.classify import QdrantClassifier
 from metriclearn.data import ImageSet, load_images, scarce_labels
 from metriclearn.embedding import MetricEmbedding
+from metriclearn.index import EmbeddingIndex
 
 __all__ = [
+    "EmbeddingIndex",
     "ImageSet",
     "MetricEmbedding",
+    "QdrantClassifier",
     "load_images",
     "scarce_labels",
 ]
