@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from metriclearn.data import FloatArray, LabelArray
 from metriclearn.index import DISTANCES, IN_MEMORY, Distance, EmbeddingIndex
@@ -108,7 +108,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "index_"):
             return self._start(X, y, classes)
         self._check_parameters()
-        vectors, targets = self._check_examples(X, y, reset=False)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        vectors, targets = self._check_examples(X, y)
         known = self._classes_by_code
         named = _distinct(targets, classes)
         if _are_numbers(known) != _are_numbers(named):
@@ -195,11 +196,12 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _start(self, X: npt.ArrayLike, y: npt.ArrayLike, classes: npt.ArrayLike | None) -> "QdrantClassifier":
         self._check_parameters()
-        vectors, targets = self._check_examples(X, y, reset=True)
+        vectors, targets = self._check_examples(X, y)
         known = _distinct(targets, classes)
         codes = _codes(targets, known)
         self.close()
         self.index_ = self._build_index(vectors, codes, self.path, self.url)
+        validate_data(self, X, skip_check_array=True)  # notes N, and the columns' names if there are any
         self._vectors, self._codes = vectors, codes
         self._set_classes(known)
         return self
@@ -242,10 +244,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             distances = np.maximum(1 - distances, 0)
         return distances, found.sources.astype(np.int64), found.labels
 
-    def _check_examples(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, reset: bool
-    ) -> tuple[FloatArray, npt.NDArray[Any]]:
-        vectors, targets = validate_data(self, X, y, reset=reset, dtype=np.float32)
+    def _check_examples(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[Any]]:
+        vectors, targets = check_X_y(X, y, dtype=np.float32, estimator=self)
         check_classification_targets(targets)
         if self.distance == "cosine" and not vectors.any(axis=1).all():
             raise ValueError(

@@ -37,7 +37,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         pseudo_labels: whether to learn from the pool through its neighbour graph.
         reconstruction: weight of D(X, X′) in the loss; 0 leaves the decoder out.
         steps: number of gradient steps.
-        batch_size: labelled images per step, and as many from the pool.
+        batch_size: labelled images per step; from the pool come twice as many.
         learning_rate: the highest learning rate of the schedule.
         random_state: seed; the same seed on the same machine gives the same encoder.
         device: where to train and embed, such as `"cpu"` or `"cuda"`.
@@ -68,7 +68,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         reconstruction: float = 0.0,
         steps: int = 600,
         batch_size: int = 128,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 3e-3,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:

@@ -12,7 +12,7 @@ import uuid
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -409,23 +409,21 @@ def _connect(path: str | Path | None, url: str | None, api_key: str | None) -> Q
 
 
 def _connect_to_server(url: str, api_key: str | None) -> QdrantClient:
-    with warnings.catch_warnings():
-        # If the server does not answer, the error below says so better.
-        warnings.filterwarnings("ignore", message="Failed to obtain server version")
-        client = QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT)
+    # The client's own check runs in a thread of its own, which no error reaches: so knock first.
+    probe = QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT, check_compatibility=False)
     try:
-        client.get_collections()
+        probe.get_collections()
     except ResponseHandlingException:
-        client.close()
         raise ConnectionError(
             f"No Qdrant server answers at {url}: start one there, or leave out url and QDRANT_URL to "
             "work in memory."
         ) from None
     except UnexpectedResponse as error:
-        client.close()
         advice = "check the API key" if error.status_code in (401, 403) else "is it a Qdrant server?"
         raise ConnectionError(f"{url} answers with status {error.status_code}: {advice}.") from None
-    return client
+    finally:
+        probe.close()
+    return QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT)
 
 
 def _filter(where: Where | None) -> models.Filter | None:
@@ -440,10 +438,11 @@ def _filter(where: Where | None) -> models.Filter | None:
         raise ValueError(f'where is {where!r}: pass a dictionary such as {{"label": 3}}, or a Filter.')
     conditions: list[models.Condition] = []
     for key, value in where.items():
-        values = [value] if isinstance(value, str) or not hasattr(value, "__len__") else list(value)
+        plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        values = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
         values = [v.item() if isinstance(v, np.generic) else v for v in values]
         kinds = {type(v) for v in values}
-        if kinds not in ({int}, {str}, {bool}):
+        if kinds not in ({int}, {str}) and not (kinds == {bool} and len(values) == 1):
             raise ValueError(f"where[{key!r}] is {value!r}: pass whole numbers, or texts, or one bool.")
         match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=values)
         conditions.append(models.FieldCondition(key=key, match=match))
@@ -458,8 +457,8 @@ def _check_labels(labels: npt.ArrayLike | None, n: int) -> LabelArray:
         raise ValueError(
             f"There are {n} embeddings but labels of shape {given.shape}: pass one label for each."
         )
-    if not np.issubdtype(given.dtype, np.integer):
-        raise ValueError(f"The labels are of type {given.dtype}: pass integers, −1 = unlabelled.")
+    if given.dtype.kind not in "iu" or not np.can_cast(given.dtype, np.int64):
+        raise ValueError(f"The labels are of type {given.dtype}: pass int64, −1 = unlabelled.")
     return given.astype(np.int64)
 
 
