@@ -1,0 +1,612 @@
+"""One set of tests for every home of an index: memory, a folder, and a server if there is one."""
+
+import subprocess
+import sys
+import threading
+import uuid
+import warnings
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from qdrant_client import QdrantClient, models
+from qdrant_client.common import client_warnings
+
+from metriclearn import EmbeddingIndex
+
+DIM = 8
+NOWHERE = "http://localhost:9"  # the discard port: nothing answers there
+
+
+@pytest.fixture(autouse=True)
+def _no_server_by_accident(monkeypatch):
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+
+
+@pytest.fixture(params=["memory", "path", "server"])
+def home(request, tmp_path) -> Iterator[dict[str, Any]]:
+    """The arguments of EmbeddingIndex that say where it lives."""
+    if request.param == "memory":
+        yield {"path": ":memory:"}
+    elif request.param == "path":
+        yield {"path": tmp_path / "qdrant"}
+    else:
+        url = request.config.getoption("--qdrant-url")
+        if url is None:
+            pytest.skip("no server: pass --qdrant-url URL")
+        name = f"test_{uuid.uuid4().hex}"
+        yield {"url": url, "collection": name}
+        QdrantClient(url=url).delete_collection(name)
+
+
+@pytest.fixture
+def index(home) -> Iterator[EmbeddingIndex]:
+    with EmbeddingIndex(DIM, encoder_id="first", **home) as index:
+        yield index
+
+
+@pytest.fixture
+def stored(index) -> EmbeddingIndex:
+    """An index with twelve points of three classes; the first six come from the pool."""
+    index.upsert(embeddings(12), labels=labels(12), sources=names(12), payloads=extras(12))
+    return index
+
+
+def embeddings(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
+
+
+def labels(n: int) -> np.ndarray:
+    return np.arange(n) % 3
+
+
+def names(n: int) -> list[str]:
+    return [f"image {i}" for i in range(n)]
+
+
+def extras(n: int) -> list[dict[str, Any]]:
+    return [{"part": "pool" if i < n // 2 else "test", "row": i} for i in range(n)]
+
+
+def exact_scores(queries: np.ndarray, points: np.ndarray, distance: str) -> np.ndarray:
+    """Every query against every point, in float64."""
+    queries, points = queries.astype(np.float64), points.astype(np.float64)
+    if distance == "euclid":
+        return np.linalg.norm(queries[:, None] - points, axis=2)
+    queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    return queries @ (points / np.linalg.norm(points, axis=1, keepdims=True)).T
+
+
+def nearest_first(scores: np.ndarray, distance: str) -> np.ndarray:
+    return np.argsort(-scores if distance == "cosine" else scores, axis=1, kind="stable")
+
+
+# What it finds
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclid"])
+def test_neighbours_are_those_of_numpy(home, distance):
+    points, queries = embeddings(60), embeddings(7, seed=1)
+    with EmbeddingIndex(DIM, distance=distance, **home) as index:
+        ids = index.upsert(points, labels=labels(60), sources=names(60))
+        found = index.query(queries, k=5)
+    scores = exact_scores(queries, points, distance)
+    order = nearest_first(scores, distance)[:, :5]
+    np.testing.assert_allclose(found.scores, np.take_along_axis(scores, order, axis=1), atol=1e-5)
+    assert found.ids.tolist() == np.array(ids)[order].tolist()
+    assert found.labels.tolist() == labels(60)[order].tolist()
+    assert found.sources.tolist() == np.array(names(60))[order].tolist()
+
+
+def test_shapes_and_types_of_neighbours(stored):
+    found = stored.query(embeddings(2, seed=1), k=3)
+    assert {found.ids.shape, found.scores.shape, found.labels.shape, found.sources.shape} == {(2, 3)}
+    assert (found.scores.dtype, found.labels.dtype) == (np.float32, np.int64)
+    assert found.ids.dtype.kind == found.sources.dtype.kind == "U"
+
+
+def test_more_queries_than_one_call_takes(stored):
+    queries = embeddings(600, seed=1)
+    whole = stored.query(queries, k=2)
+    last = stored.query(queries[-1:], k=2)
+    assert len(whole.ids) == 600
+    assert whole.ids[-1].tolist() == last.ids[0].tolist()
+
+
+def test_labels_and_sources_may_be_left_out(index):
+    index.upsert(embeddings(3))
+    found = index.query(embeddings(1), k=3)
+    assert found.labels.tolist() == [[-1, -1, -1]]
+    assert found.sources.tolist() == [["", "", ""]]
+
+
+def test_very_short_embeddings_have_a_direction_too(index):
+    # The engine itself would store these as they are and score them near zero.
+    index.upsert(embeddings(12) * np.float32(1e-12), sources=names(12))
+    found = index.query(embeddings(12), k=1)
+    assert found.sources[:, 0].tolist() == names(12)
+    np.testing.assert_allclose(found.scores, 1, atol=1e-6)
+
+
+def test_equal_scores_come_in_the_same_order_however_the_points_came_in(home):
+    points = np.repeat(embeddings(3), 6, axis=0)
+    points[9] *= 1.5  # the same direction, and so a tie under cosine
+    answers = []
+    for order in (np.arange(18), np.arange(18)[::-1], np.random.default_rng(0).permutation(18)):
+        with EmbeddingIndex(DIM, replace=True, **home) as index:
+            index.upsert(points[order], sources=[names(18)[i] for i in order])
+            answers.append([index.query(embeddings(3), k=k).ids.tolist() for k in (1, 4, 8)])
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_of_equal_scores_the_lowest_ids_are_kept(index):
+    ids = index.upsert(np.repeat(embeddings(1), 50, axis=0), sources=names(50))
+    assert index.query(embeddings(1), k=3).ids[0].tolist() == sorted(ids)[:3]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    distance=st.sampled_from(["cosine", "euclid"]),
+    n=st.integers(1, 12),
+    batch_size=st.integers(1, 5),
+)
+def test_any_embeddings_are_found_with_the_scores_of_numpy(data, distance, n, batch_size):
+    numbers = st.floats(-10, 10, width=32).map(lambda x: round(x, 2))
+    points = data.draw(arrays(np.float32, (n, 3), elements=numbers))
+    points[np.abs(points).max(axis=1) < 0.01] = 1
+    with EmbeddingIndex(3, distance=distance) as index:
+        index.upsert(points, sources=names(n), batch_size=batch_size)
+        index.upsert(points, sources=names(n))
+        assert len(index) == n
+        k = data.draw(st.integers(1, n))
+        found = index.query(points, k=k)
+    scores = exact_scores(points, points, distance)
+    order = nearest_first(scores, distance)[:, :k]
+    # With ties the points may be others, the scores may not.
+    np.testing.assert_allclose(found.scores, np.take_along_axis(scores, order, axis=1), atol=2e-5)
+    rows = np.vectorize(names(n).index)(found.sources)
+    np.testing.assert_allclose(found.scores, np.take_along_axis(scores, rows, axis=1), atol=2e-5)
+
+
+# What it stores
+
+
+@pytest.mark.parametrize("sources", [None, names(10)])
+def test_upsert_repeated_changes_nothing(index, sources):
+    first = index.upsert(embeddings(10), labels=labels(10), sources=sources)
+    again = index.upsert(embeddings(10), labels=labels(10), sources=sources)
+    assert first == again
+    assert len(set(first)) == len(index) == 10
+
+
+def test_ids_depend_on_content_alone(index):
+    ids = index.upsert(embeddings(4), labels=labels(4))
+    with EmbeddingIndex(DIM, encoder_id="another") as other:
+        assert other.upsert(embeddings(4)[::-1], labels=labels(4)[::-1], batch_size=1) == ids[::-1]
+        assert set(other.upsert(embeddings(4), labels=labels(4) + 1)).isdisjoint(ids)
+        assert set(other.upsert(embeddings(4, seed=1), labels=labels(4))).isdisjoint(ids)
+
+
+def test_same_source_replaces_its_point(index):
+    index.upsert(embeddings(2), labels=[1, 2], sources=["a", "b"])
+    index.upsert(embeddings(1, seed=1), labels=[9], sources=["a"])
+    assert len(index) == 2
+    found = index.query(embeddings(1, seed=1), k=1)
+    assert (found.sources.item(), found.labels.item()) == ("a", 9)
+    assert found.scores.item() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_batches_store_everything(index, batch_size):
+    ids = index.upsert(embeddings(20), labels=labels(20), sources=names(20), batch_size=batch_size)
+    assert len(index) == 20
+    assert index.query(embeddings(20), k=1).ids[:, 0].tolist() == ids
+
+
+def test_payload_as_the_plain_client_sees_it(stored):
+    where = models.Filter(must=[models.FieldCondition(key="row", match=models.MatchValue(value=4))])
+    points, _ = stored.client.scroll(stored.collection, scroll_filter=where)
+    assert [point.payload for point in points] == [
+        {"label": 1, "source": "image 4", "encoder": "first", "part": "pool", "row": 4}
+    ]
+
+
+def test_payload_indexes_are_asked_for_and_nothing_is_said_about_it(monkeypatch):
+    asked = []
+    original = QdrantClient.create_payload_index
+
+    def listen(self, collection, field, kind, **more):
+        asked.append((field, kind.value))
+        return original(self, collection, field, kind, **more)
+
+    monkeypatch.setattr(QdrantClient, "create_payload_index", listen)
+    monkeypatch.setattr(client_warnings, "SEEN_MESSAGES", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        EmbeddingIndex(DIM).close()
+    assert asked == [("label", "integer"), ("source", "keyword"), ("encoder", "keyword")]
+
+
+def test_shards_and_copies_are_passed_on(monkeypatch):
+    asked = {}
+    original = QdrantClient.create_collection
+
+    def listen(self, collection, **arguments):
+        asked.update(arguments)
+        return original(self, collection, **arguments)
+
+    monkeypatch.setattr(QdrantClient, "create_collection", listen)
+    EmbeddingIndex(DIM, shard_number=6, replication_factor=2).close()
+    assert (asked["shard_number"], asked["replication_factor"]) == (6, 2)
+
+
+# Conditions
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (None, 12),
+        ({"label": 1}, 4),
+        ({"label": np.int64(1)}, 4),
+        ({"label": [0, 2]}, 8),
+        ({"label": np.array([0, 2])}, 8),
+        ({"label": np.array(0)}, 4),
+        ({"label": {0, 2}}, 8),
+        ({"label": 7}, 0),
+        ({"source": "image 3"}, 1),
+        ({"source": ["image 3", "image 4", "no image"]}, 2),
+        ({"label": [0, 1], "part": "pool"}, 4),
+        ({"encoder": "first"}, 12),
+        ({"nothing": "here"}, 0),
+        (models.Filter(must=[models.FieldCondition(key="row", range=models.Range(gte=9))]), 3),
+    ],
+)
+def test_count(stored, where, expected):
+    assert stored.count(where) == expected
+    assert len(stored) == 12
+
+
+def test_unlabelled_points_can_be_counted(index):
+    index.upsert(embeddings(3), labels=[-1, 4, -1])
+    assert index.count({"label": -1}) == 2
+
+
+@pytest.mark.parametrize("where", [{"label": 2}, {"label": [0, 2], "part": "test"}])
+def test_query_under_a_condition_is_a_query_of_those_points(stored, where):
+    rows = np.array([i for i in range(12) if labels(12)[i] in np.atleast_1d(where["label"])])
+    if "part" in where:
+        rows = rows[rows >= 6]
+    found = stored.query(embeddings(3, seed=1), k=3, where=where)
+    order = nearest_first(exact_scores(embeddings(3, seed=1), embeddings(12)[rows], "cosine"), "cosine")
+    assert found.sources.tolist() == np.array(names(12))[rows[order[:, :3]]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("selection", "left"),
+    [
+        ({"where": {"label": 1}}, 8),
+        ({"where": {"label": [0, 1], "part": "pool"}}, 8),
+        ({"where": {"label": 7}}, 12),
+        ({"ids": []}, 12),
+        ({"ids": [str(uuid.UUID(int=0))]}, 12),
+    ],
+)
+def test_delete(stored, selection, left):
+    stored.delete(**selection)
+    assert len(stored) == left
+    if left < 12:
+        assert stored.count(selection["where"]) == 0
+
+
+def test_delete_by_ids_and_put_back(stored):
+    ids = stored.upsert(embeddings(12), sources=names(12))
+    stored.delete(ids=ids[:5])
+    assert len(stored) == 7
+    assert set(stored.query(embeddings(1), k=7).sources[0]) == set(names(12)[5:])
+    stored.upsert(embeddings(12), sources=names(12))
+    assert len(stored) == 12
+
+
+# Bad input: one sentence, and nothing written
+
+
+def spoilt(value: float) -> np.ndarray:
+    """Four embeddings, the third with one number that should not be there."""
+    spoilt = embeddings(4).astype(np.float64)
+    spoilt[2, 1] = value
+    return spoilt
+
+
+def zero_row() -> np.ndarray:
+    return np.concatenate([embeddings(3), np.zeros((1, DIM), dtype=np.float32)])
+
+
+BAD_EMBEDDINGS = {
+    "one row": (embeddings(1)[0], r"shape \(8,\): pass \(n, 8\); for a single one use embedding\[None\]"),
+    "wrong length": (np.ones((4, DIM + 1)), r"shape \(4, 9\): pass \(n, 8\)"),
+    "three axes": (np.ones((4, DIM, 1)), r"shape \(4, 8, 1\): pass \(n, 8\)"),
+    "none": (np.ones((0, DIM)), "no embedding in the array"),
+    "integers": (np.ones((4, DIM), dtype=int), "of type int64: pass floats"),
+    "texts": (np.full((4, DIM), "a"), "pass floats"),
+    "NaN": (spoilt(np.nan), "NaN or infinity, first in row 2"),
+    "infinity": (spoilt(np.inf), "NaN or infinity, first in row 2"),
+    "minus infinity": (spoilt(-np.inf), "NaN or infinity, first in row 2"),
+    "too large for float32": (spoilt(1e300), "NaN or infinity, first in row 2"),
+    "zeros": (zero_row(), "row 3 is all zeros and has no direction"),
+}
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD_EMBEDDINGS.values(), ids=BAD_EMBEDDINGS)
+def test_bad_embeddings_are_not_stored(stored, bad, message):
+    with pytest.raises(ValueError, match=message):
+        stored.upsert(bad)
+    assert len(stored) == 12
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD_EMBEDDINGS.values(), ids=BAD_EMBEDDINGS)
+def test_bad_embeddings_are_not_asked_for(stored, bad, message):
+    with pytest.raises(ValueError, match=message):
+        stored.query(bad, k=1)
+
+
+BAD_COMPANY = {
+    "too few labels": ({"labels": [1, 2]}, r"4 embeddings but labels of shape \(2,\)"),
+    "labels in a column": ({"labels": [[1], [2], [3], [4]]}, r"labels of shape \(4, 1\)"),
+    "float labels": ({"labels": [1.0, 2.0, 3.0, 4.0]}, "of type float64: pass int64"),
+    "text labels": ({"labels": ["a", "b", "c", "d"]}, "pass int64"),
+    "bool labels": ({"labels": [True, False, True, False]}, "of type bool: pass int64"),
+    "huge labels": ({"labels": np.full(4, 2**63, dtype=np.uint64)}, "of type uint64: pass int64"),
+    "too few sources": ({"sources": ["a"]}, "sources of another number"),
+    "one text": ({"sources": "abcd"}, "sources of another number"),
+    "number as source": ({"sources": ["a", "b", "c", 4]}, "empty or not a text"),
+    "empty source": ({"sources": ["a", "b", "", "d"]}, "empty or not a text"),
+    "source twice": ({"sources": ["a", "b", "c", "b"]}, "'b' comes twice"),
+    "too few payloads": ({"payloads": [{}]}, "4 embeddings but 1 payloads"),
+    "no dictionary": ({"payloads": [{}, {}, {}, 4]}, "Payload 3 is 4: pass a dictionary"),
+    "reserved key": ({"payloads": [{}, {}, {}, {"encoder": "x"}]}, "Payload 3 sets 'encoder'"),
+    "NumPy in payload": ({"payloads": [{}, {}, {}, {"row": np.int64(1)}]}, "Payload 3 cannot be stored"),
+    "NaN in payload": ({"payloads": [{}, {}, {}, {"score": float("nan")}]}, "Payload 3 cannot be stored"),
+    "batch size": ({"batch_size": 0}, "batch_size is 0"),
+}
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD_COMPANY.values(), ids=BAD_COMPANY)
+def test_what_does_not_fit_the_embeddings_is_not_stored(stored, bad, message):
+    with pytest.raises(ValueError, match=message):
+        stored.upsert(embeddings(4, seed=1), **bad)
+    assert len(stored) == 12
+
+
+def test_zeros_are_a_place_under_euclid(home):
+    with EmbeddingIndex(DIM, distance="euclid", **home) as index:
+        index.upsert(zero_row(), sources=names(4))
+        assert index.query(np.zeros((1, DIM)), k=1).sources.item() == "image 3"
+
+
+@pytest.mark.parametrize(
+    ("k", "where", "message"),
+    [
+        (0, None, "k is 0: choose a whole number of at least 1"),
+        (-1, None, "k is -1"),
+        (1.5, None, "k is 1.5"),
+        (13, None, "k is 13, but the collection .* holds 12 points"),
+        (5, {"label": 1}, "k is 5, but only 4 points meet the condition"),
+        (1, {"label": 7}, "k is 1, but only 0 points meet the condition"),
+    ],
+)
+def test_a_k_that_cannot_be_met(stored, k, where, message):
+    with pytest.raises(ValueError, match=message):
+        stored.query(embeddings(1), k=k, where=where)
+
+
+def test_an_empty_index_has_no_neighbours(index):
+    with pytest.raises(ValueError, match=r"is empty: upsert embeddings first"):
+        index.query(embeddings(1), k=1)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({}, "where is {}: pass a dictionary"),
+        (3, "where is 3: pass a dictionary"),
+        (models.Filter(), "The filter is empty"),
+        ({"label": None}, "where.'label'. is None"),
+        ({"label": 1.0}, "where.'label'. is 1.0: pass whole numbers"),
+        ({"label": []}, "pass whole numbers"),
+        ({"label": [1, "a"]}, "pass whole numbers"),
+        ({"label": [True, False]}, "or one bool"),
+    ],
+)
+def test_conditions_that_mean_nothing(stored, where, message):
+    for call in (
+        stored.count,
+        lambda where: stored.query(embeddings(1), k=1, where=where),
+        lambda where: stored.delete(where=where),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(where)
+    assert len(stored) == 12
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({}, "Say what to delete"),
+        ({"ids": [], "where": {"label": 1}}, "Say what to delete"),
+        ({"ids": ["image 3"]}, "'image 3' is not an id"),
+        ({"ids": [7]}, "7 is not an id"),
+        ({"ids": str(uuid.UUID(int=0))}, "ids is one text"),
+    ],
+)
+def test_a_delete_that_is_not_clear_deletes_nothing(stored, selection, message):
+    with pytest.raises(ValueError, match=message):
+        stored.delete(**selection)
+    assert len(stored) == 12
+
+
+# Opening
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dim": 0}, "dim is 0"),
+        ({"dim": 2.5}, "dim is 2.5"),
+        ({"dim": 3, "distance": "manhattan"}, "distance is 'manhattan'"),
+        ({"dim": 3, "path": "folder", "url": NOWHERE}, "Both path and url"),
+        ({"dim": 3, "collection": "a/b"}, "Collection name cannot contain"),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        EmbeddingIndex(**arguments)
+
+
+keeps = pytest.mark.parametrize("home", ["path", "server"], indirect=True)
+
+
+@keeps
+def test_points_are_there_after_reopening(home):
+    with EmbeddingIndex(DIM, **home) as index:
+        ids = index.upsert(embeddings(12), labels=labels(12), sources=names(12), payloads=extras(12))
+        before = index.query(embeddings(5), k=4)
+    with EmbeddingIndex(DIM, **home) as index:
+        assert len(index) == 12
+        after = index.query(embeddings(5), k=4)
+        assert index.upsert(embeddings(12), sources=names(12)) == ids
+        assert len(index) == 12
+    assert after.ids.tolist() == before.ids.tolist()
+    assert after.labels.tolist() == before.labels.tolist()
+    np.testing.assert_allclose(after.scores, before.scores, atol=1e-6)
+
+
+@keeps
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"encoder_id": "second"}, "of encoder 'first', not of 'second', .* use another collection name"),
+        ({"dim": DIM + 1}, "length 8, not 9: use another collection name"),
+        ({"distance": "euclid"}, "by cosine, not by euclid: use another collection name"),
+        ({"replace": True}, "was not made to be replaced: choose another collection name"),
+    ],
+)
+def test_what_must_not_mix_is_refused(home, other, message):
+    right = {"dim": DIM, "encoder_id": "first"} | home
+    with EmbeddingIndex(**right) as index:
+        index.upsert(embeddings(3))
+    with pytest.raises(ValueError, match=message):
+        EmbeddingIndex(**right | other)
+    with EmbeddingIndex(**right) as index:  # and the refusal let go of the folder
+        assert len(index) == 3
+
+
+@keeps
+def test_another_encoder_gets_another_collection(home):
+    with EmbeddingIndex(DIM, encoder_id="first", **home) as index:
+        index.upsert(embeddings(3))
+    other = home | {"collection": f"{home.get('collection', 'images')}_second"}
+    with EmbeddingIndex(DIM, encoder_id="second", **other) as index:
+        assert len(index) == 0
+        index.client.delete_collection(index.collection)
+    with EmbeddingIndex(DIM, encoder_id="first", **home) as index:
+        assert len(index) == 3
+
+
+@keeps
+def test_a_collection_made_to_be_replaced_is_emptied(home):
+    with EmbeddingIndex(DIM, encoder_id="first", replace=True, **home) as index:
+        index.upsert(embeddings(3))
+    with EmbeddingIndex(DIM + 1, encoder_id="second", replace=True, **home) as index:
+        assert len(index) == 0
+
+
+@pytest.mark.parametrize(
+    ("vectors", "metadata", "message"),
+    [
+        (models.VectorParams(size=DIM, distance="Cosine"), None, "does not say which encoder filled it"),
+        (
+            {"a": models.VectorParams(size=DIM, distance="Cosine")},
+            {"encoder": "unknown"},
+            "has named vectors",
+        ),
+    ],
+)
+def test_a_collection_of_another_make_is_refused(tmp_path, vectors, metadata, message):
+    client = QdrantClient(path=str(tmp_path))
+    client.create_collection("images", vectors_config=vectors, metadata=metadata)
+    client.close()
+    with pytest.raises(ValueError, match=message):
+        EmbeddingIndex(DIM, path=tmp_path)
+
+
+def test_a_folder_serves_one_client_at_a_time(tmp_path):
+    with EmbeddingIndex(DIM, path=tmp_path) as first:
+        with pytest.raises(RuntimeError, match=r"is open in another client: close that one first"):
+            EmbeddingIndex(DIM, path=tmp_path)
+        assert len(first) == 0
+    EmbeddingIndex(DIM, path=tmp_path).close()
+
+
+def test_closing_twice_is_fine_and_a_closed_index_says_so(index):
+    index.close()
+    index.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        index.count()
+
+
+def test_a_server_that_is_not_there():
+    with pytest.raises(ConnectionError, match=rf"No Qdrant server answers at {NOWHERE}: start one"):
+        EmbeddingIndex(DIM, url=NOWHERE)
+
+
+def test_the_environment_names_the_server_unless_a_path_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("QDRANT_URL", NOWHERE)
+    with pytest.raises(ConnectionError, match=NOWHERE):
+        EmbeddingIndex(DIM)
+    for path in (tmp_path, ":memory:"):
+        with EmbeddingIndex(DIM, path=path) as index:
+            assert len(index) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(401, "check the API key"), (403, "check the API key"), (404, "Qdrant server?")]
+)
+def test_a_server_that_refuses(monkeypatch, status, message):
+    keys = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            keys.append(self.headers.get("api-key"))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("localhost", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("QDRANT_URL", f"http://localhost:{server.server_port}")
+        monkeypatch.setenv("QDRANT_API_KEY", "secret")
+        with (
+            pytest.warns(UserWarning, match="insecure connection"),
+            pytest.raises(ConnectionError, match=f"status {status}: .*{message}") as caught,
+        ):
+            EmbeddingIndex(DIM)
+        server.shutdown()
+    assert keys == ["secret"]
+    assert "secret" not in str(caught.value)
+
+
+def test_an_index_left_open_does_not_complain_at_the_end(tmp_path):
+    program = f"from metriclearn import EmbeddingIndex; index = EmbeddingIndex(3, path={str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
