@@ -69,7 +69,7 @@ clean: ## remove all that was installed or built (downloaded images in data/ sta
 .venv/installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "The course needs Python 3.11 or newer. If you have one, name it: make PYTHON=python3.12"; exit 1; }
-	@[ -x $(RUN) ] || $(UV) venv --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@[ -x $(RUN) ] || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@$(UV) pip sync --python $(RUN) --require-hashes requirements.lock
 	@$(UV) pip install --python $(RUN) --no-deps --no-build-isolation --editable .
 	@touch $@

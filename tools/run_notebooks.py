@@ -106,10 +106,10 @@ def report(runs: list[Run]) -> str:
     return "\n".join([*lines, f"{'all':<{width}}  {sum(run.seconds for run in runs):7.0f}"])
 
 
-def choose(starts: list[str], folder: Path = NOTEBOOKS) -> list[Path]:
+def choose(starts: list[str]) -> list[Path]:
     """Return the numbered notebooks, in order; with `starts`, only those whose names start so."""
     names = [Path(start).name for start in starts]
-    paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     return [path for path in paths if not names or path.name.startswith(tuple(names))]
 
 

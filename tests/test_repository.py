@@ -1,0 +1,318 @@
+"""What lies around the code: the lock, the other ways to install, the README, licences, data cards."""
+
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from importlib.metadata import requires, version
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from markdown_links import dead_links
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from torchvision.ops import nms
+
+from metriclearn import load_images
+from metriclearn.data import TORCHVISION_SETS
+
+ROOT = Path(__file__).parent.parent
+# In two pieces each, so that this file does not hold what it forbids.
+HOSTS = ("pypi" + ".org", "python" + "hosted.org", "download.pytorch" + ".org", "registry.npm" + "js")
+HOSTS += ("conda.anaconda" + ".org", "repo.anaconda" + ".com")
+MACHINE_PATHS = r"(?<![\w.}])/(?:work|root|home|tmp|Users)/"
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+# The lock against pyproject.toml.
+
+
+@dataclass
+class Locked:
+    """One entry of the lock: what, where it applies, its hashes, and who asked for it."""
+
+    name: str
+    version: str
+    marker: Marker | None
+    hashes: list[str]
+    via: set[str]
+
+
+def parse_lock(text: str) -> list[Locked]:
+    entries = []
+    for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]:
+        need = Requirement(block.splitlines()[0].rstrip(" \\"))
+        pinned = re.fullmatch(r"==([^*]+)", str(need.specifier))
+        hashes = re.findall(r"--hash=sha256:([0-9a-f]{64})\b", block)
+        via = re.findall(r"metriclearn \((pyproject\.toml(?::\w+)?)\)", block)
+        entries.append(
+            Locked(canonicalize_name(need.name), pinned[1] if pinned else "", need.marker, hashes, set(via))
+        )
+    return entries
+
+
+def lock_problems(pyproject: str, lock: str) -> list[str]:
+    """Return where the lock and pyproject.toml disagree, and where the lock is not safe to install from."""
+    content = tomllib.loads(pyproject)
+    asked = {
+        "pyproject.toml": content["project"]["dependencies"]
+        + content["project"]["optional-dependencies"]["course"],
+        "pyproject.toml:dev": content["dependency-groups"]["dev"],
+    }
+    entries, problems = parse_lock(lock), []
+    for source, lines in asked.items():
+        needs = [Requirement(line) for line in lines]
+        names = {canonicalize_name(need.name) for need in needs}
+        locked = {entry.name for entry in entries if source in entry.via}
+        problems += [f"{name} is in {source}, but not in the lock" for name in sorted(names - locked)]
+        problems += [f"{name} is in the lock, but not in {source}" for name in sorted(locked - names)]
+        problems += [
+            f"{entry.name} {entry.version} is locked, but {need} is asked for"
+            for need in needs
+            for entry in entries
+            if entry.name == canonicalize_name(need.name) and not need.specifier.contains(entry.version, True)
+        ]
+    for entry in entries:
+        if not entry.version:
+            problems.append(f"{entry.name} is not pinned")
+        if not entry.hashes:
+            problems.append(f"{entry.name} has no hash")
+    if re.search(r"://|\b[\w-]+\.(org|com|net|io)\b", lock):
+        problems.append("the lock names a host")
+    return problems
+
+
+def test_lock_is_in_step_with_pyproject() -> None:
+    assert lock_problems(read("pyproject.toml"), read("requirements.lock")) == [], 'run "make lock"'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "problem"),
+    [
+        ("pyproject.toml", '"scipy>=1.13"', '"scipy>=99"', "but scipy>=99 is asked for"),
+        (
+            "pyproject.toml",
+            '"scipy>=1.13",',
+            '"scipy>=1.13", "polars",',
+            "polars is in pyproject.toml, but not",
+        ),
+        ("pyproject.toml", '"scipy>=1.13",', "", "scipy is in the lock, but not in pyproject.toml"),
+        ("pyproject.toml", '"jupyterlab>=4.4", ', "", "jupyterlab is in the lock, but not in pyproject.toml"),
+        ("pyproject.toml", '"mypy>=1.15"', '"pyright"', "mypy is in the lock, but not in pyproject.toml:dev"),
+        ("requirements.lock", "\nscipy==", "\nscipy>=", "scipy is not pinned"),
+        ("requirements.lock", "--hash=sha256:", "--hash=md5:", "has no hash"),
+        ("requirements.lock", "# This", "--index-url https://example.org\n# This", "names a host"),
+    ],
+)
+def test_drift_is_caught(file: str, old: str, new: str, problem: str) -> None:
+    texts = {name: read(name) for name in ("pyproject.toml", "requirements.lock")}
+    assert old in texts[file]
+    texts[file] = texts[file].replace(old, new)
+    problems = lock_problems(texts["pyproject.toml"], texts["requirements.lock"])
+    assert any(problem in found for found in problems)
+
+
+def test_torch_and_torchvision_are_a_pair() -> None:
+    locked = {entry.name: entry.version for entry in parse_lock(read("requirements.lock"))}
+    # In 2.13.0, "import torchvision" fails where pip finds a CPU-only wheel of torch.
+    assert locked["torch"] != "2.13.0"
+    allowed = [Requirement(line) for line in tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]]
+    assert not any(need.name == "torch" and need.specifier.contains("2.13.0") for need in allowed)
+    installed = {name: version(name) for name in ("torch", "torchvision")}
+    assert {name: Version(found).public for name, found in installed.items()} == {
+        name: locked[name] for name in installed
+    }
+    [torch_for_torchvision] = [
+        need.specifier
+        for line in requires("torchvision") or []
+        if (need := Requirement(line)).name == "torch"
+    ]
+    assert torch_for_torchvision.contains(locked["torch"])
+    assert (
+        Version(installed["torch"]).local == Version(installed["torchvision"]).local
+    )  # such as cpu or cu132
+    # The proof: this operator is compiled in torchvision and registered with torch.
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.9], [2.0, 2.0, 3.0, 3.0]])
+    assert nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist() == [0, 2]
+
+
+def test_lock_serves_the_oldest_python() -> None:
+    oldest = tomllib.loads(read("pyproject.toml"))["project"]["requires-python"].removeprefix(">=")
+    assert f"--python-version {oldest} " in read("Makefile")
+    assert f"Python {oldest}" in read("README.md")
+
+
+# The other ways in: conda, make, CI.
+
+
+def conda_problems(pyproject: str, environment: str) -> list[str]:
+    """Return where environment.yml asks for something else than pyproject.toml."""
+    project = tomllib.loads(pyproject)["project"]
+    listed = yaml.safe_load(environment)["dependencies"]
+    wanted = [f"python{project['requires-python']}", "pip", {"pip": ["-e .[course]"]}]
+    problems = [f"{want} is missing" for want in wanted if want not in listed]
+    problems += [f"{entry} is too much" for entry in listed if entry not in wanted]
+    return problems + ["there is no extra named course"] * ("course" not in project["optional-dependencies"])
+
+
+def test_conda_environment_is_in_step_with_pyproject() -> None:
+    pyproject, environment = read("pyproject.toml"), read("environment.yml")
+    assert conda_problems(pyproject, environment) == []
+    newer = pyproject.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"')
+    assert conda_problems(newer, environment) == ["python>=3.12 is missing", "python>=3.11 is too much"]
+    assert conda_problems(pyproject.replace("\ncourse = ", "\nlessons = "), environment) != []
+    assert conda_problems(pyproject, environment + "  - numpy\n") == ["numpy is too much"]
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), flags=re.MULTILINE))
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed here")
+def test_make_explains_every_target() -> None:
+    shown = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert {line.split()[1] for line in shown.splitlines()} == make_targets()
+    assert all(re.fullmatch(r"make [a-z-]+ +\w.{10,}", line) for line in shown.splitlines())
+    [phony] = re.findall(r"^\.PHONY: (.*)$", read("Makefile"), flags=re.MULTILINE)
+    assert set(phony.split()) == make_targets()
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "data/README.md", ".ci/run", ".github/workflows/course.yml"]
+)
+def test_commands_exist(name: str) -> None:
+    text = read(name)
+    if name.endswith(".md"):
+        text = "\n".join(re.findall(r"^```.*?^```|`[^`\n]+`", text, flags=re.MULTILINE | re.DOTALL))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", text)) <= make_targets()
+    scripts = re.findall(r"\b((?:tools|benchmarks)[/\\]\w+\.py)\b", text)
+    assert [script for script in scripts if not (ROOT / script.replace("\\", "/")).is_file()] == []
+
+
+def test_ci_runs_what_learners_run() -> None:
+    workflow = yaml.safe_load(read(".github/workflows/course.yml"))
+    commands = {step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step}
+    assert commands == {"make course", "make test"}
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+    assert read(".ci/run").rstrip().endswith("exec make test")
+
+
+# The README and its neighbours.
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+def test_links_resolve(name: str) -> None:
+    assert dead_links(read(name), (ROOT / name).parent) == []
+
+
+def test_dead_links_are_caught(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("# Here it is\n", encoding="utf-8")
+    text = (
+        "[a](there.md#here-it-is) [b](https://example.org/x) [c](gone.md) `[code](no.md)`\n\n"
+        '[d](there.md#gone) <img src="gone.png"> [e](#this-file)\n\n## This file\n\n```\n[f](no.md)\n```\n'
+    )
+    assert [link.split(":")[0] for link in dead_links(text, tmp_path)] == [
+        "gone.md",
+        "there.md#gone",
+        "gone.png",
+    ]
+
+
+def test_readme_lists_every_notebook_with_its_minutes() -> None:
+    rows = re.findall(
+        r"^\|.*\]\(notebooks/(\w+)\.ipynb\).*\| *\d+ min *\|$", read("README.md"), flags=re.MULTILINE
+    )
+    assert rows == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_readme_shows_the_measured_results() -> None:
+    results = json.loads(read("benchmarks/results/label_efficiency.json"))
+    between = re.search(
+        r"<!-- results:begin -->\n(.*?)\n<!-- results:end -->", read("README.md"), flags=re.DOTALL
+    )
+    assert between
+    assert between[1].strip() == load_script("benchmarks/tables.py").readme_table(results).strip()
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / name)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_citation_agrees_with_pyproject() -> None:
+    citation, project = yaml.safe_load(read("CITATION.cff")), tomllib.loads(read("pyproject.toml"))["project"]
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == project["version"] == version("metriclearn")
+    assert citation["license"] == project["license"]
+    assert [author["name"] for author in citation["authors"]] == [
+        author["name"] for author in project["authors"]
+    ]
+
+
+def test_licences() -> None:
+    code = hashlib.sha256(read("LICENSE").encode()).hexdigest()
+    assert (
+        code == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    )  # Apache-2.0, word for word
+    assert tomllib.loads(read("pyproject.toml"))["project"]["license"] == "Apache-2.0"
+    for name in ("LICENSE-docs", "README.md"):
+        assert "Apache License 2.0" in read(name)
+        assert "CC BY 4.0" in read(name)
+
+
+def test_no_registry_hosts_and_no_machine_paths() -> None:
+    forbidden = re.compile("|".join([*map(re.escape, HOSTS), MACHINE_PATHS]))
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture or weights
+        text = re.sub(r'"image/png": "[^"]*"', "", text)  # base64 spells anything by chance
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in forbidden.finditer(text)]
+    assert found == []
+
+
+# The data cards.
+
+
+def test_bundled_images_are_those_of_the_card() -> None:
+    digest = hashlib.sha256()
+    for part in load_images("mnist-5k"):
+        digest.update(np.ascontiguousarray(part.pixels, dtype="<f4").tobytes())
+        digest.update(np.ascontiguousarray(part.labels, dtype="<i8").tobytes())
+    assert f"`{digest.hexdigest()}`" in read("data/README.md")
+
+
+@pytest.mark.parametrize("name", TORCHVISION_SETS)
+def test_cards_list_the_checksums_that_are_verified(name: str) -> None:
+    dataset, _ = TORCHVISION_SETS[name]
+    [card] = re.findall(
+        rf"^## `{name}`\n(.*?)(?=^## |\Z)", read("data/README.md"), flags=re.MULTILINE | re.DOTALL
+    )
+    assert f"`data/{dataset.__name__}/raw/`" in card
+    for file, md5 in dataset.resources:
+        assert re.search(rf"`{re.escape(file)}` *\| *`{md5}`", card)

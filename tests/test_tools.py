@@ -1,0 +1,130 @@
+"""The two scripts behind `make course`, on sound and on broken input."""
+
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+import check_environment
+import run_notebooks
+
+
+def write_notebook(path: Path, *sources: str) -> Path:
+    cells = [new_markdown_cell("# A title"), *(new_code_cell(source) for source in sources)]
+    cells[-1].metadata["tags"] = ["headline"]
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def test_environment_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_environment.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("[OK] ") for line in lines) == len(check_environment.CHECKS)
+    assert not any("[FAIL]" in line for line in lines)
+
+
+def test_a_failed_check_says_what_to_do_and_the_others_still_run(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> str:
+        raise OSError("no such device")
+
+    def problem() -> str:
+        raise check_environment.ProblemError("the disk is full: make room")
+
+    assert check_environment.main([broken, problem, check_environment.check_python]) == 1
+    out = capsys.readouterr().out
+    assert "[FAIL] broken: OSError: no such device. To mend it, run" in out
+    assert "[FAIL] the disk is full: make room." in out
+    assert "[OK]   Python 3." in out
+
+
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [
+        ("0.1", "torch is 0.1, but must be"),
+        ("2.13.0", "torch is 2.13.0, but must be"),
+        (None, "torch is missing"),
+    ],
+)
+def test_wrong_or_missing_package_is_named(
+    monkeypatch: pytest.MonkeyPatch, installed: str | None, message: str
+) -> None:
+    true_version = check_environment.version
+
+    def version(name: str) -> str:
+        if name != "torch":
+            return true_version(name)
+        if installed is None:
+            raise PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(check_environment, "version", version)
+    with pytest.raises(check_environment.ProblemError, match=message):
+        check_environment.check_packages()
+
+
+def test_unlocked_version_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_version = check_environment.version
+    monkeypatch.setattr(
+        check_environment, "version", lambda name: "2.99" if name == "torch" else true_version(name)
+    )
+    assert "torch is 2.99, not ==" in check_environment.check_packages()
+
+
+def test_another_copy_of_the_package_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(check_environment, "REPOSITORY", tmp_path)
+    with pytest.raises(check_environment.ProblemError, match="make clean"):
+        check_environment.check_course_package()
+
+
+@pytest.mark.parametrize(("check", "limit"), [("disk", "NEEDED_DISK"), ("memory", "NEEDED_MEMORY")])
+def test_little_room_is_noticed(monkeypatch: pytest.MonkeyPatch, check: str, limit: str) -> None:
+    if check == "memory" and not Path("/proc/meminfo").exists():
+        pytest.skip("this system does not tell how much memory is free")
+    monkeypatch.setattr(check_environment, limit, 1e9)
+    with pytest.raises(check_environment.ProblemError, match=f"of {check} are free"):
+        getattr(check_environment, f"check_{check}")()
+
+
+def test_run_keeps_outputs_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_notebook(tmp_path / "01_good.ipynb", "x = 1", "print(f'accuracy: {x} [0.9, 1.1]')")
+    run = run_notebooks.run_notebook(good, tmp_path / "out" / good.name)
+    copy = nbformat.read(tmp_path / "out" / good.name, as_version=4)
+    assert [cell.execution_count for cell in copy.cells[1:]] == [1, 2]
+    assert "widgets" not in copy.metadata
+    assert not any("execution" in cell.metadata for cell in copy.cells)
+    assert run.headlines == ["accuracy: 1 [0.9, 1.1]"]
+    assert nbformat.read(good, as_version=4).cells[1].execution_count is None
+    table = run_notebooks.report([run])
+    assert "accuracy: 1 [0.9, 1.1]" in table
+    assert table.splitlines()[-2].split()[::2] == ["01_good", "ok"]
+
+
+def test_failing_notebook_shows_its_cell_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = write_notebook(tmp_path / "01_bad.ipynb", "divisor = 0", "1 / divisor")
+    write_notebook(tmp_path / "02_good.ipynb", "print('fine')")
+    before = bad.read_text()
+    monkeypatch.setattr(run_notebooks, "NOTEBOOKS", tmp_path)
+    assert run_notebooks.main(["--inplace"]) == 1
+    out = capsys.readouterr().out
+    assert "Cell 3 failed:\n    1 / divisor" in out
+    assert "ZeroDivisionError: division by zero" in out
+    assert "\x1b[" not in out
+    assert "02_good ... " in out
+    assert "    fine" in out
+    assert bad.read_text() == before, "a failed run must not overwrite the notebook"
+
+
+def test_choosing_notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("02_b", "01_a", "scratch"):
+        write_notebook(tmp_path / f"{name}.ipynb", "1")
+    monkeypatch.setattr(run_notebooks, "NOTEBOOKS", tmp_path)
+    assert [path.stem for path in run_notebooks.choose([])] == ["01_a", "02_b"]
+    assert [path.stem for path in run_notebooks.choose(["notebooks/02"])] == ["02_b"]
+    with pytest.raises(SystemExit):
+        run_notebooks.main(["07"])
