@@ -16,7 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALL = 'run "make course" again, or see "Without make" in README.md'
 OLDEST_PYTHON = (3, 11)
-NEEDED_DISK, NEEDED_MEMORY = 1.0, 3.0  # GB: the notebooks' scratch files, and the largest of them
+NEEDED_DISK, NEEDED_MEMORY = 1.0, 2.0  # GB: scratch files, and the largest notebook with its kernel
 
 
 class ProblemError(Exception):
