@@ -12,6 +12,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # A notebook must not rely on another one having run before it: the tests take them from last to first.
 REVERSED := $(shell ls -r notebooks/*.ipynb 2>/dev/null)
 QUICK := $(filter notebooks/01_% notebooks/05_%,$(REVERSED))
+ALL_FILES := { git status --porcelain -uall; git ls-files --others --ignored --exclude-standard notebooks data; }
 # Another machine: one thread, and a processor without the newer vector instructions.
 ONE_THREAD := OMP_NUM_THREADS=1
 OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
@@ -33,9 +34,9 @@ test: .venv/installed ## run all that CI runs: style, types, tests, and every no
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 	$(RUN) -m pytest tests
-	@mkdir -p build && git status --porcelain > build/status-before
+	@mkdir -p build && $(ALL_FILES) > build/files-before
 	$(NBVAL) $(REVERSED)
-	@git status --porcelain | diff build/status-before - || { echo "A notebook left these files behind."; exit 1; }
+	@$(ALL_FILES) | diff build/files-before - || { echo "A notebook left these files behind."; exit 1; }
 	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(QUICK)
 
 test-elsewhere: .venv/installed ## re-check every notebook as other machines would run it (four times as long)
