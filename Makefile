@@ -5,6 +5,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 RUN := .venv/bin/python
 export UV_PYTHON_DOWNLOADS := never
+NEEDS_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "The course needs Python 3.11 or newer. If you have one, name it: make course PYTHON=python3.12"; exit 1; }
 
 NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	--nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
@@ -68,14 +70,14 @@ clean: ## remove all that was installed or built (downloaded images in data/ sta
 
 # The stamp is newer than both files when all that they name is installed: then nothing is done.
 .venv/installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "The course needs Python 3.11 or newer. If you have one, name it: make PYTHON=python3.12"; exit 1; }
+	@$(NEEDS_PYTHON)
 	@[ -x $(RUN) ] || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@$(UV) pip sync --python $(RUN) --require-hashes requirements.lock
 	@$(UV) pip install --python $(RUN) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .uv/bin/uv:
+	@$(NEEDS_PYTHON)
 	@echo "Installing uv, which then installs the rest ..."
 	@$(PYTHON) -m venv .uv
 	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
