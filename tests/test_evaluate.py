@@ -1,0 +1,209 @@
+"""Intervals, recall, collapse gauges and verdicts."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from metriclearn.evaluate import (
+    RECORD_VARIABLE,
+    Bands,
+    Interval,
+    collapse_gauges,
+    mean_interval,
+    recall_at_k,
+    share_interval,
+)
+
+
+def on_sphere(points):
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+# Intervals.
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_mean_interval_equals_scipy(confidence):
+    values = [94.1, 95.3, 96.0, 93.8, 95.5]
+    interval = mean_interval(values, confidence)
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert interval.mean == pytest.approx(np.mean(values))
+    assert interval.n == 5
+
+
+def test_mean_interval_from_a_table_of_t():
+    interval = mean_interval([1.0, 2.0, 3.0])  # t for 2 degrees of freedom is 4.302653
+    assert interval.high - 2 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
+
+
+def test_mean_interval_covers_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    intervals = [mean_interval(values) for values in random.normal(95, 1, size=(2000, 5))]
+    covered = np.mean([interval.low <= 95 <= interval.high for interval in intervals])
+    assert covered == pytest.approx(0.95, abs=0.015)  # three standard errors
+
+
+@pytest.mark.parametrize("values", [[], [95.0], [[95.0, 96.0]], 95.0])
+def test_one_run_has_no_interval(values):
+    with pytest.raises(ValueError, match="at least two runs"):
+        mean_interval(values)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [  # Wilson's formula by hand with z = 1.959964
+        (8, 10, 49.0162, 94.3318),
+        (0, 10, 0.0, 27.7533),
+        (10, 10, 72.2467, 100.0),
+        (960, 1000, 94.5990, 97.0489),
+    ],
+)
+def test_share_interval_has_known_values(hits, n, low, high):
+    interval = share_interval(hits, n)
+    assert interval.low == pytest.approx(low, abs=2e-4)
+    assert interval.high == pytest.approx(high, abs=2e-4)
+    assert interval.mean == 100 * hits / n
+    assert interval.n == n
+
+
+def test_share_interval_covers_about_as_often_as_it_says():
+    hits = np.random.default_rng(0).binomial(1000, 0.96, size=1000)
+    intervals = {int(h): share_interval(int(h), 1000) for h in np.unique(hits)}
+    covered = np.mean([intervals[int(h)].low <= 96 <= intervals[int(h)].high for h in hits])
+    assert covered == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(1, 0), (-1, 10), (11, 10), (0, 0)])
+def test_impossible_shares(hits, n):
+    with pytest.raises(ValueError, match=f"{hits} hits out of {n} make no share"):
+        share_interval(hits, n)
+
+
+def test_an_interval_prints_with_one_decimal():
+    assert str(Interval(95.04, 94.26, 95.85, 5)) == "95.0 [94.3, 95.8]"
+
+
+# Recall.
+
+
+def recall_by_loop(embeddings, labels, k):
+    hits = 0
+    for i, anchor in enumerate(embeddings):
+        others = [j for j in range(len(labels)) if j != i]
+        others.sort(key=lambda j: np.linalg.norm(embeddings[j] - anchor))
+        hits += any(labels[j] == labels[i] for j in others[:k])
+    return hits / len(labels)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 19))
+def test_recall_equals_its_loop(seed, k):
+    random = np.random.default_rng(seed)
+    embeddings, labels = on_sphere(random.normal(size=(20, 6))), random.integers(5, size=20)
+    before = embeddings.copy()
+    assert recall_at_k(embeddings, labels, k) == pytest.approx(recall_by_loop(embeddings, labels, k))
+    np.testing.assert_array_equal(embeddings, before)
+
+
+@pytest.mark.parametrize("k", [0, 4, -1])
+def test_recall_needs_others_to_look_at(k):
+    with pytest.raises(ValueError, match=f"k is {k}, but each image has 3 others"):
+        recall_at_k(np.eye(4, dtype=np.float32), np.zeros(4, dtype=int), k)
+
+
+# Gauges.
+
+
+def gauges_by_loop(embeddings, labels, margin):
+    n = len(labels)
+    d = [[float(np.linalg.norm(a - b)) for b in embeddings.astype(float)] for a in embeddings.astype(float)]
+    pairs = [d[i][j] for i in range(n) for j in range(n) if i != j]
+    hard, active, total = [], 0, 0
+    for a in range(n):
+        positives = [d[a][j] for j in range(n) if j != a and labels[j] == labels[a]]
+        negatives = [d[a][j] for j in range(n) if labels[j] != labels[a]]
+        total += len(positives) * len(negatives)
+        active += sum(p - q + margin > 0 for p in positives for q in negatives)
+        if positives:
+            hard.append(max(0.0, max(positives) - min(negatives) + margin))
+    return np.mean(pairs), np.mean(hard), active / total
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("margin", [0.1, 0.2, 0.8])
+def test_gauges_equal_their_loops(seed, margin):
+    random = np.random.default_rng(seed)
+    embeddings, labels = on_sphere(random.normal(size=(16, 4))), np.arange(16) % 3
+    labels[0] = 9  # a class of one has no positive
+    gauges = collapse_gauges(embeddings, labels, margin)
+    seen = (gauges.mean_distance, gauges.hard_loss, gauges.active)
+    assert seen == pytest.approx(gauges_by_loop(embeddings, labels, margin), rel=1e-4)
+
+
+def test_gauges_at_a_collapse():
+    point = on_sphere(np.random.default_rng(0).normal(size=(1, 32)))
+    gauges = collapse_gauges(np.repeat(point, 20, axis=0), np.arange(20) % 4, margin=0.2)
+    assert gauges.mean_distance == pytest.approx(0, abs=1e-3)
+    assert gauges.rank == pytest.approx(1, abs=1e-2)
+    assert gauges.hard_loss == pytest.approx(0.2, abs=2e-3)
+    assert gauges.active == 1
+
+
+def test_gauges_when_classes_are_spread():
+    gauges = collapse_gauges(np.eye(8, dtype=np.float32)[np.arange(32) % 8], np.arange(32) % 8)
+    assert gauges.rank == pytest.approx(8, rel=1e-4)
+    assert gauges.hard_loss == 0
+    assert gauges.active == 0
+    assert gauges.mean_distance == pytest.approx(np.sqrt(2) * 28 / 31)
+
+
+def test_mean_distance_of_a_filled_sphere():
+    random = np.random.default_rng(0)
+    gauges = collapse_gauges(on_sphere(random.normal(size=(200, 64))), np.arange(200) % 2)
+    assert gauges.mean_distance == pytest.approx(1.4, abs=0.03)
+    assert gauges.rank > 55
+
+
+# Verdicts.
+
+
+@pytest.fixture
+def bands(tmp_path, monkeypatch):
+    monkeypatch.delenv(RECORD_VARIABLE, raising=False)
+    path = tmp_path / "bands.json"
+    path.write_text(json.dumps({"01 accuracy, %": {"low": 93, "high": 96.5}}))
+    return Bands(path)
+
+
+@pytest.mark.parametrize("value", [93, 94.123456, 96.5, np.float32(95)])
+def test_inside_the_band_the_value_is_not_printed(bands, value):
+    assert bands.verdict("01 accuracy, %", value) == "01 accuracy, %: inside the band 93 to 96.5"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(92.99, "92.99"), (97, "97"), (float("nan"), "nan")])
+def test_outside_the_band(bands, value, shown):
+    expected = f"01 accuracy, %: OUTSIDE the band 93 to 96.5, at {shown}"
+    assert bands.verdict("01 accuracy, %", value) == expected
+
+
+def test_no_band_yet(bands):
+    assert bands.verdict("02 D", 0.1) == "02 D: no band has been measured yet"
+
+
+def test_values_are_recorded_on_request(bands, tmp_path, monkeypatch):
+    record = tmp_path / "record.jsonl"
+    monkeypatch.setenv(RECORD_VARIABLE, str(record))
+    bands.verdict("01 accuracy, %", np.float32(94.5))
+    bands.verdict("new", 1)
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    assert lines == [{"name": "01 accuracy, %", "value": 94.5}, {"name": "new", "value": 1.0}]
+
+
+def test_missing_bands(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Bands(tmp_path / "none.json")
