@@ -9,7 +9,7 @@ The package of the course, in floors, each importing only from those below:
     embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load
     training.py    the loops, in view
     propagate.py   labels spread over the neighbour graph
-    augment.py   losses.py   models.py   data.py
+    augment.py   losses.py   models.py   validate.py   data.py
 """
 
 from metriclearn.classify import QdrantClassifier

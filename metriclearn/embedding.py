@@ -12,12 +12,12 @@ import numpy.typing as npt
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+from metriclearn.data import UNLABELLED, FloatArray
 from metriclearn.models import Encoder
 from metriclearn.training import LOSSES, Loss, embed, train_metric
+from metriclearn.validate import check_class_labels, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
@@ -99,7 +99,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._check_parameters()
         pixels = self._check_pixels(X, fitting=True)
-        labels = _check_labels(y, len(pixels))
+        labels = check_class_labels(y, len(pixels))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         model, losses = train_metric(
             pixels,
@@ -190,8 +190,12 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for name in (WEIGHTS_FILE, CARD_FILE):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: point to a folder that save() wrote.")
-        card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-        encoder = Encoder(card["input_shape"], card["dim"]).eval()
+        try:
+            card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+            encoder = Encoder(card["input_shape"], card["dim"]).eval()
+            classes, n_labels = np.array(card["classes"], dtype=np.int64), int(card["label_budget"])
+        except Exception as error:
+            raise ValueError(f"{folder / CARD_FILE} cannot be read: copy both files again.") from error
         try:
             encoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
             intact = encoder_id(encoder) == card["encoder_id"]
@@ -203,8 +207,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         embedding.n_features_in_ = card["input_shape"][0]
         embedding.encoder_ = encoder.to(device)
         embedding.encoder_id_ = card["encoder_id"]
-        embedding.classes_ = np.array(card["classes"], dtype=np.int64)
-        embedding.n_labels_ = card["label_budget"]
+        embedding.classes_ = classes
+        embedding.n_labels_ = n_labels
         embedding.card_ = card
         return embedding
 
@@ -222,9 +226,9 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name} is {value!r}: choose a whole number of at least 1.")
         if not (callable(self.loss) or self.loss in LOSSES):
             raise ValueError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}, or pass a function.")
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < np.inf:  # NaN fails too
             raise ValueError(f"learning_rate is {self.learning_rate}: choose a number above 0.")
-        if self.reconstruction < 0:
+        if not 0 <= self.reconstruction < np.inf:
             raise ValueError(f"reconstruction is {self.reconstruction}: choose 0 or a number above.")
 
     def _check_pixels(self, X: FloatArray, fitting: bool) -> FloatArray:
@@ -246,35 +250,6 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return pixels
 
 
-def check_images(pixels: npt.ArrayLike) -> FloatArray:
-    """Return the images as a float32 array, or say in one sentence what is wrong with them.
-
-    Args:
-        pixels: floats in [0, 1], shape `(n, channels, height, width)`.
-
-    Raises:
-        ValueError: for another shape, type or range, for no image at all, for NaN or infinity.
-    """
-    images = np.asarray(pixels)
-    if images.ndim != 4:
-        raise ValueError(f"The images have shape {images.shape}: pass (n, channels, height, width).")
-    if 0 in images.shape:
-        raise ValueError(
-            f"The images have shape {images.shape}, which holds no pixel: pass at least one image."
-        )
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            f"The images are of type {images.dtype}: convert them to float32 in [0, 1], as X / 255."
-        )
-    if not np.isfinite(images).all():
-        raise ValueError("The images hold NaN or infinity: repair or remove these images first.")
-    if images.min() < 0 or images.max() > 1:
-        raise ValueError(
-            f"The images lie in [{images.min():g}, {images.max():g}]: scale them to [0, 1], as X / 255."
-        )
-    return np.ascontiguousarray(images, dtype=np.float32)
-
-
 def encoder_id(encoder: Encoder) -> str:
     """Return 16 hexadecimal digits that change with any weight: a SHA-256 of shapes and contents."""
     digest = hashlib.sha256(repr((encoder.input_shape, encoder.dim)).encode())
@@ -282,26 +257,3 @@ def encoder_id(encoder: Encoder) -> str:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _check_labels(y: npt.ArrayLike, n: int) -> LabelArray:
-    if y is None:
-        raise ValueError(
-            "fit requires y to be passed, but the target y is None: give labels, −1 = unlabelled."
-        )
-    given = column_or_1d(y, warn=True)
-    if len(given) != n:
-        raise ValueError(
-            f"There are {n} images but {len(given)} labels: pass one label per image, −1 = unlabelled."
-        )
-    check_classification_targets(given)
-    if not np.issubdtype(given.dtype, np.number) or not np.array_equal(given, given.astype(np.int64)):
-        raise ValueError(
-            f"Labels of type {given.dtype} are not class numbers: pass integers, −1 = unlabelled."
-        )
-    labels: LabelArray = np.asarray(given, dtype=np.int64)
-    classes = np.unique(labels[labels != UNLABELLED])
-    if len(classes) < 2:
-        found = "no label" if len(classes) == 0 else f"only one class ({classes[0]})"
-        raise ValueError(f"y holds {found}: label images of at least two classes.")
-    return labels

@@ -6,12 +6,10 @@ changes. What it adds to the plain client is care: every input is checked before
 or asked, ids come from the content, and embeddings of two encoders never meet in one collection.
 """
 
-import json
 import os
 import uuid
 import warnings
 import weakref
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,13 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+from metriclearn.validate import (
+    check_embeddings,
+    check_ids,
+    check_payloads,
+    check_point_labels,
+    check_sources,
+)
 
 Distance = Literal["cosine", "euclid"]
 Where = Mapping[str, Any] | models.Filter
@@ -162,13 +167,13 @@ class EmbeddingIndex:
         Raises:
             ValueError: for any input that does not fit. Nothing is written then.
         """
-        vectors = self._check_embeddings(embeddings)
+        vectors = check_embeddings(embeddings, self.dim, unit_length=self.distance == "cosine")
         n = len(vectors)
-        checked_labels = _check_labels(labels, n)
+        checked_labels = check_point_labels(labels, n)
         if sources is not None:
-            _check_sources(sources, n)
+            check_sources(sources, n)
         if payloads is not None:
-            _check_payloads(payloads, n)
+            check_payloads(payloads, n, INDEXED.keys())
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: choose at least 1.")
         if sources is not None:
@@ -210,7 +215,7 @@ class EmbeddingIndex:
         Raises:
             ValueError: for embeddings or conditions that do not fit, or if fewer than k points do.
         """
-        vectors = self._check_embeddings(embeddings)
+        vectors = check_embeddings(embeddings, self.dim, unit_length=self.distance == "cosine")
         condition = _filter(where)
         if not isinstance(k, int | np.integer) or k < 1:
             raise ValueError(f"k is {k!r}: choose a whole number of at least 1.")
@@ -255,7 +260,7 @@ class EmbeddingIndex:
             raise ValueError("Say what to delete: pass either ids or where.")
         selector: models.Filter | list[models.ExtendedPointId]
         if ids is not None:
-            _check_ids(ids)
+            check_ids(ids)
             if len(ids) == 0:
                 return  # Qdrant takes an empty list for a mistake
             selector = [str(point) for point in ids]
@@ -360,33 +365,6 @@ class EmbeddingIndex:
             for hits in found
         ]
 
-    def _check_embeddings(self, embeddings: npt.ArrayLike) -> FloatArray:
-        """Return float32 vectors, of unit length under cosine, or say what is wrong with them."""
-        given = np.asarray(embeddings)
-        if given.ndim != 2 or given.shape[1] != self.dim:
-            hint = "; for a single one use embedding[None]" if given.shape == (self.dim,) else ""
-            raise ValueError(f"The embeddings have shape {given.shape}: pass (n, {self.dim}){hint}.")
-        if len(given) == 0:
-            raise ValueError("There is no embedding in the array: pass at least one.")
-        if not np.issubdtype(given.dtype, np.floating):
-            raise ValueError(f"The embeddings are of type {given.dtype}: pass floats, as float32.")
-        with np.errstate(over="ignore"):  # what overflows in float32 is found in the next line
-            vectors: FloatArray = given.astype(np.float32)
-        if bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
-            raise ValueError(
-                f"The embeddings hold NaN or infinity, first in row {bad[0]}: remove these rows first."
-            )
-        if self.distance == "euclid":
-            return vectors
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        if bad := np.flatnonzero(lengths == 0).tolist():
-            raise ValueError(
-                f"The embedding in row {bad[0]} is all zeros and has no direction, which cosine needs: "
-                'remove such rows, or use distance="euclid".'
-            )
-        unit: FloatArray = (vectors / lengths).astype(np.float32)
-        return unit
-
 
 def _connect(path: str | Path | None, url: str | None, api_key: str | None) -> QdrantClient:
     """Open memory, a folder or a server, and make sure that it answers."""
@@ -447,55 +425,3 @@ def _filter(where: Where | None) -> models.Filter | None:
         match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=values)
         conditions.append(models.FieldCondition(key=key, match=match))
     return models.Filter(must=conditions)
-
-
-def _check_labels(labels: npt.ArrayLike | None, n: int) -> LabelArray:
-    if labels is None:
-        return np.full(n, UNLABELLED, dtype=np.int64)
-    given = np.asarray(labels)
-    if given.shape != (n,):
-        raise ValueError(
-            f"There are {n} embeddings but labels of shape {given.shape}: pass one label for each."
-        )
-    if given.dtype.kind not in "iu" or not np.can_cast(given.dtype, np.int64):
-        raise ValueError(f"The labels are of type {given.dtype}: pass int64, −1 = unlabelled.")
-    return given.astype(np.int64)
-
-
-def _check_sources(sources: Sequence[str], n: int) -> None:
-    if isinstance(sources, str) or len(sources) != n:
-        raise ValueError(f"There are {n} embeddings but sources of another number: pass one text for each.")
-    if not all(isinstance(source, str) and source for source in sources):
-        raise ValueError("A source is empty or not a text: pass one text for each embedding.")
-    if len(set(sources)) < n:
-        twice = Counter(sources).most_common(1)[0][0]
-        raise ValueError(f"The source {str(twice)!r} comes twice: each source names one point.")
-
-
-def _check_payloads(payloads: Sequence[Mapping[str, Any]], n: int) -> None:
-    if len(payloads) != n:
-        raise ValueError(
-            f"There are {n} embeddings but {len(payloads)} payloads: pass one dictionary for each."
-        )
-    for i, payload in enumerate(payloads):
-        if not isinstance(payload, Mapping):
-            raise ValueError(f"Payload {i} is {payload!r}: pass a dictionary for each embedding.")
-        if taken := sorted(INDEXED.keys() & payload.keys()):
-            raise ValueError(f"Payload {i} sets {taken[0]!r}, which the index sets itself: use another key.")
-        try:
-            json.dumps(dict(payload), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"Payload {i} cannot be stored ({error}): use texts, finite numbers, lists and "
-                "dictionaries, and .item() for NumPy's numbers."
-            ) from None
-
-
-def _check_ids(ids: Sequence[str]) -> None:
-    for point in [ids] if isinstance(ids, str) else ids:
-        try:
-            uuid.UUID(str(point))
-        except ValueError:
-            raise ValueError(f"{point!r} is not an id: pass ids that upsert returned.") from None
-    if isinstance(ids, str):
-        raise ValueError("ids is one text: pass a list of ids.")
