@@ -71,11 +71,12 @@ def triplet_loss(
     of the batch count is the mining:
 
     * `"all"`: every triplet whose cost is not zero (Hermans et al. 2017, "batch all");
-    * `"hard"`: per anchor the farthest positive and the nearest negative ("batch hard"). From
-      scratch it often ends in a collapse: all embeddings in one point, the loss at the margin;
-    * `"semihard"`: per anchor and positive the nearest negative that is still farther than the positive;
-      where there is none, the farthest negative (Schroff et al. 2015). This is the guard against the
-      collapse: it never asks the encoder to part a pair by pulling it together first.
+    * `"hard"`: per anchor the farthest positive and the nearest negative ("batch hard"). With this
+      course's encoder it collapses: all embeddings in one point, the loss at the margin;
+    * `"semihard"`: per anchor and positive the nearest negative that is still farther than the positive
+      (Schroff et al. 2015); where there is none, the farthest negative, as in TensorFlow Addons. This
+      is the guard against the collapse: as the negative is the farther of the two, shrinking all
+      distances together raises the cost instead of lowering it.
 
     Sources: https://arxiv.org/abs/1703.07737, https://arxiv.org/abs/1503.03832
 

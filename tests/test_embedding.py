@@ -1,0 +1,346 @@
+"""MetricEmbedding: scikit-learn's contract, bad input, and encoders on disk."""
+
+import copy
+import json
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from metriclearn import MetricEmbedding, load_images, scarce_labels
+from metriclearn.embedding import CARD_FILE, WEIGHTS_FILE, encoder_id
+from metriclearn.validate import check_images
+
+TINY = {"dim": 4, "steps": 3, "batch_size": 12, "random_state": 0}
+
+
+@parametrize_with_checks([MetricEmbedding(steps=5, random_state=0)])
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+def images(n=12, shape=(1, 9, 8), seed=0):
+    return np.random.default_rng(seed).random((n, *shape), dtype=np.float32)
+
+
+LABELS = np.array([0, 1, 2, 0, 1, 2, -1, -1, -1, -1, -1, -1])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return MetricEmbedding(**TINY).fit(images(), LABELS)
+
+
+# What it learns.
+
+
+def test_on_real_images_from_pool_to_neighbours():
+    pool, test = load_images()
+    labels = scarce_labels(pool.labels[:800], 10, seed=0)
+    known = labels >= 0
+    pixels, truth = pool.pixels[:800], test.labels[:500]
+
+    def accuracy(function):
+        nearest = KNeighborsClassifier(1).fit(function(pixels[known]), labels[known])
+        return nearest.score(function(test.pixels[:500]), truth)
+
+    embedding = MetricEmbedding(steps=60, random_state=0).fit(pixels, labels)
+    raw = accuracy(lambda x: x.reshape(len(x), -1))
+    assert accuracy(embedding.transform) > raw + 0.08
+    assert embedding.classes_.tolist() == list(range(10))
+    assert embedding.n_labels_ == 100
+    assert len(embedding.losses_) == 60
+
+
+def test_embeddings_have_unit_length_and_their_type(fitted):
+    embeddings = fitted.transform(images(5, seed=3))
+    assert embeddings.shape == (5, 4)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(fitted.transform(images(5, seed=3).astype(float)), embeddings, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_encoder(fitted):
+    assert clone(fitted).fit(images(), LABELS).encoder_id_ == fitted.encoder_id_
+    assert clone(fitted).set_params(random_state=1).fit(images(), LABELS).encoder_id_ != fitted.encoder_id_
+
+
+def test_whole_numbers_may_come_as_floats(fitted):
+    again = MetricEmbedding(**TINY).fit(images(), LABELS.astype(float))
+    assert again.encoder_id_ == fitted.encoder_id_
+
+
+def test_the_identity_changes_with_any_weight(fitted):
+    encoder = copy.deepcopy(fitted.encoder_)
+    assert encoder_id(encoder) == fitted.encoder_id_
+    encoder.head.bias.data[0] += 1e-6
+    assert encoder_id(encoder) != fitted.encoder_id_
+
+
+def test_rows_work_like_images():
+    rows = np.random.default_rng(0).normal(size=(12, 5)) * 100  # any range
+    assert MetricEmbedding(**TINY).fit(rows, LABELS).transform(rows).shape == (12, 4)
+
+
+def test_colour_images():
+    assert MetricEmbedding(**TINY).fit_transform(images(shape=(3, 16, 16)), LABELS).shape == (12, 4)
+
+
+# What it refuses: one clear sentence each, and nothing learned.
+
+
+def spoiled(value):
+    x = images()
+    x[3, 0, 2, 2] = value
+    return x
+
+
+BAD_FITS = {
+    "grey images without channels": (
+        images()[:, 0],
+        LABELS,
+        r"shape \(12, 9, 8\).*add the channel axis with X\[:, None\]",
+    ),
+    "one image": (images()[0], LABELS, r"pass images as \(n, channels, height, width\)"),
+    "whole numbers": (
+        (images() * 255).astype(np.uint8),
+        LABELS,
+        r"type uint8: convert them to float32 in \[0, 1\]",
+    ),
+    "range 0 to 255": (images() * 255, LABELS, r"scale them to \[0, 1\], as X / 255"),
+    "negative pixels": (spoiled(-0.5), LABELS, r"lie in \[-0.5, .*scale them to \[0, 1\]"),
+    "NaN": (spoiled(np.nan), LABELS, "hold NaN or infinity: repair or remove"),
+    "infinity": (spoiled(np.inf), LABELS, "hold NaN or infinity: repair or remove"),
+    "minus infinity": (spoiled(-np.inf), LABELS, "hold NaN or infinity: repair or remove"),
+    "no image": (images(0), LABELS[:0], "holds no pixel: pass at least one image"),
+    "empty images": (images(shape=(1, 0, 8)), LABELS, "holds no pixel"),
+    "no y": (images(), None, "give labels, −1 = unlabelled"),
+    "no label": (images(), np.full(12, -1), "y holds no label: label images of at least two classes"),
+    "one class": (images(), np.where(LABELS == 1, 1, -1), r"y holds only one class \(1\)"),
+    "too few labels": (images(), LABELS[:11], "There are 12 images but 11 labels: pass one label per image"),
+    "names as labels": (images(), np.array(["a", "b"] * 6), "not class numbers: pass integers"),
+    "table of labels": (images(), np.zeros((12, 2), dtype=int), "should be a 1d array"),
+    "fractions as labels": (images(), np.linspace(0, 1, 12), "continuous"),
+    "NaN in the labels": (images(), np.array([np.nan, *LABELS[1:]]), "NaN"),
+}
+
+
+@pytest.mark.parametrize(("X", "y", "message"), BAD_FITS.values(), ids=BAD_FITS)
+def test_bad_input_to_fit(X, y, message):
+    embedding = MetricEmbedding(**TINY)
+    with pytest.raises(ValueError, match=message):
+        embedding.fit(X, y)
+    assert not [name for name in vars(embedding) if name.endswith("_")]
+
+
+BAD_TRANSFORMS = {
+    "another size": (
+        images(shape=(1, 8, 8)),
+        r"shape \(1, 8, 8\), but the encoder was trained on \(1, 9, 8\): resize",
+    ),
+    "another number of channels": (images(shape=(3, 9, 8)), r"inputs of shape \(3, 9, 8\)"),
+    "rows": (images().reshape(12, -1), "features|inputs of shape"),
+    "NaN": (spoiled(np.nan), "hold NaN or infinity"),
+    "range": (images() * 2, r"scale them to \[0, 1\]"),
+    "whole numbers": (images().astype(int), "convert them to float32"),
+    "no channels": (images()[:, 0], "add the channel axis"),
+}
+
+
+@pytest.mark.parametrize(("X", "message"), BAD_TRANSFORMS.values(), ids=BAD_TRANSFORMS)
+def test_bad_input_to_transform(fitted, X, message):
+    with pytest.raises(ValueError, match=message):
+        fitted.transform(X)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "message"),
+    [
+        ("dim", 0, "dim is 0: choose a whole number of at least 1"),
+        ("dim", 2.5, "dim is 2.5: choose a whole number"),
+        ("steps", 0, "steps is 0: choose a whole number"),
+        ("steps", "many", "steps is 'many': choose a whole number"),
+        ("batch_size", -1, "batch_size is -1: choose a whole number"),
+        (
+            "loss",
+            "softmax",
+            "loss is 'softmax': choose one of contrastive, triplet, supcon, or pass a function",
+        ),
+        ("learning_rate", 0, "learning_rate is 0: choose a number above 0"),
+        ("learning_rate", -1.0, "learning_rate is -1.0: choose a number above 0"),
+        ("learning_rate", float("nan"), "learning_rate is nan: choose a number above 0"),
+        ("reconstruction", -0.1, "reconstruction is -0.1: choose 0 or a number above"),
+        ("learning_rate", float("inf"), "learning_rate is inf: choose a number above 0"),
+        ("reconstruction", float("nan"), "reconstruction is nan: choose 0 or a number above"),
+    ],
+)
+def test_parameters_out_of_range(parameter, value, message):
+    with pytest.raises(ValueError, match=message):
+        MetricEmbedding(**(TINY | {parameter: value})).fit(images(), LABELS)
+
+
+def test_not_fitted(tmp_path):
+    with pytest.raises(NotFittedError):
+        MetricEmbedding().transform(images())
+    with pytest.raises(NotFittedError):
+        MetricEmbedding().save(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_images_wants_four_axes():
+    with pytest.raises(ValueError, match=r"shape \(2, 3\): pass \(n, channels, height, width\)"):
+        check_images(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_fit_leaves_a_fitted_estimator_as_it_was(error):
+    embedding = MetricEmbedding(**TINY).fit(images(), LABELS)
+    before, identity, attributes = embedding.transform(images()), embedding.encoder_id_, set(vars(embedding))
+    calls = []
+
+    def loss(embeddings, labels):
+        calls.append(1)
+        if len(calls) == 2:
+            raise error
+        return embeddings.square().sum()
+
+    embedding.set_params(loss=loss)
+    with pytest.raises(error):
+        embedding.fit(images(12, (3, 10, 10), seed=1), LABELS)
+    assert len(calls) == 2
+    np.testing.assert_array_equal(embedding.transform(images()), before)
+    assert embedding.encoder_id_ == identity == encoder_id(embedding.encoder_)
+    assert set(vars(embedding)) == attributes
+
+
+# On disk.
+
+
+@pytest.fixture
+def saved(fitted, tmp_path):
+    fitted.save(tmp_path, data="noise", accuracy=50.5)
+    return tmp_path
+
+
+def test_saved_and_loaded_it_is_the_same(fitted, saved):
+    loaded = MetricEmbedding.load(saved)
+    np.testing.assert_array_equal(loaded.transform(images(7, seed=5)), fitted.transform(images(7, seed=5)))
+    assert loaded.encoder_id_ == fitted.encoder_id_
+    assert loaded.classes_.tolist() == [0, 1, 2]
+    assert loaded.n_labels_ == 6
+    assert loaded.dim == 4
+    assert not loaded.encoder_.training
+
+
+def test_rows_are_saved_and_loaded(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    embedding = MetricEmbedding(**TINY).fit(rows, LABELS)
+    embedding.save(tmp_path)
+    np.testing.assert_array_equal(MetricEmbedding.load(tmp_path).transform(rows), embedding.transform(rows))
+
+
+def test_the_card_says_what_it_is(fitted, saved):
+    card = json.loads((saved / CARD_FILE).read_text(encoding="utf-8"))
+    assert card["encoder_id"] == fitted.encoder_id_
+    assert (card["architecture"], card["input_shape"], card["dim"]) == ("convolutional", [1, 9, 8], 4)
+    assert (card["classes"], card["label_budget"]) == ([0, 1, 2], 6)
+    assert (card["data"], card["accuracy"]) == ("noise", 50.5)
+    assert card["parameters"]["random_state"] == 0
+    assert set(card["versions"]) >= {"python", "torch", "numpy", "scikit-learn"}
+    assert sorted(os.listdir(saved)) == [CARD_FILE, WEIGHTS_FILE]
+
+
+def test_a_card_that_cannot_be_written_leaves_the_old_encoder(fitted, saved):
+    other = MetricEmbedding(**(TINY | {"random_state": 1})).fit(images(), LABELS)
+    with pytest.raises(TypeError):
+        other.save(saved, accuracy=np.float32(3))
+    assert MetricEmbedding.load(saved).encoder_id_ == fitted.encoder_id_
+
+
+def test_a_second_save_replaces_the_first(saved):
+    other = MetricEmbedding(**(TINY | {"random_state": 1})).fit(images(), LABELS)
+    other.save(saved)
+    assert MetricEmbedding.load(saved).encoder_id_ == other.encoder_id_
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, CARD_FILE])
+def test_missing_files(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} is missing: point to a folder that save"):
+        MetricEmbedding.load(saved)
+
+
+def change_weights(folder):
+    content = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS_FILE).write_bytes(content)
+
+
+def cut_weights(folder):
+    (folder / WEIGHTS_FILE).write_bytes((folder / WEIGHTS_FILE).read_bytes()[:-100])
+
+
+def empty_weights(folder):
+    (folder / WEIGHTS_FILE).write_bytes(b"")
+
+
+def other_encoder(folder):
+    MetricEmbedding(**(TINY | {"random_state": 1})).fit(images(), LABELS).save(folder / "other")
+    shutil.copy(folder / "other" / WEIGHTS_FILE, folder / WEIGHTS_FILE)
+
+
+def other_shape(folder):
+    edit_card(folder, input_shape=[1, 30, 30])
+
+
+def other_id(folder):
+    edit_card(folder, encoder_id="0" * 16)
+
+
+def edit_card(folder, **changes):
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    (folder / CARD_FILE).write_text(json.dumps(card | changes), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "damage", [change_weights, cut_weights, empty_weights, other_encoder, other_shape, other_id]
+)
+def test_files_that_do_not_belong_together_are_refused(saved, damage):
+    damage(saved)
+    with pytest.raises(ValueError, match="copy both files again"):
+        MetricEmbedding.load(saved)
+
+
+@pytest.mark.parametrize(
+    "card", ["", "{", "[]", "{}", '{"input_shape": "x", "dim": 4}', '{"input_shape": [1, 9, 8], "dim": -4}']
+)
+def test_a_card_that_is_none_is_refused(saved, card):
+    (saved / CARD_FILE).write_text(card, encoding="utf-8")
+    with pytest.raises(ValueError, match="copy both files again"):
+        MetricEmbedding.load(saved)
+
+
+class Bomb:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_loading_executes_nothing(saved, tmp_path):
+    target = tmp_path / "executed"
+    bomb = pickle.dumps(Bomb(target))
+    pickle.loads(bomb)  # it does go off where pickles are trusted
+    assert target.is_dir()
+    target.rmdir()
+    (saved / WEIGHTS_FILE).write_bytes(bomb)
+    with pytest.raises(ValueError, match="cannot be read"):
+        MetricEmbedding.load(saved)
+    assert not target.exists()

@@ -1,0 +1,302 @@
+"""The three loops, on tiny images and for few steps."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import make_moons
+from sklearn.neighbors import KNeighborsClassifier
+
+from metriclearn import training
+from metriclearn.data import scarce_labels
+from metriclearn.losses import supervised_contrastive_loss
+from metriclearn.training import (
+    balanced_rows,
+    embed,
+    predict_logits,
+    reconstruction_error,
+    train_autoencoder,
+    train_classifier,
+    train_metric,
+)
+
+SMALL = {"dim": 4, "steps": 4, "batch_size": 12}
+
+
+def blobs(n=60, classes=3, noise=0.1, seed=0):
+    """Return 12 x 12 images with a bright spot, whose place is the class, and the classes."""
+    random = np.random.default_rng(seed)
+    truth = np.arange(n) % classes
+    angle = 2 * np.pi * truth / classes + 0.2 * random.normal(size=n)
+    middle = 5.5 + 3 * np.c_[np.sin(angle), np.cos(angle)]
+    place = np.stack(np.mgrid[:12, :12], axis=-1)
+    spot = np.exp(-np.square(place - middle[:, None, None]).sum(axis=-1) / 4)
+    pixels = spot + noise * random.random((n, 12, 12))
+    return np.clip(pixels, 0, 1).astype(np.float32)[:, None], truth
+
+
+def weights(model):
+    return torch.cat([tensor.double().flatten() for tensor in model.state_dict().values()])
+
+
+@pytest.fixture
+def few():
+    pixels, truth = blobs()
+    return pixels, scarce_labels(truth, 4, seed=0)
+
+
+LOOPS = {
+    "autoencoder": lambda pixels, labels, seed: train_autoencoder(pixels, seed=seed, **SMALL)[0],
+    "metric": lambda pixels, labels, seed: train_metric(pixels, labels, seed=seed, **SMALL)[0],
+    "all ingredients": lambda pixels, labels, seed: train_metric(
+        pixels, labels, reconstruction=1.0, seed=seed, **SMALL
+    )[0],
+    "classifier": lambda pixels, labels, seed: train_classifier(
+        pixels, labels, steps=4, batch_size=12, seed=seed
+    ),
+}
+every_loop = pytest.mark.parametrize("train", LOOPS.values(), ids=LOOPS)
+
+
+@every_loop
+def test_a_seed_decides_everything(train, few):
+    first, second, other = (weights(train(*few, seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+@every_loop
+def test_global_random_states_stay(train, few):
+    torch.manual_seed(3)
+    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    train(*few, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
+
+
+@every_loop
+def test_data_stay_and_the_model_is_ready_to_use(train, few):
+    pixels, labels = few[0].copy(), few[1].copy()
+    model = train(*few, 0)
+    np.testing.assert_array_equal(few[0], pixels)
+    np.testing.assert_array_equal(few[1], labels)
+    assert not model.training
+
+
+# The autoencoder.
+
+
+@pytest.mark.parametrize("distance", ["mse", "bce"])
+def test_d_falls(distance):
+    pixels, _ = blobs()
+    _, losses = train_autoencoder(pixels, 4, distance=distance, steps=60, batch_size=32)
+    assert len(losses) == 60
+    # The entropy of grey pixels is a floor below which the cross-entropy cannot fall.
+    floor = reconstruction_error(torch.tensor(pixels), torch.tensor(pixels).clamp(1e-6, 1 - 1e-6), distance)
+    assert np.mean(losses[-5:]) - floor < 0.5 * (losses[0] - floor)
+
+
+def test_reconstruction_error_by_hand():
+    x, guess = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([[[[0.5, 0.8]]]])
+    assert reconstruction_error(x, guess).item() == pytest.approx((0.25 + 0.04) / 2)
+    expected = -(np.log(0.5) + np.log(0.8)) / 2
+    assert reconstruction_error(x, guess, "bce").item() == pytest.approx(expected)
+    with pytest.raises(ValueError, match='distance is \'l1\': choose "mse" or "bce"'):
+        reconstruction_error(x, guess, "l1")
+
+
+def test_reports_come_before_the_first_and_after_every_step(few):
+    for train in (train_autoencoder, lambda x, **rest: train_metric(x, few[1], **rest)):
+        seen = []
+        model, _ = train(
+            few[0],
+            report=lambda step, now, seen=seen: seen.append((step, weights(now.encoder), now)),
+            **SMALL,
+        )
+        assert [step for step, _, _ in seen] == [0, 1, 2, 3, 4]
+        assert all(now is model for _, _, now in seen)
+        assert torch.equal(seen[-1][1], weights(model.encoder))
+        for (_, before, _), (_, after, _) in itertools.pairwise(seen):
+            assert not torch.equal(before, after)
+
+
+def test_a_report_that_embeds_changes_nothing(few):
+    """Embedding switches the batch norm to evaluation; the next step must switch it back."""
+    quiet, _ = train_metric(*few, **SMALL)
+    watched, _ = train_metric(*few, report=lambda _, model: embed(model.encoder, few[0]), **SMALL)
+    assert torch.equal(weights(quiet), weights(watched))
+
+
+# The metric embedding.
+
+
+@pytest.mark.parametrize("loss", training.LOSSES)
+def test_each_loss_falls_and_parts_the_classes(loss):
+    pixels, truth = blobs(noise=0.5)
+    labels = scarce_labels(truth, 5, seed=0)
+    options = {"loss": loss, "augment": False, "pseudo_labels": False, "steps": 40, "batch_size": 30}
+    model, losses = train_metric(pixels, labels, 8, **options)
+    assert np.mean(losses[-5:]) < losses[0]
+    embeddings, known = embed(model.encoder, pixels), labels >= 0
+    nearest = KNeighborsClassifier(1).fit(embeddings[known], labels[known])
+    assert nearest.score(embeddings, truth) > 0.9
+
+
+def test_unlabelled_images_are_not_looked_at_without_their_ingredients(few):
+    pixels, labels = few
+    other = pixels.copy()
+    other[labels < 0] = np.random.default_rng(1).random(other[labels < 0].shape)
+    plain, _ = train_metric(pixels, labels, pseudo_labels=False, **SMALL)
+    same, _ = train_metric(other, labels, pseudo_labels=False, **SMALL)
+    assert torch.equal(weights(plain), weights(same))
+    for ingredient in ({"pseudo_labels": True}, {"pseudo_labels": False, "reconstruction": 1.0}):
+        first, _ = train_metric(pixels, labels, **ingredient, **SMALL)
+        second, _ = train_metric(other, labels, **ingredient, **SMALL)
+        assert not torch.equal(weights(first), weights(second))
+
+
+def test_the_loss_sees_given_and_spread_labels_only():
+    """Classes 5 and 8 and −1 go in: neither −1 nor anything else reaches the loss."""
+    pixels, truth = blobs(classes=2)
+    labels = scarce_labels(np.array([5, 8])[truth], 3, seed=0)
+    seen = []
+
+    def loss(embeddings, batch_labels):
+        seen.append(batch_labels.clone())
+        return supervised_contrastive_loss(embeddings, batch_labels)
+
+    train_metric(pixels, labels, loss=loss, dim=4, steps=12, batch_size=10)
+    assert len(seen) == 12
+    assert set(torch.cat(seen).tolist()) == {5, 8}
+    assert len(seen[0]) == 10
+    assert len(seen[-1]) == 10 * (1 + training.POOL_RATIO)  # pseudo-labelled images have joined
+    for batch in seen:
+        assert (batch[:10] == 5).sum() == 5
+
+
+def test_the_decoder_learns_only_with_reconstruction(few):
+    for weight, changes in ((0.0, False), (1.0, True)):
+        seen = []
+        train_metric(
+            *few,
+            reconstruction=weight,
+            report=lambda _, model, seen=seen: seen.append(weights(model.decoder)),
+            **SMALL,
+        )
+        assert torch.equal(seen[0], seen[-1]) != changes
+
+
+def test_reconstruction_makes_d_smaller():
+    pixels, truth = blobs()
+    labels = scarce_labels(truth, 4, seed=0)
+    model, _ = train_metric(pixels, labels, 8, reconstruction=10.0, steps=60, batch_size=24)
+    x = torch.as_tensor(pixels)
+    with torch.inference_mode():
+        assert reconstruction_error(x, model(x)) < 0.7 * x.var()
+
+
+def test_one_label_per_class_is_enough_to_run():
+    pixels, truth = blobs()
+    model, losses = train_metric(pixels, scarce_labels(truth, 1, seed=0), **SMALL)
+    assert np.isfinite(losses).all()
+    assert torch.isfinite(weights(model)).all()
+
+
+def test_pseudo_labels_raise_the_accuracy():
+    """Two moons with one label each: the shape of the pool says what two points cannot."""
+    rows, truth = make_moons(300, noise=0.05, random_state=0)
+    rows, accuracy = rows.astype(np.float32), {False: [], True: []}
+    for seed, pseudo in itertools.product(range(4), accuracy):
+        labels = scarce_labels(truth, 1, seed)
+        known = labels >= 0
+        options = {"steps": 120, "batch_size": 32, "seed": seed}
+        model, _ = train_metric(rows, labels, 8, pseudo_labels=pseudo, **options)
+        nearest = KNeighborsClassifier(1).fit(embed(model.encoder, rows[known]), labels[known])
+        accuracy[pseudo].append(nearest.score(embed(model.encoder, rows), truth))
+    assert np.mean(accuracy[True]) > np.mean(accuracy[False]) + 0.03
+
+
+def test_rows_are_never_changed(few):
+    rows = few[0].reshape(len(few[0]), -1)
+    with_change, _ = train_metric(rows, few[1], augment=True, **SMALL)
+    without, _ = train_metric(rows, few[1], augment=False, **SMALL)
+    assert torch.equal(weights(with_change), weights(without))
+
+
+def test_augmentation_changes_images(few):
+    with_change, _ = train_metric(*few, augment=True, **SMALL)
+    without, _ = train_metric(*few, augment=False, **SMALL)
+    assert not torch.equal(weights(with_change), weights(without))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_very_few_steps(few, steps):
+    assert len(train_autoencoder(few[0], 4, steps=steps, batch_size=8)[1]) == steps
+    assert len(train_metric(*few, 4, steps=steps, batch_size=8)[1]) == steps
+    train_classifier(*few, steps=steps, batch_size=8)
+
+
+# The classifier.
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_classifier_separates_an_easy_set(augment):
+    pixels, truth = blobs()
+    model = train_classifier(
+        pixels, scarce_labels(truth, 5, seed=0), augment=augment, steps=40, batch_size=30
+    )
+    logits = predict_logits(model, pixels)
+    assert logits.shape == (60, 3)
+    assert (logits.argmax(axis=1) == truth).mean() > 0.95
+
+
+def test_the_classifier_looks_at_labelled_images_only(few):
+    pixels, labels = few
+    other = pixels.copy()
+    other[labels < 0] = 0
+    first, second = (train_classifier(x, labels, steps=3, batch_size=12) for x in (pixels, other))
+    assert torch.equal(weights(first), weights(second))
+
+
+# Batches.
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    size=st.integers(1, 50),
+    seed=st.integers(0, 99),
+)
+def test_batches_are_balanced(counts, size, seed):
+    labels = np.repeat(3 * np.arange(len(counts)), counts)
+    rows = balanced_rows(labels, size, torch.Generator().manual_seed(seed)).numpy()
+    assert rows.shape == (size,)
+    assert ((rows >= 0) & (rows < len(labels))).all()
+    drawn = [(labels[rows] == 3 * c).sum() for c in range(len(counts))]
+    assert max(drawn) - min(drawn) <= 1
+    for c, count in enumerate(counts):  # no row comes twice before all of its class came once
+        times = np.bincount(rows[labels[rows] == 3 * c], minlength=len(labels))[labels == 3 * c]
+        assert times.max() - times.min() <= 1 or drawn[c] < count
+
+
+def test_batches_differ():
+    random = torch.Generator().manual_seed(0)
+    labels = np.arange(40) % 4
+    assert not torch.equal(balanced_rows(labels, 16, random), balanced_rows(labels, 16, random))
+
+
+# Embedding.
+
+
+def test_embedding_does_not_depend_on_the_batch(few):
+    model, _ = train_metric(*few, **SMALL)
+    whole = embed(model.encoder, few[0])
+    np.testing.assert_allclose(embed(model.encoder, few[0], batch_size=7), whole, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-6)
+    assert whole.dtype == np.float32
+    model.encoder.train()
+    np.testing.assert_array_equal(embed(model.encoder, few[0]), whole)
+    assert not model.encoder.training
