@@ -98,7 +98,7 @@ def pictures(notebook: NotebookNode) -> list[str]:
 
 def sizes(notebook: NotebookNode) -> list[str]:
     lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(notebook)]
-    words = len(markdown(notebook).split())
+    words = len(re.findall(r"\S*\w\S*", markdown(notebook)))
     allowed = [
         (25 <= len(notebook.cells) <= 45, f"{len(notebook.cells)} cells: 25 to 45 are right"),
         (800 <= words <= 1500, f"{words} words: 800 to 1,500 are right"),

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from markdown_links import dead_links
+from markdown_links import dead_links, markdown_of
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -237,10 +237,13 @@ def test_dead_links_are_caught(tmp_path: Path) -> None:
 
 
 def test_readme_lists_every_notebook_with_its_minutes() -> None:
-    rows = re.findall(
-        r"^\|.*\]\(notebooks/(\w+)\.ipynb\).*\| *\d+ min *\|$", read("README.md"), flags=re.MULTILINE
-    )
-    assert rows == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    row = r"^\| \d+ \|.*\]\((notebooks/\w+\.ipynb)\).*\| (\d+) min \|$"
+    listed = re.findall(row, read("README.md"), flags=re.MULTILINE)
+    stated = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        minutes = re.search(r"How long it takes\W+(\d+) minutes to read", markdown_of(path))
+        stated.append((f"notebooks/{path.name}", minutes[1] if minutes else "not stated"))
+    assert listed == stated
 
 
 def test_readme_shows_the_measured_results() -> None:
