@@ -87,6 +87,37 @@ def test_agrees_with_scikit_learn():
     assert (ours == truth).mean() > 0.95
 
 
+def dense(embeddings, labels, k, alpha=0.99, rounds=30):
+    """The method of the papers with plain n x n matrices."""
+    n, classes = len(labels), np.unique(labels[labels >= 0])
+    cosine = embeddings.astype(float) @ embeddings.T
+    weight = np.zeros((n, n))
+    for i in range(n):
+        others = [j for j in np.argsort(-cosine[i]) if j != i][:k]
+        weight[i, others] = np.maximum(cosine[i, others], 0) ** 3
+    weight += weight.T
+    degree = weight.sum(axis=1)
+    weight /= np.sqrt(np.outer(degree, degree))
+    start = np.stack([(labels == c) / (labels == c).sum() for c in classes], axis=1)
+    scores = start
+    for _ in range(rounds):
+        scores = alpha * weight @ scores + (1 - alpha) * start
+    scores = scores / scores.sum(axis=0)  # every class ends with the same mass
+    return classes[scores.argmax(axis=1)], scores.max(axis=1) / scores.sum(axis=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_the_method_with_plain_matrices(seed):
+    embeddings, truth = clusters(n=80, noise=0.35, seed=seed)
+    labels = np.where(np.arange(80) < [3, 40, 12][seed], truth, -1)
+    labels[labels == 0] = np.where(np.arange((labels == 0).sum()) < 1, 0, -1)  # class 0 has one label only
+    spread, confidence = spread_labels(embeddings, labels, n_neighbors=6)
+    expected, sure = dense(embeddings, labels, 6)
+    unknown = labels < 0
+    np.testing.assert_array_equal(spread[unknown], expected[unknown])
+    np.testing.assert_allclose(confidence[unknown], sure[unknown], rtol=1e-3)
+
+
 def test_a_dense_class_does_not_swallow_the_others():
     random = np.random.default_rng(0)
     truth = np.repeat([0, 1], [150, 150])
