@@ -145,7 +145,7 @@ def plot_accuracies(accuracies: Mapping[str, Interval], title: str = "") -> Figu
         axis.annotate(f"{interval.mean:.1f}", (interval.high, i), xytext=(6, -4), textcoords="offset points")
     axis.set(yticks=range(len(accuracies)), yticklabels=list(accuracies), xlabel="accuracy, %", title=title)
     axis.invert_yaxis()
-    axis.margins(x=0.1, y=0.15)
+    axis.margins(x=0.15, y=0.15)
     axis.grid(axis="x", alpha=0.3)
     figure.tight_layout()
     return figure
