@@ -1,8 +1,9 @@
 """Measure the bands that the notebooks check their figures against.
 
 Runs every notebook under several seeds, with one thread and with two, and records the values that
-it passes to `Bands.verdict`. A band reaches four standard deviations to either side of the mean,
-and at least to the smallest and largest value seen; its ends are rounded outwards.
+it passes to `Bands.verdict`. A band is a normal tolerance interval: with 95 % confidence it holds
+99 % of all such runs (Howe 1969; https://www.itl.nist.gov/div898/handbook/prc/section2/prc263.htm).
+Five runs tell little about the spread, so it is 6.7 standard deviations wide to either side.
 
     python benchmarks/bands.py             # all notebooks
     python benchmarks/bands.py 03 04       # only some
@@ -18,11 +19,13 @@ from pathlib import Path
 import nbformat
 import numpy as np
 from nbclient import NotebookClient
+from scipy import stats
 
 from metriclearn.evaluate import RECORD_VARIABLE
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 BANDS = NOTEBOOKS / "bands.json"
+CONTENT, CONFIDENCE = 0.99, 0.95
 SETTINGS = [
     {"METRICLEARN_SEED": "0", "OMP_NUM_THREADS": "2"},
     {"METRICLEARN_SEED": "0", "OMP_NUM_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "SSE41"},
@@ -46,12 +49,14 @@ def record(notebook: Path, settings: dict[str, str]) -> list[tuple[str, float]]:
 
 def band(name: str, values: list[float]) -> dict[str, float | list[float]]:
     """Return the band of these values, its ends rounded outwards; a percentage ends at 0 and 100."""
-    numbers = np.array(values)
-    deviation = numbers.std(ddof=1)
-    low = min(numbers.mean() - 4 * deviation, numbers.min())
-    high = max(numbers.mean() + 4 * deviation, numbers.max())
-    step = 10 ** np.floor(np.log10(max(high - low, 1e-9) / 3))
-    low, high = np.floor(low / step) * step, np.ceil(high / step) * step
+    numbers, n = np.array(values), len(values)
+    factor = stats.norm.ppf((1 + CONTENT) / 2) * np.sqrt(
+        (n - 1) * (1 + 1 / n) / stats.chi2.ppf(1 - CONFIDENCE, n - 1)
+    )
+    half = factor * numbers.std(ddof=1)
+    step = 10 ** np.floor(np.log10(max(half, 1e-9)))
+    low = np.floor((numbers.mean() - half) / step) * step
+    high = np.ceil((numbers.mean() + half) / step) * step
     if name.endswith("%"):
         low, high = max(low, 0), min(high, 100)
     return {
