@@ -35,8 +35,8 @@ SETTINGS = [
 ]
 
 
-def record(notebook: Path, settings: dict[str, str]) -> list[tuple[str, float]]:
-    """Run a notebook once and return the names and values that it checked."""
+def record(notebook: Path, settings: dict[str, str]) -> dict[str, float]:
+    """Run a notebook once and return the values that it checked, by name."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as lines:
         environment = os.environ | settings | {RECORD_VARIABLE: lines.name}
         client = NotebookClient(nbformat.read(notebook, as_version=4), timeout=900, allow_errors=True)
@@ -44,7 +44,7 @@ def record(notebook: Path, settings: dict[str, str]) -> list[tuple[str, float]]:
             for number, cell in enumerate(client.nb.cells):
                 client.execute_cell(cell, number)
         entries = [json.loads(line) for line in Path(lines.name).read_text(encoding="utf-8").splitlines()]
-    return [(entry["name"], entry["value"]) for entry in entries]
+    return {entry["name"]: entry["value"] for entry in entries}
 
 
 def band(name: str, values: list[float]) -> dict[str, float | list[float]]:
@@ -75,7 +75,7 @@ def main() -> None:
         values = defaultdict(list)
         for settings in SETTINGS:
             print(notebook.name, settings, flush=True)
-            for name, value in record(notebook, settings):
+            for name, value in record(notebook, settings).items():
                 values[name].append(value)
         earlier = json.loads(BANDS.read_text(encoding="utf-8")) if BANDS.exists() else {}
         bands = {name: entry for name, entry in earlier.items() if not name.startswith(notebook.name[:2])}
