@@ -68,7 +68,7 @@ def check_class_labels(y: npt.ArrayLike, n: int) -> LabelArray:
         raise ValueError(
             f"Labels of type {given.dtype} are not class numbers: pass integers, −1 = unlabelled."
         )
-    labels: LabelArray = np.asarray(given, dtype=np.int64)
+    labels: LabelArray = np.array(given, dtype=np.int64)  # a copy: PyTorch wants to own what it reads
     classes = np.unique(labels[labels != UNLABELLED])
     if len(classes) < 2:
         found = "no label" if len(classes) == 0 else f"only one class ({classes[0]})"
