@@ -37,7 +37,6 @@ from metriclearn.training import (
 RESULTS = Path(__file__).parent / "results"
 BUDGETS = [1, 2, 5, 10, 20, 50]
 DRAWS = [0, 1, 2, 3, 4]
-ABLATION_DRAWS = DRAWS
 RECONSTRUCTION = 10.0
 PROTOCOL = {
     "data": "mnist-5k: 4,000 pool images, 1,000 test images",
@@ -234,9 +233,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
     fresh = parser.parse_args().fresh
     RESULTS.mkdir(exist_ok=True)
-    ablation = Ledger(
-        "ablation.json", "recipes", fresh, {"protocol": PROTOCOL, "draws": ABLATION_DRAWS, "budget": 10}
-    )
+    ablation = Ledger("ablation.json", "recipes", fresh, {"protocol": PROTOCOL, "draws": DRAWS, "budget": 10})
     head = {"protocol": PROTOCOL, "budgets": BUDGETS, "draws": DRAWS}
     curve = Ledger("label_efficiency.json", "methods", fresh, head)
     # The budget of the headline first, so that an interrupted run has the most important part.
@@ -250,7 +247,7 @@ def main() -> None:
                 results = [(*result, time.process_time() - start) for result in method(labels, draw)]
                 for name, accuracy, seconds in results:
                     curve.add([name, str(budget)], draw, accuracy, seconds)
-    for draw in ABLATION_DRAWS:
+    for draw in DRAWS:
         labels = scarce_labels(POOL.labels, ablation.results["budget"], draw)
         for name, recipe in RECIPES.items():
             if not ablation.has([name], draw):
