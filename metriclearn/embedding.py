@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from metriclearn.data import UNLABELLED, FloatArray
 from metriclearn.models import Encoder
 from metriclearn.training import LOSSES, Loss, embed, train_metric
-from metriclearn.validate import check_class_labels, check_images
+from metriclearn.validate import as_one_array, check_class_labels, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
@@ -94,8 +94,9 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             The estimator itself. If `fit` is interrupted or fails, the estimator stays as it was.
 
         Raises:
-            ValueError: for images of a wrong shape, type or range, NaN or infinity, labels that do
-                not match, fewer than two labelled classes, or a parameter out of range.
+            ValueError: for images of a wrong shape, type or range or of different sizes, NaN or
+                infinity, labels that do not match, fewer than two labelled classes, or a parameter
+                out of range.
         """
         self._check_parameters()
         pixels = self._check_pixels(X, fitting=True)
@@ -232,6 +233,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"reconstruction is {self.reconstruction}: choose 0 or a number above.")
 
     def _check_pixels(self, X: FloatArray, fitting: bool) -> FloatArray:
+        if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
+            X = as_one_array(X)
         dimensions = len(getattr(X, "shape", ()))
         if dimensions == 4:
             pixels = check_images(X)

@@ -18,6 +18,21 @@ from sklearn.utils.validation import column_or_1d
 from metriclearn.data import UNLABELLED, FloatArray, LabelArray
 
 
+def as_one_array(images: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return a list of images as one array.
+
+    Raises:
+        ValueError: if the images differ in size.
+    """
+    try:
+        array = np.asarray(images)
+    except ValueError:  # NumPy's own message speaks of inhomogeneous sequences
+        array = np.empty(0, dtype=object)
+    if array.dtype == object and array.ndim == 1:
+        raise ValueError("The images differ in size: resize them to one height and width first.")
+    return array
+
+
 def check_images(pixels: npt.ArrayLike) -> FloatArray:
     """Return the images as a float32 array, or say in one sentence what is wrong with them.
 
@@ -25,9 +40,10 @@ def check_images(pixels: npt.ArrayLike) -> FloatArray:
         pixels: floats in [0, 1], shape `(n, channels, height, width)`.
 
     Raises:
-        ValueError: for another shape, type or range, for no image at all, for NaN or infinity.
+        ValueError: for another shape, type or range, images of different sizes, no image at all,
+            NaN or infinity.
     """
-    images = np.asarray(pixels)
+    images = as_one_array(pixels)
     if images.ndim != 4:
         raise ValueError(f"The images have shape {images.shape}: pass (n, channels, height, width).")
     if 0 in images.shape:

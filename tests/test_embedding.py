@@ -120,6 +120,16 @@ BAD_FITS = {
     "minus infinity": (spoiled(-np.inf), LABELS, "hold NaN or infinity: repair or remove"),
     "no image": (images(0), LABELS[:0], "holds no pixel: pass at least one image"),
     "empty images": (images(shape=(1, 0, 8)), LABELS, "holds no pixel"),
+    "a list of different sizes": (
+        [*images(6), *images(6, (1, 8, 8))],
+        LABELS,
+        "The images differ in size: resize them to one height and width first",
+    ),
+    "different sizes as objects": (
+        np.array([*images(6), *images(6, (3, 8, 7)), None], dtype=object)[:12],
+        LABELS,
+        "The images differ in size: resize them",
+    ),
     "no y": (images(), None, "give labels, −1 = unlabelled"),
     "no label": (images(), np.full(12, -1), "y holds no label: label images of at least two classes"),
     "one class": (images(), np.where(LABELS == 1, 1, -1), r"y holds only one class \(1\)"),
@@ -165,6 +175,7 @@ def test_bad_input_to_transform(fitted, X, message):
         ("dim", 0, "dim is 0: choose a whole number of at least 1"),
         ("dim", 2.5, "dim is 2.5: choose a whole number"),
         ("steps", 0, "steps is 0: choose a whole number"),
+        ("steps", -5, "steps is -5: choose a whole number of at least 1"),
         ("steps", "many", "steps is 'many': choose a whole number"),
         ("batch_size", -1, "batch_size is -1: choose a whole number"),
         (
@@ -217,6 +228,40 @@ def test_an_interrupted_fit_leaves_a_fitted_estimator_as_it_was(error):
     np.testing.assert_array_equal(embedding.transform(images()), before)
     assert embedding.encoder_id_ == identity == encoder_id(embedding.encoder_)
     assert set(vars(embedding)) == attributes
+
+
+# What is strange but allowed.
+
+
+def one_class_alike():
+    x = images()
+    x[LABELS == 1] = x[1]
+    return x
+
+
+STRANGE_FITS = {
+    "one label per class": (images(), np.where(np.arange(12) < 3, LABELS, -1), {}),
+    "a single label beside many": (images(), np.array([0] * 6 + [1] + [-1] * 5), {}),
+    "a class whose images are all alike": (one_class_alike(), LABELS, {}),
+    "all images black": (np.zeros_like(images()), LABELS, {}),
+    "all images white": (np.ones_like(images()), LABELS, {}),
+    "a batch larger than the pool": (images(), LABELS, {"batch_size": 100}),
+    "a batch smaller than the number of classes": (images(), LABELS, {"batch_size": 2}),
+    "every image labelled": (images(), np.arange(12) % 3, {}),
+    "a list of images": ([*images()], LABELS, {}),
+    "images of one pixel": (images(shape=(1, 1, 1)), LABELS, {}),
+}
+
+
+@pytest.mark.parametrize("loss", ["supcon", "triplet", "contrastive"])
+@pytest.mark.parametrize(("X", "y", "parameters"), STRANGE_FITS.values(), ids=STRANGE_FITS)
+def test_strange_input_works(X, y, parameters, loss):
+    options = TINY | {"steps": 13, "loss": loss} | parameters  # enough steps for pseudo-labels
+    embedding = MetricEmbedding(**options).fit(X, y)
+    vectors = embedding.transform(X)
+    assert vectors.shape == (12, 4)
+    assert np.isfinite(embedding.losses_).all()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
 # On disk.

@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from metriclearn import training
 from metriclearn.data import scarce_labels
 from metriclearn.losses import supervised_contrastive_loss
+from metriclearn.propagate import spread_labels
 from metriclearn.training import (
     balanced_rows,
     embed,
@@ -203,6 +204,45 @@ def test_one_label_per_class_is_enough_to_run():
     model, losses = train_metric(pixels, scarce_labels(truth, 1, seed=0), **SMALL)
     assert np.isfinite(losses).all()
     assert torch.isfinite(weights(model)).all()
+
+
+def test_a_large_pool_is_sampled_for_the_graph(monkeypatch):
+    """Every labelled image is in the graph, the unlabelled ones take turns, and no label is lost."""
+    pixels, truth = blobs()
+    labels = scarce_labels(truth, 4, seed=0)
+    known, seen = np.flatnonzero(labels >= 0), []
+
+    def spread(embeddings, some_labels):
+        seen.append(some_labels)
+        return spread_labels(embeddings, some_labels)
+
+    monkeypatch.setattr(training, "GRAPH_IMAGES", len(known) + 10)
+    monkeypatch.setattr(training, "spread_labels", spread)
+    before = labels.copy()
+    train_metric(pixels, labels, **SMALL | {"steps": 24})
+    np.testing.assert_array_equal(labels, before)
+    assert len(seen) > 3
+    for some_labels in seen:
+        np.testing.assert_array_equal(some_labels[some_labels >= 0], labels[known])
+        assert len(some_labels) == len(known) + 10
+
+
+def test_graph_rows_hold_all_labels_and_change_from_draw_to_draw(monkeypatch):
+    monkeypatch.setattr(training, "GRAPH_IMAGES", 30)
+    labels = np.where(np.arange(200) % 20 == 0, 1, -1)
+    random = torch.Generator().manual_seed(0)
+    first, second = (training._graph_rows(labels, random) for _ in range(2))
+    for rows in (first, second):
+        assert len(np.unique(rows)) == len(rows) == 30
+        assert (np.diff(rows) > 0).all()
+        assert np.isin(np.flatnonzero(labels == 1), rows).all()
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(training._graph_rows(labels[:30], random), np.arange(30))
+
+
+def test_trained_weights_lie_in_the_usual_order(few):
+    model, _ = train_metric(*few, **SMALL)
+    assert all(parameter.is_contiguous() for parameter in model.parameters())
 
 
 def test_pseudo_labels_raise_the_accuracy():
