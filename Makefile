@@ -19,7 +19,7 @@ ALL_FILES := { git status --porcelain -uall; git ls-files --others --ignored --e
 ONE_THREAD := OMP_NUM_THREADS=1
 OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: help course lab test test-elsewhere notebooks bench weights bands lock clean
+.PHONY: help course lab test test-elsewhere notebooks bench speed weights bands lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +52,12 @@ notebooks: .venv/installed ## run the notebooks again and keep their new outputs
 
 bench: .venv/installed ## measure all methods at every label budget, and rewrite the tables
 	$(RUN) benchmarks/label_efficiency.py
+	$(RUN) benchmarks/rivals.py
+	$(RUN) benchmarks/robustness.py
 	$(RUN) benchmarks/tables.py
+
+speed: .venv/installed ## measure steps, larger pools and the time to each accuracy (on a quiet machine)
+	$(RUN) benchmarks/speed.py
 
 weights: .venv/installed ## train the published encoder again
 	$(RUN) benchmarks/publish_encoder.py

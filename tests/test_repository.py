@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import requires, version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,13 +247,25 @@ def test_readme_lists_every_notebook_with_its_minutes() -> None:
     assert listed == stated
 
 
+def measured(name: str) -> Any:
+    return json.loads(read(f"benchmarks/results/{name}.json"))
+
+
 def test_readme_shows_the_measured_results() -> None:
-    results = json.loads(read("benchmarks/results/label_efficiency.json"))
-    between = re.search(
-        r"<!-- results:begin -->\n(.*?)\n<!-- results:end -->", read("README.md"), flags=re.DOTALL
-    )
-    assert between
-    assert between[1].strip() == load_script("benchmarks/tables.py").readme_table(results).strip()
+    for name, table in load_script("benchmarks/tables.py").tables().items():
+        shown = re.search(
+            rf"<!-- {name}:begin -->\n(.*?)\n<!-- {name}:end -->", read("README.md"), flags=re.DOTALL
+        )
+        assert shown, name
+        assert shown[1].strip() == table.strip(), name
+
+
+def test_rivals_and_method_were_measured_on_the_same_draws() -> None:
+    draws = measured("label_efficiency")["draws"]
+    entries = [entry for budgets in measured("rivals")["methods"].values() for entry in budgets.values()]
+    for entry in [*entries, *measured("robustness")["pools"].values()]:
+        assert entry["draws"] == draws
+        assert len(entry["accuracy"]) == len(entry["cpu_seconds"]) == len(draws)
 
 
 def load_script(name: str) -> ModuleType:
