@@ -9,6 +9,7 @@ machine falls on all of them, and the median of several rounds counts.
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -29,6 +30,7 @@ from metriclearn.losses import supervised_contrastive_loss
 from metriclearn.models import Encoder
 from metriclearn.training import embed, predict_logits, train_classifier, train_metric
 
+os.environ["TQDM_DISABLE"] = "1"  # pytorch-metric-learning's trainer draws a bar for every epoch
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 ROUNDS, STEPS = 7, 60
 POOL_SIZES = [1_000, 4_000, 16_000, 64_000]
@@ -83,9 +85,7 @@ def library_trainer(labels: np.ndarray, steps: int, seed: int) -> Encoder:
     SupConLoss, MPerClassSampler, and torchvision's affine augmentation image by image.
     """
     import logging
-    import os
 
-    os.environ["TQDM_DISABLE"] = "1"  # its trainer draws a bar for every epoch
     from pytorch_metric_learning import losses, samplers, trainers
     from torchvision.transforms import v2
 
