@@ -8,8 +8,9 @@ machine falls on all of them, and the median of several rounds counts.
 """
 
 import argparse
+import contextlib
+import io
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -30,7 +31,6 @@ from metriclearn.losses import supervised_contrastive_loss
 from metriclearn.models import Encoder
 from metriclearn.training import embed, predict_logits, train_classifier, train_metric
 
-os.environ["TQDM_DISABLE"] = "1"  # pytorch-metric-learning's trainer draws a bar for every epoch
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 ROUNDS, STEPS = 7, 60
 POOL_SIZES = [1_000, 4_000, 16_000, 64_000]
@@ -104,7 +104,7 @@ def library_trainer(labels: np.ndarray, steps: int, seed: int) -> Encoder:
     encoder = Encoder(POOL.pixels.shape[1:])
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    trainers.MetricLossOnly(
+    trainer = trainers.MetricLossOnly(
         models={"trunk": encoder, "embedder": torch.nn.Identity()},
         optimizers={"trunk_optimizer": optimizer},
         batch_size=120,  # 12 images of each of 10 classes
@@ -116,7 +116,9 @@ def library_trainer(labels: np.ndarray, steps: int, seed: int) -> Encoder:
         dataloader_num_workers=0,
         end_of_iteration_hook=None,
         end_of_epoch_hook=None,
-    ).train(num_epochs=1)
+    )
+    with contextlib.redirect_stderr(io.StringIO()):  # it draws a progress bar
+        trainer.train(num_epochs=1)
     return encoder.eval()
 
 
