@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from label_efficiency import DRAWS, POOL, PROTOCOL, TEST, Ledger, autoencoder, one_nearest
+from label_efficiency import (
+    ALL_DRAWS,
+    POOL,
+    PROTOCOL,
+    TEST,
+    Ledger,
+    accuracy_of_logits,
+    frozen_recipe,
+    one_nearest,
+)
 from pytorch_metric_learning.losses import SupConLoss, TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from sklearn.linear_model import LogisticRegression
@@ -28,7 +37,7 @@ from metriclearn import scarce_labels
 from metriclearn.augment import random_affine
 from metriclearn.losses import supervised_contrastive_loss, triplet_loss
 from metriclearn.models import Encoder
-from metriclearn.training import LABEL_SMOOTHING, WEIGHT_DECAY, balanced_rows, embed, predict_logits
+from metriclearn.training import WEIGHT_DECAY, balanced_rows, embed, train_classifier
 
 STEPS, BATCH = 600, 128
 BUDGETS = [10]
@@ -49,12 +58,12 @@ RIVALS_PROTOCOL = PROTOCOL | {
 Batch = Callable[[int], Tensor]
 
 
-def train(model: nn.Module, loss_of_step: Batch, learning_rate: float, steps: int = STEPS) -> nn.Module:
+def train(model: nn.Module, loss_of_step: Batch, learning_rate: float) -> nn.Module:
     """Train with the optimiser and schedule that the course's own loops use."""
     model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
-    for step in range(steps):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=STEPS)
+    for step in range(STEPS):
         model.train()
         loss = loss_of_step(step)
         optimizer.zero_grad()
@@ -74,11 +83,6 @@ def labelled_batches(labels: np.ndarray, random: torch.Generator) -> Callable[[]
         return random_affine(images[rows], random), targets[rows]
 
     return draw
-
-
-def accuracy_of_logits(model: nn.Module) -> float:
-    """Return a classifier's accuracy on the test images in percent."""
-    return 100 * float((predict_logits(model, TEST.pixels).argmax(axis=1) == TEST.labels).mean())
 
 
 def fixmatch(
@@ -171,44 +175,18 @@ def self_supervised(
     return 100 * float(probe.score(features(TEST.pixels), TEST.labels))
 
 
-def frozen_triplet(labels: np.ndarray, seed: int, *, learning_rate: float = 3e-3) -> float:
+def frozen_triplet(labels: np.ndarray, seed: int) -> float:
     """Train a linear head by triplets on a frozen autoencoder.
 
     This is the recipe of Qdrant's article on coffee beans (2022), with an autoencoder of the same
     images in place of its own: https://qdrant.tech/articles/detecting-coffee-anomalies/
     """
-    torch.manual_seed(seed)
-    random = torch.Generator().manual_seed(seed)
-    encoder, draw = autoencoder(seed).eval(), labelled_batches(labels, random)
-    head = nn.Linear(encoder.dim, encoder.dim)
-
-    def loss_of_step(step: int) -> Tensor:
-        images, targets = draw()
-        with torch.no_grad():
-            codes = encoder(images)
-        return triplet_loss(F.normalize(head(codes), dim=1), targets)
-
-    train(head, loss_of_step, learning_rate)
-    known = labels >= 0
-    with torch.inference_mode():
-        vectors, test = (
-            F.normalize(head(encoder(torch.as_tensor(pixels))), dim=1).numpy()
-            for pixels in (POOL.pixels[known], TEST.pixels)
-        )
-    return one_nearest(vectors, labels[known], test)
+    return frozen_recipe(labels, seed, loss=triplet_loss)
 
 
 def ceiling(labels: np.ndarray, seed: int) -> float:
     """Train the supervised CNN on every label of the pool, twice as long."""
-    torch.manual_seed(seed)
-    random = torch.Generator().manual_seed(seed)
-    model, draw = Encoder(POOL.pixels.shape[1:], 10), labelled_batches(POOL.labels, random)
-
-    def loss_of_step(step: int) -> Tensor:
-        images, targets = draw()
-        return F.cross_entropy(model(images), targets, label_smoothing=LABEL_SMOOTHING)
-
-    return accuracy_of_logits(train(model, loss_of_step, 5e-3, CEILING_STEPS))
+    return accuracy_of_logits(train_classifier(POOL.pixels, labels, steps=CEILING_STEPS, seed=seed))
 
 
 METHODS: dict[str, Callable[..., float]] = {
@@ -218,22 +196,23 @@ METHODS: dict[str, Callable[..., float]] = {
     "self-supervised + linear probe": self_supervised,
     "supervised CNN + pseudo-labels (FixMatch-style)": fixmatch,
 }
+CEILING = "supervised CNN on all 4,000 labels"
 
 
 def main() -> None:
     """Run what is not done yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    head: dict[str, Any] = {"protocol": RIVALS_PROTOCOL, "budgets": BUDGETS, "draws": DRAWS}
+    head: dict[str, Any] = {"protocol": RIVALS_PROTOCOL, "budgets": BUDGETS, "draws": ALL_DRAWS}
     ledger = Ledger("rivals.json", "methods", parser.parse_args().fresh, head)
-    everything = [(name, str(budget)) for budget in BUDGETS for name in METHODS]
-    for name, budget in [*everything, ("supervised CNN on all 4,000 labels", "all")]:
-        for draw in DRAWS:
+    runs = [(name, str(n), method, n) for n in BUDGETS for name, method in METHODS.items()]
+    for name, budget, method, n in [*runs, (CEILING, "all", ceiling, None)]:
+        for draw in ALL_DRAWS:
             if ledger.has([name, budget], draw):
                 continue
-            labels = POOL.labels if budget == "all" else scarce_labels(POOL.labels, int(budget), draw)
+            labels = scarce_labels(POOL.labels, n, draw) if n else POOL.labels
             start = time.process_time()
-            accuracy = METHODS.get(name, ceiling)(labels, draw)
+            accuracy = method(labels, draw)
             ledger.add([name, budget], draw, accuracy, time.process_time() - start)
 
 

@@ -32,7 +32,7 @@ from metriclearn.models import Encoder
 from metriclearn.training import embed, predict_logits, train_classifier, train_metric
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
-ROUNDS, STEPS = 7, 60
+ROUNDS, STEPS = 7, 200
 POOL_SIZES = [1_000, 4_000, 16_000, 64_000]
 SCHEDULES = [75, 150, 300, 600]
 TARGETS = [90, 95, 97]

@@ -217,7 +217,6 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.transformer_tags.preserves_dtype = ["float32"]
-        tags.input_tags.three_d_array = False
         return tags
 
     def _check_parameters(self) -> None:

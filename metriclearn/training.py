@@ -34,8 +34,8 @@ LABEL_SMOOTHING = 0.1
 POOL_RATIO = 2  # pseudo-labelled images in a batch for each labelled one
 FIRST_PSEUDO_LABELS, REFRESH_EVERY = 1 / 3, 1 / 12  # as shares of all steps
 GATE_FROM, GATE_TO = 0.90, 0.98  # share of each class that passes, at first and at the end
-# A neighbour graph takes time that grows with the square of its images, and a run of 600 steps
-# cannot use more pseudo-labels than this anyway: a larger pool is sampled anew at each refresh.
+# A neighbour graph takes time that grows with the square of its images: of a larger pool, each
+# refresh takes a new sample.
 GRAPH_IMAGES = 10_000
 
 
