@@ -17,6 +17,7 @@ step. Beside it stands what training again on all labels takes and gives.
 import argparse
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -219,16 +220,18 @@ def main() -> None:
         "new_classes.json", "worlds", parser.parse_args().fresh, {"protocol": PROTOCOL, "draws": DRAWS}
     )
     # Each part under the first keys that it yields, which are written last: with them, all are.
-    parts: dict[tuple[str, ...], Callable[[int], dict[tuple[str, ...], Figures]]] = {
-        ("no training", "spread, principal components", "10"): untrained,
-        ("closed pool", "before"): lambda draw: one_world(draw, "closed pool"),
-        ("supervised CNN", "before"): lambda draw: {("before",): noticed_by_cnn(draw)},
-        ("trained again", "5"): lambda draw: {("5",): retrained(draw, 5)},
-        ("open pool", "before"): lambda draw: one_world(draw, "open pool"),
-        (RECONSTRUCTED, "before"): lambda draw: one_world(draw, RECONSTRUCTED),
-    }
-    for (world, *first), run in parts.items():
-        for draw in DRAWS:
+    parts: list[dict[tuple[str, ...], Callable[[int], dict[tuple[str, ...], Figures]]]] = [
+        {("no training", "spread, principal components", "10"): untrained},
+        {("closed pool", "before"): lambda draw: one_world(draw, "closed pool")},
+        {("supervised CNN", "before"): lambda draw: {("before",): noticed_by_cnn(draw)}},
+        {
+            ("open pool", "before"): lambda draw: one_world(draw, "open pool"),
+            ("trained again", "5"): lambda draw: {("5",): retrained(draw, 5)},
+        },
+        {(RECONSTRUCTED, "before"): lambda draw: one_world(draw, RECONSTRUCTED)},
+    ]
+    for part, draw in product(parts, DRAWS):
+        for (world, *first), run in part.items():
             if notes.has([world, *first], draw):
                 continue
             for keys, figures in reversed(run(draw).items()):
