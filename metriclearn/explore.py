@@ -4,10 +4,171 @@ Pure functions over embeddings, or over an `EmbeddingIndex` that holds them.
 """
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
 
-from metriclearn.data import FloatArray
+from metriclearn.data import UNLABELLED, FloatArray, LabelArray
 from metriclearn.index import EmbeddingIndex
-from metriclearn.validate import check_embeddings
+from metriclearn.validate import check_class_labels, check_embeddings
+
+Rows = npt.NDArray[np.int_]
+Scores = npt.NDArray[np.float64]
+
+
+def near_duplicates(embeddings: FloatArray, threshold: float = 0.99, k: int = 10) -> tuple[Rows, Scores]:
+    """Return the pairs of images whose embeddings are nearly the same, the closest pair first.
+
+    Each image is compared with its k nearest others only, so that time and memory grow with n · k
+    and not with the number of pairs.
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here.
+        threshold: smallest cosine of a pair, in (−1, 1].
+        k: how many neighbours of each image are compared.
+
+    Returns:
+        `pairs, cosines`: row numbers, int of shape `(p, 2)`, the smaller one first, each pair once;
+        and the cosine of each pair, float64 of shape `(p,)`.
+
+    Raises:
+        ValueError: for embeddings that do not fit, a threshold outside (−1, 1], or k not below n.
+    """
+    if not -1 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold!r}: choose a cosine above -1 and up to 1, such as 0.99.")
+    neighbours, cosines = _nearest_others(_unit_rows(embeddings), k)
+    first = np.repeat(np.arange(len(neighbours)), neighbours.shape[1])
+    pairs = np.sort(np.column_stack([first, neighbours.ravel()]), axis=1)
+    close = cosines.ravel() >= threshold
+    pairs, at = np.unique(pairs[close], axis=0, return_index=True)
+    found = cosines.ravel()[close][at]
+    order = np.argsort(-found, kind="stable")
+    return pairs[order], found[order]
+
+
+def outliers(embeddings: FloatArray, k: int = 10) -> Scores:
+    """Return how far each image lies from its neighbours: one minus the cosine to the k-th nearest.
+
+    The oldest distance-based score (Ramaswamy et al. 2000, https://doi.org/10.1145/342009.335437).
+    It needs no label and holds its own against later ones (Campos et al. 2016,
+    https://doi.org/10.1007/s10618-015-0444-8).
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here.
+        k: which neighbour counts. Larger values also find small groups far from all others.
+
+    Returns:
+        float64, shape `(n,)`, in [0, 2]; the larger, the lonelier.
+
+    Raises:
+        ValueError: for embeddings that do not fit, or k not below n.
+    """
+    scores: Scores = 1 - _nearest_others(_unit_rows(embeddings), k)[1][:, -1]
+    return scores
+
+
+def suspicious_labels(
+    embeddings: FloatArray, labels: npt.ArrayLike, k: int = 10, temperature: float = 0.1
+) -> Scores:
+    """Return how much the neighbours of each image disagree with its label.
+
+    Each of the k nearest labelled images, itself left out, votes with the weight exp(cosine / temperature);
+    the score is the share of the votes for other labels. Neighbours as a check of labels go back to
+    Wilson's editing (1972, https://doi.org/10.1109/TSMC.1972.4309137).
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here.
+        labels: int, shape `(n,)`; −1 = unlabelled, which gets the score 0 and has no vote.
+        k: how many neighbours vote.
+        temperature: how fast the weight of a vote falls with the distance.
+
+    Returns:
+        float64, shape `(n,)`, in [0, 1]; 1 = no neighbour agrees.
+
+    Raises:
+        ValueError: for embeddings or labels that do not fit, no label, one class only, or k not below
+            the number of labelled images.
+    """
+    vectors = _unit_rows(embeddings)
+    given = check_class_labels(labels, len(vectors))
+    known = np.flatnonzero(given != UNLABELLED)
+    neighbours, cosines = _nearest_others(vectors[known], k)
+    weights = np.exp((cosines - 1) / temperature)
+    agree = given[known][neighbours] == given[known][:, None]
+    scores = np.zeros(len(vectors))
+    scores[known] = 1 - (weights * agree).sum(axis=1) / weights.sum(axis=1)
+    return scores
+
+
+def embedding_map(
+    embeddings: FloatArray | EmbeddingIndex, *, method: str = "tsne", seed: int = 0
+) -> FloatArray | tuple[FloatArray, list[str]]:
+    """Return a place on a plane for every image, so that neighbours are drawn near each other.
+
+    From embeddings: t-SNE (van der Maaten & Hinton 2008, https://jmlr.org/papers/v9/vandermaaten08a.html)
+    or PCA. From an index: Qdrant sends only who is whose neighbour and how near
+    (https://qdrant.tech/documentation/concepts/explore/), never a vector, and t-SNE draws that graph.
+    On such maps near means similar; how large a group looks, or how far two groups lie apart, means little.
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here; or an index that holds them.
+        method: `"tsne"` or `"pca"`; an index knows only neighbours and allows only `"tsne"`.
+        seed: seed of the drawing.
+
+    Returns:
+        float32, shape `(n, 2)`. For an index, also the ids of the points, in the same order.
+
+    Raises:
+        ValueError: for another method, embeddings that do not fit, or an index with fewer than three points.
+    """
+    if method not in ("tsne", "pca"):
+        raise ValueError(f'method is {method!r}: choose "tsne" or "pca".')
+    if isinstance(embeddings, EmbeddingIndex):
+        if method == "pca":
+            raise ValueError('An index gives no vectors, which PCA needs: choose "tsne".')
+        return _map_of_index(embeddings, seed)
+    vectors = _unit_rows(embeddings)
+    if method == "pca" or len(vectors) < 4:
+        places: FloatArray = PCA(2, random_state=seed).fit_transform(vectors).astype(np.float32)
+        return places
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    drawing = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
+    return np.asarray(drawing, dtype=np.float32)
+
+
+def _map_of_index(index: EmbeddingIndex, seed: int) -> tuple[FloatArray, list[str]]:
+    n = len(index)
+    if n < 3:
+        raise ValueError(f"The index holds {n} points: a map needs at least three.")
+    k = min(30, n - 1)
+    answer = index.client.search_matrix_offsets(index.collection, sample=n, limit=k)
+    ids = [str(point) for point in answer.ids]
+    far = 2.0 if index.distance == "cosine" else 1 + max(answer.scores)
+    near = 1 - np.array(answer.scores) if index.distance == "cosine" else np.array(answer.scores)
+    distances = np.full((n, n), far, dtype=np.float32)
+    distances[answer.offsets_row, answer.offsets_col] = np.maximum(near, 0)
+    distances = np.minimum(distances, distances.T)
+    np.fill_diagonal(distances, 0)
+    perplexity = min(30.0, max(k / 3, 1.0), (n - 1) / 3)
+    tsne = TSNE(2, perplexity=perplexity, metric="precomputed", init="random", random_state=seed)
+    return np.asarray(tsne.fit_transform(distances), dtype=np.float32), ids
+
+
+def _unit_rows(embeddings: FloatArray) -> FloatArray:
+    width = np.shape(embeddings)[-1] if np.ndim(embeddings) else 0
+    return check_embeddings(embeddings, width, unit_length=True)
+
+
+def _nearest_others(vectors: FloatArray, k: int) -> tuple[Rows, Scores]:
+    """Return the k nearest others of each unit-length row, int and float64 of shape `(n, k)`, nearest first."""
+    n = len(vectors)
+    if not isinstance(k, int | np.integer) or not 1 <= k < n:
+        raise ValueError(f"k is {k!r}, but each of {n} images has {n - 1} others: choose 1 to that number.")
+    graph = NearestNeighbors(n_neighbors=k).fit(vectors).kneighbors_graph(mode="distance")
+    neighbours = graph.indices.reshape(n, k)
+    distances = graph.data.reshape(n, k)
+    return neighbours, 1 - distances**2 / 2  # on the unit sphere d² = 2 − 2 cos
 
 
 def unknown_threshold(
