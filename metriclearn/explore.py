@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+from metriclearn.data import UNLABELLED, FloatArray
 from metriclearn.index import EmbeddingIndex
 from metriclearn.validate import check_class_labels, check_embeddings
 
@@ -161,7 +161,7 @@ def _unit_rows(embeddings: FloatArray) -> FloatArray:
 
 
 def _nearest_others(vectors: FloatArray, k: int) -> tuple[Rows, Scores]:
-    """Return the k nearest others of each unit-length row, int and float64 of shape `(n, k)`, nearest first."""
+    """Return the k nearest others of each row and their cosines, shape `(n, k)`, the nearest first."""
     n = len(vectors)
     if not isinstance(k, int | np.integer) or not 1 <= k < n:
         raise ValueError(f"k is {k!r}, but each of {n} images has {n - 1} others: choose 1 to that number.")
