@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metriclearn import EmbeddingIndex
@@ -55,6 +55,7 @@ def test_keeps_its_promise_on_average() -> None:
     assert np.mean(rejected) == pytest.approx(0.1, abs=0.012)
 
 
+@settings(deadline=None)
 @given(quantile=st.floats(0.05, 0.95), n=st.integers(20, 60), k=st.integers(1, 5), seed=st.integers(0, 99))
 def test_rejects_no_more_of_the_held_out_than_wanted(quantile: float, n: int, k: int, seed: int) -> None:
     random = np.random.default_rng(seed)
