@@ -3,7 +3,7 @@
 The package of the course, in floors, each importing only from those below:
 
     plots.py
-    evaluate.py
+    explore.py   evaluate.py
     classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
     index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
     embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load

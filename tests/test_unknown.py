@@ -62,7 +62,7 @@ def test_rejects_no_more_of_the_held_out_than_wanted(quantile: float, n: int, k:
     known, held_out = unit(10, random=random), unit(n, random=random)
     threshold = unknown_threshold(known, held_out, quantile=quantile, k=k)
     scores = np.sort(held_out @ known.T, axis=1)[:, -k]
-    assert np.sum(scores < threshold) < quantile * (n + 1)
+    assert np.sum(scores < threshold - 1e-6) < quantile * (n + 1)
 
 
 def test_length_does_not_count() -> None:

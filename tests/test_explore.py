@@ -1,0 +1,96 @@
+"""Near-duplicates, outliers, suspicious labels and maps, against loops written by hand."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from metriclearn.explore import embedding_map, near_duplicates, outliers, suspicious_labels
+from metriclearn.index import EmbeddingIndex
+
+
+def vectors(n: int = 30, width: int = 5) -> np.ndarray:
+    """Return random directions, float32 of shape `(n, width)`."""
+    found = np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def test_near_duplicates_are_all_pairs_above_the_threshold() -> None:
+    """Every pair of a loop over all pairs, each once, the closest first."""
+    given = vectors()
+    expected = {(i, j) for i in range(30) for j in range(i + 1, 30) if given[i] @ given[j] >= 0.8}
+    pairs, cosines = near_duplicates(given, 0.8, k=29)
+    assert expected
+    assert {(int(a), int(b)) for a, b in pairs} == expected
+    assert len(pairs) == len(expected)
+    assert np.all(np.diff(cosines) <= 0)
+    np.testing.assert_allclose(cosines, [given[a] @ given[b] for a, b in pairs], atol=1e-5)
+
+
+def test_outliers_are_far_from_their_kth_neighbour() -> None:
+    """As scikit-learn's neighbours by cosine, itself left out."""
+    distances, _ = NearestNeighbors(n_neighbors=5, metric="cosine").fit(vectors()).kneighbors(vectors())
+    np.testing.assert_allclose(outliers(vectors(), k=4), distances[:, -1], atol=1e-5)
+
+
+def test_suspicious_labels_count_weighted_votes_of_others() -> None:
+    """A loop over the images gives the same; an unlabelled one scores 0 and has no vote."""
+    given, labels = vectors(), np.arange(30) % 3
+    labels[:4] = -1
+    scores = suspicious_labels(given, labels, k=6, temperature=0.2)
+    for i in range(4, 30):
+        others = sorted((j for j in range(4, 30) if j != i), key=lambda j: -given[i] @ given[j])[:6]
+        votes = [float(np.exp(given[i] @ given[j] / 0.2)) for j in others]
+        against = sum(v for v, j in zip(votes, others, strict=True) if labels[j] != labels[i])
+        assert scores[i] == pytest.approx(against / sum(votes), abs=1e-4)
+    assert not scores[:4].any()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(np.full(30, -1), "no label"), (np.zeros(30, int), "only one class"), (np.arange(29) % 3, "29 labels")],
+)
+def test_labels_that_cannot_be_judged(labels: np.ndarray, message: str) -> None:
+    """No label at all, one class, another length."""
+    with pytest.raises(ValueError, match=message):
+        suspicious_labels(vectors(), labels)
+
+
+@pytest.mark.parametrize("call", [near_duplicates, outliers])
+def test_k_is_less_than_n(call) -> None:  # type: ignore[no-untyped-def]
+    """As many neighbours as images is one too many."""
+    with pytest.raises(ValueError, match="k is 30"):
+        call(vectors(), k=30)
+    with pytest.raises(ValueError, match="k is 30"):
+        suspicious_labels(vectors(), np.arange(30) % 3, k=30)
+
+
+def test_map() -> None:
+    """A place for every image; other methods and an empty index are refused."""
+    assert embedding_map(vectors(), method="pca").shape == (30, 2)
+    assert np.array_equal(embedding_map(vectors()), embedding_map(vectors()))
+    with pytest.raises(ValueError, match="method"):
+        embedding_map(vectors(), method="other")
+    with pytest.raises(ValueError, match="at least three"):
+        embedding_map(EmbeddingIndex(5))
+
+
+@pytest.mark.parametrize("threshold", [-1, 1.5, float("nan")])
+def test_threshold_is_a_cosine(threshold: float) -> None:
+    with pytest.raises(ValueError, match="choose a cosine"):
+        near_duplicates(vectors(), threshold)
+
+
+def test_map_of_an_index_needs_no_vector_and_keeps_neighbours_together() -> None:
+    """Two far groups: the nearest on the map is of the same group."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.eye(5, dtype=np.float32)[:2], 20, axis=0)
+    given = groups + 0.05 * random.normal(size=(40, 5)).astype(np.float32)
+    with EmbeddingIndex(5) as index:
+        ids = index.upsert(given, np.repeat([0, 1], 20))
+        places, found = embedding_map(index)
+        with pytest.raises(ValueError, match="tsne"):
+            embedding_map(index, method="pca")
+    assert sorted(found) == sorted(ids)
+    group = np.array([ids.index(i) // 20 for i in found])
+    nearest = NearestNeighbors(n_neighbors=2).fit(places).kneighbors(return_distance=False)[:, 0]
+    assert (group[nearest] == group).mean() > 0.9
