@@ -54,6 +54,10 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) benchmarks/label_efficiency.py
 	$(RUN) benchmarks/rivals.py
 	$(RUN) benchmarks/robustness.py
+	$(RUN) benchmarks/elsewhere.py
+	$(RUN) benchmarks/tried.py
+	$(RUN) benchmarks/label_errors.py
+	$(RUN) benchmarks/new_classes.py
 	$(RUN) benchmarks/tables.py
 
 speed: .venv/installed ## measure steps, larger pools and the time to each accuracy (on a quiet machine)

@@ -4,6 +4,7 @@ python benchmarks/tables.py
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,53 @@ def robustness_table(pools: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def elsewhere_table(other: dict[str, Any]) -> str:
+    """Return the table of the same defaults on other images: one column per set of images."""
+    names = list(other["data"])
+    lines = ["| method | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for method in other["data"][names[0]]:
+        intervals = [mean_interval(other["data"][name][method]["accuracy"]) for name in names]
+        cells = [str(replace(interval, high=min(interval.high, 100))) for interval in intervals]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tried_table(tried: dict[str, Any]) -> str:
+    """Return the table of changes to the defaults: mean accuracy, and the cost beside the defaults' own."""
+    lines = ["| change | accuracy | time |", "|---|---|---|"]
+    usual = np.mean(next(iter(tried["changes"].values()))["cpu_seconds"])
+    for name, entry in tried["changes"].items():
+        cost = np.mean(entry["cpu_seconds"]) / usual
+        lines.append(f"| {name} | {np.mean(entry['accuracy']):.1f} | × {cost:.1f} |")
+    return "\n".join(lines)
+
+
+def speed_table(speed: dict[str, Any]) -> str:
+    """Return how soon each method reaches an accuracy, what a fit takes, and a step beside a bare one."""
+    reached = speed["race"]["seconds to reach"]
+    targets = list(next(iter(reached.values())))
+    lines = [
+        "",
+        "| seconds of training until the mean accuracy is | " + " | ".join(f"{t} %" for t in targets) + " |",
+        "|---|" + "---|" * len(targets),
+    ]
+    for name, times in reached.items():
+        cells = ["not in 600 steps" if times[t] is None else f"{times[t]:.1f}" for t in targets]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| images in the pool | seconds of `fit` | peak memory, GiB |", "|---|---|---|"]
+    for size, entry in speed["pool"].items():
+        if size.isdigit():
+            seconds, memory = entry["fit seconds"], entry["peak memory in GiB"]
+            lines.append(f"| {int(size):,} | {seconds:.0f} | {memory:.1f} |")
+    overhead = speed["step"]["overhead over the bare step in %"]
+    lines += [
+        "",
+        f"Beside a bare PyTorch step, ours takes {overhead['not augmented']:.0f} % longer, with augmentation "
+        f"{overhead['augmented']:.0f} %.",
+    ]
+    return "\n".join(lines)
+
+
 def between(text: str, name: str, table: str) -> str:
     """Replace what stands between the two markers of this name."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
@@ -80,14 +128,17 @@ def between(text: str, name: str, table: str) -> str:
 
 def tables() -> dict[str, str]:
     """Return all tables by the name of their markers."""
-    results, rivals, pools = (
+    results, rivals, pools, other, tried, speed = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("label_efficiency", "rivals", "robustness")
+        for name in ("label_efficiency", "rivals", "robustness", "elsewhere", "tried", "speed")
     )
     return {
         "results": readme_table(results),
         "rivals": rivals_table(results, rivals),
         "robustness": robustness_table(pools),
+        "elsewhere": elsewhere_table(other),
+        "tried": tried_table(tried),
+        "speed": speed_table(speed),
     }
 
 

@@ -262,10 +262,21 @@ def test_readme_shows_the_measured_results() -> None:
 
 def test_rivals_and_method_were_measured_on_the_same_draws() -> None:
     draws = measured("label_efficiency")["draws"]
-    entries = [entry for budgets in measured("rivals")["methods"].values() for entry in budgets.values()]
-    for entry in [*entries, *measured("robustness")["pools"].values()]:
-        assert entry["draws"] == draws
-        assert len(entry["accuracy"]) == len(entry["cpu_seconds"]) == len(draws)
+    rivals = [entry for budgets in measured("rivals")["methods"].values() for entry in budgets.values()]
+    others = [entry for methods in measured("elsewhere")["data"].values() for entry in methods.values()]
+    few = [*others, *measured("robustness")["pools"].values()]
+    for entry, wanted in [*((entry, draws) for entry in rivals), *((entry, draws[:5]) for entry in few)]:
+        assert entry["draws"] == wanted
+        assert len(entry["accuracy"]) == len(entry["cpu_seconds"]) == len(wanted)
+
+
+def test_watched_budgets_were_measured_on_all_draws() -> None:
+    results = measured("label_efficiency")
+    for budgets in results["methods"].values():
+        for budget, entry in budgets.items():
+            wanted = results["draws"] if int(budget) in results["watched"] else results["draws"][:5]
+            assert entry["draws"] == wanted
+            assert len(entry["accuracy"]) == len(wanted)
 
 
 def load_script(name: str) -> ModuleType:
