@@ -5,12 +5,14 @@ Pure functions over embeddings, or over an `EmbeddingIndex` that holds them.
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from metriclearn.data import UNLABELLED, FloatArray
+from metriclearn.data import UNLABELLED, FloatArray, LabelArray
 from metriclearn.index import EmbeddingIndex
+from metriclearn.propagate import spread_labels, surest
 from metriclearn.validate import check_class_labels, check_embeddings
 
 Rows = npt.NDArray[np.int_]
@@ -230,3 +232,89 @@ def unknown_threshold(
             f"{int(np.ceil(1 / quantile)) - 1} images, or choose a larger quantile."
         )
     return float(np.sort(scores)[rank - 1])
+
+
+def what_to_label_next(
+    embeddings: FloatArray, labels: LabelArray, n: int, strategy: str = "mixed", seed: int = 0
+) -> Rows:
+    """Return the n unlabelled images whose labels to ask for next.
+
+    "uncertainty" takes the images whose neighbours are least sure of a class (`spread_labels`);
+    "diversity" takes, one after another, the image farthest from all labelled or taken ones
+    (k-center greedy, https://arxiv.org/abs/1708.00489); "mixed" makes n clusters of the unlabelled
+    images and takes the least sure image of each.
+
+    Args:
+        embeddings: float, shape `(m, N)`, scaled to unit length here.
+        labels: int64, shape `(m,)`, −1 = unlabelled.
+        n: how many images to choose.
+        strategy: "uncertainty", "diversity" or "mixed".
+        seed: decides the clusters of "mixed".
+
+    Returns:
+        Row numbers of unlabelled images, int of shape `(n,)`, each once.
+
+    Raises:
+        ValueError: for arrays that do not fit, fewer than two classes, an unknown strategy, or n
+            below 1 or above the number of unlabelled images.
+    """
+    vectors = _partly_labelled(embeddings, labels)
+    free = np.flatnonzero(labels == UNLABELLED)
+    if strategy not in ("uncertainty", "diversity", "mixed"):
+        raise ValueError(f"strategy is {strategy!r}: choose 'uncertainty', 'diversity' or 'mixed'.")
+    if not 1 <= n <= len(free):
+        raise ValueError(f"n is {n!r}, and {len(free)} images are unlabelled: choose from 1 to {len(free)}.")
+    if strategy == "diversity":
+        nearest = (vectors[free] @ vectors[labels != UNLABELLED].T).max(axis=1)
+        taken: list[int] = []
+        for _ in range(n):
+            taken.append(int(nearest.argmin()))
+            nearest = np.maximum(nearest, vectors[free] @ vectors[free[taken[-1]]])
+            nearest[taken] = np.inf
+        return free[taken]
+    _, confidence = spread_labels(vectors, labels)
+    ranked = free[np.argsort(confidence[free], kind="stable")]
+    if strategy == "uncertainty":
+        return ranked[:n]
+    clusters = KMeans(n, n_init=1, random_state=seed).fit_predict(vectors[ranked])
+    firsts = np.sort(np.unique(clusters, return_index=True)[1])
+    rest = np.setdiff1d(np.arange(len(ranked)), firsts)  # fills up where images coincide
+    chosen: Rows = ranked[np.concatenate([firsts, rest])[:n]]
+    return chosen
+
+
+def propagate_labels(embeddings: FloatArray, labels: LabelArray, share: float = 0.9) -> LabelArray:
+    """Return the labels with those added that the neighbours are surest of; the rest stay −1.
+
+    Args:
+        embeddings: float, shape `(m, N)`, scaled to unit length here.
+        labels: int64, shape `(m,)`, −1 = unlabelled. Known labels are never changed.
+        share: share of each class that passes the gate (`metriclearn.propagate.surest`), in (0, 1].
+
+    Returns:
+        int64, shape `(m,)`, −1 = did not pass.
+
+    Raises:
+        ValueError: for arrays that do not fit, fewer than two classes, or a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share!r}: choose a share above 0 and up to 1, such as 0.9.")
+    spread, confidence = spread_labels(_partly_labelled(embeddings, labels), labels)
+    passed = surest(spread, confidence, share)
+    added = labels.copy()
+    added[passed] = spread[passed]
+    return added
+
+
+def _partly_labelled(embeddings: FloatArray, labels: LabelArray) -> FloatArray:
+    """Return unit rows, once the labels fit them and name at least two classes."""
+    vectors = _unit_rows(embeddings)
+    if np.shape(labels) != (len(vectors),):
+        raise ValueError(
+            f"labels have shape {np.shape(labels)} for {len(vectors)} embeddings: give one each."
+        )
+    if len(np.setdiff1d(labels, [UNLABELLED])) < 2:
+        raise ValueError(
+            "The labels name fewer than two classes: label an image of two classes or more first."
+        )
+    return vectors

@@ -1,0 +1,73 @@
+"""Which images to label next, and labels that flow to the rest through a gate."""
+
+import numpy as np
+import pytest
+
+from metriclearn.explore import propagate_labels, what_to_label_next
+
+
+@pytest.fixture
+def store() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three groups of 40 on the sphere, one label each: embeddings, labels, truth."""
+    truth = np.repeat(np.arange(3), 40)
+    noise = np.random.default_rng(0).normal(scale=0.15, size=(120, 8))
+    embeddings = (np.eye(8)[truth] + noise).astype(np.float32)
+    labels = np.full(120, -1)
+    labels[[0, 40, 80]] = [0, 1, 2]
+    return embeddings, labels, truth
+
+
+@pytest.mark.parametrize("strategy", ["uncertainty", "diversity", "mixed"])
+def test_it_chooses_unlabelled_images_each_once(store, strategy) -> None:
+    embeddings, labels, _ = store
+    for n in (1, 12, 117):
+        rows = what_to_label_next(embeddings, labels, n, strategy)
+        assert len(np.unique(rows)) == len(rows) == n
+        assert (labels[rows] == -1).all()
+
+
+def test_diversity_takes_the_farthest_and_mixed_visits_every_group(store) -> None:
+    embeddings, labels, truth = store
+    labels[80] = -1
+    assert truth[what_to_label_next(embeddings, labels, 1, "diversity")] == 2
+    labels[80] = 2
+    assert set(truth[what_to_label_next(embeddings, labels, 3, "mixed")]) == {0, 1, 2}
+
+
+def test_uncertainty_takes_the_image_between_two_groups(store) -> None:
+    embeddings, labels, _ = store
+    embeddings[7] = embeddings[:40].mean(axis=0) + embeddings[40:80].mean(axis=0)
+    assert 7 in what_to_label_next(embeddings, labels, 3, "uncertainty")
+
+
+def test_identical_images_do_not_shorten_the_choice(store) -> None:
+    embeddings, labels, _ = store
+    embeddings[1:40] = embeddings[0]
+    assert len(np.unique(what_to_label_next(embeddings, labels, 100, "mixed"))) == 100
+
+
+def test_the_gate_leaves_the_unsure_unlabelled_and_known_labels_alone(store) -> None:
+    embeddings, labels, truth = store
+    added = propagate_labels(embeddings, labels, share=0.5)
+    assert (added == -1).sum() == 60
+    assert (added[labels != -1] == labels[labels != -1]).all()
+    assert (added[added != -1] == truth[added != -1]).all()
+    assert (propagate_labels(embeddings, labels, share=1) != -1).all()
+
+
+def test_errors_say_what_to_do(store) -> None:
+    embeddings, labels, _ = store
+    none, one = np.full(120, -1), np.where(labels == 0, 0, -1)
+    for wrong in (none, one):
+        with pytest.raises(ValueError, match="fewer than two classes"):
+            propagate_labels(embeddings, wrong)
+    with pytest.raises(ValueError, match="give one each"):
+        what_to_label_next(embeddings, labels[:5], 1)
+    for n in (0, 118):
+        with pytest.raises(ValueError, match="choose from 1 to 117"):
+            what_to_label_next(embeddings, labels, n)
+    with pytest.raises(ValueError, match="strategy is 'best'"):
+        what_to_label_next(embeddings, labels, 1, "best")
+    for share in (0, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="share is"):
+            propagate_labels(embeddings, labels, share)
