@@ -116,7 +116,7 @@ def test_lock_is_in_step_with_pyproject() -> None:
             "polars is in pyproject.toml, but not",
         ),
         ("pyproject.toml", '"scipy>=1.13",', "", "scipy is in the lock, but not in pyproject.toml"),
-        ("pyproject.toml", '    "jupyterlab>=4.4",\n', "", "jupyterlab is in the lock, but not in pyproject.toml"),
+        ("pyproject.toml", '"jupyterlab>=4.4", ', "", "jupyterlab is in the lock, but not in pyproject.toml"),
         ("pyproject.toml", '"mypy>=1.15"', '"pyright"', "mypy is in the lock, but not in pyproject.toml:dev"),
         ("requirements.lock", "\nscipy==", "\nscipy>=", "scipy is not pinned"),
         ("requirements.lock", "--hash=sha256:", "--hash=md5:", "has no hash"),
