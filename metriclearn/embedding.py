@@ -35,7 +35,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels.
         augment: whether to change the labelled images by random affine maps.
         pseudo_labels: whether to learn from the pool through its neighbour graph. If the pool holds
-            classes without a label, and you want to notice them, switch it off: it pulls them in.
+            classes without a label, it pulls them to the labelled ones (notebook 8 measures it).
         reconstruction: weight of D(X, X′) in the loss; 0 leaves the decoder out.
         steps: number of gradient steps.
         batch_size: labelled images per step; from the pool come twice as many.
