@@ -1,4 +1,4 @@
-"""Every figure in the companion to the episode is one that was measured."""
+"""Every figure on the pages in docs/ is one that was measured."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from metriclearn.evaluate import mean_interval
 
 ROOT = Path(__file__).parent.parent
 INTERVAL = r"\d+\.\d \[\d+\.\d, \d+\.\d\]"
-FIGURES = [
+COMPANION = [
     ("label_efficiency", "methods", "metric embedding + 1-NN", "1", "accuracy"),
     ("label_efficiency", "methods", "supervised CNN", "1", "accuracy"),
     ("label_efficiency", "methods", "metric embedding + 1-NN", "10", "accuracy"),
@@ -29,10 +29,21 @@ FIGURES = [
     ("label_errors", "methods", "cleanlab, supervised CNN", "0.05", "precision"),
     ("new_classes", "worlds", "closed pool", "class means stored", "5", "new"),
 ]
+FAQ = [
+    ("label_efficiency", "methods", "supervised CNN", "50", "accuracy"),
+    ("label_efficiency", "methods", "metric embedding + 1-NN", "50", "accuracy"),
+    ("rivals", "methods", "supervised CNN + pseudo-labels (FixMatch-style)", "10", "accuracy"),
+    ("label_efficiency", "methods", "metric embedding + 1-NN", "10", "accuracy"),
+    ("label_efficiency", "methods", "metric embedding + 1-NN", "1", "accuracy"),
+    ("robustness", "pools", "unequal, 10 to 1", "accuracy"),
+    ("new_classes", "worlds", "closed pool", "before", "auroc"),
+    ("label_errors", "methods", "neighbours in the metric embedding", "0.05", "precision"),
+]
+FIGURES = {"podcast.md": COMPANION, "faq.md": FAQ}
 
 
-def companion() -> str:
-    return (ROOT / "docs" / "podcast.md").read_text(encoding="utf-8")
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
 def measured(path: tuple[str, ...]) -> str:
@@ -42,17 +53,19 @@ def measured(path: tuple[str, ...]) -> str:
     return str(mean_interval(value))
 
 
-def test_the_companion_shows_the_measured_figures_in_their_order() -> None:
-    assert re.findall(INTERVAL, companion()) == [measured(path) for path in FIGURES]
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_page_shows_the_measured_figures_in_their_order(name: str) -> None:
+    assert re.findall(INTERVAL, page(name)) == [measured(path) for path in FIGURES[name]]
 
 
 @pytest.mark.parametrize("claim", range(1, 6))
 def test_each_claim_has_a_notebook_and_a_verdict(claim: int) -> None:
-    section = re.search(rf"### {claim}\. (.*?)(?=\n##)", companion(), flags=re.DOTALL)
+    section = re.search(rf"### {claim}\. (.*?)(?=\n##)", page("podcast.md"), flags=re.DOTALL)
     assert section
     assert "](../notebooks/" in section[1]
     assert re.search(r"\*\*(Holds|Does not hold)", section[1])
 
 
-def test_its_links_resolve() -> None:
-    assert dead_links(companion(), ROOT / "docs") == []
+@pytest.mark.parametrize("name", FIGURES)
+def test_its_links_resolve(name: str) -> None:
+    assert dead_links(page(name), ROOT / "docs") == []
