@@ -1,0 +1,128 @@
+"""A headless Chromium, a server for the built site, and a page that keeps a list of what went wrong."""
+
+import functools
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: run make course")
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from find_browser import find_browser  # noqa: E402
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@dataclass
+class Visit:
+    """A browser page, and what it complained about and asked other hosts for."""
+
+    page: playwright.Page
+    address: str
+    errors: list[str] = field(default_factory=list)
+    external: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> playwright.Page:
+        """Go to a page of the site, such as `notebooks/01_scarce_labels.html`; forget earlier complaints."""
+        self.errors.clear()
+        self.external.clear()
+        self.page.goto(f"{self.address}/{path}", wait_until="load")
+        return self.page
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serve files without a line of log for each."""
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+def serve(folder: Path) -> http.server.ThreadingHTTPServer:
+    """Serve a folder on a free port of this machine, in a thread."""
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """Return the folder of the built site; build it if nobody has."""
+    folder = ROOT / "build" / "site"
+    if not (folder / "index.html").exists():
+        subprocess.run([sys.executable, str(ROOT / "tools" / "build_site.py")], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Serve the built site and return where."""
+    server = serve(site)
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[playwright.BrowserContext]:
+    """Start one Chromium with a profile of its own for all tests."""
+    path = find_browser(install=True)
+    if path is None and os.environ.get("CI") == "true":
+        pytest.fail("no Chromium or Chrome was found, and none could be installed: CI must test the site")
+    if path is None:
+        pytest.skip("no Chromium or Chrome here: the site was not tested in a browser")
+    with playwright.sync_playwright() as driver:
+        context = driver.chromium.launch_persistent_context(
+            str(tmp_path_factory.mktemp("profile")),
+            executable_path=path,
+            args=FLAGS,
+            viewport={"width": 1280, "height": 900},
+        )
+        context.set_default_timeout(15_000)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def new_visit(browser: playwright.BrowserContext) -> Iterator[Visit]:
+    """Open an empty page that keeps console errors, failed requests, and requests to other hosts."""
+    page = browser.new_page()
+    visit = Visit(page, "")
+    page.on("console", lambda message: visit.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    page.on(
+        "response",
+        lambda answer: visit.errors.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None,
+    )
+    page.on("request", lambda request: visit.external.append(request.url) if leaves(request.url) else None)
+    yield visit
+    page.close()
+
+
+@pytest.fixture
+def visit(new_visit: Visit, address: str) -> Visit:
+    """Return a visit whose `open` goes to the built site."""
+    new_visit.address = address
+    return new_visit
+
+
+@pytest.fixture
+def page(visit: Visit) -> playwright.Page:
+    """Return the bare page of a visit."""
+    return visit.page
+
+
+def leaves(url: str) -> bool:
+    """Return whether a request goes to another host than this machine."""
+    return not url.startswith(("http://127.0.0.1:", "data:", "blob:", "about:", "chrome"))
