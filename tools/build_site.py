@@ -1,0 +1,201 @@
+"""Build the course's site from the repository: pages, notebooks with their stored outputs, API reference.
+
+python tools/build_site.py     the site is then in build/site; open index.html there, or serve the folder
+
+The pages of docs/, the notebooks and the README are copied to build/site-source, and their links are
+changed to where each file then lies. Sphinx makes the site of that; any warning is an error.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
+DOCTREES = ROOT / "build" / "site-doctrees"
+# What the plot on the landing page shows: the method, and one rival of each kind.
+SHOWN = (
+    "metric embedding + kNN",
+    "supervised CNN",
+    "PCA + label spreading",
+    "autoencoder + 1-NN",
+    "raw pixels, 1-NN",
+)
+LOOKS = ("light", "dark")
+PLOT = (
+    "Accuracy in percent against labels per class, from 1 to 50, each method with its 95 % interval. "
+    "The metric embedding lies on top everywhere; the supervised CNN joins it at 50 labels per class."
+)
+LINK = re.compile(r"(\]\(<?)([^()\s>]+)(>?(?:\s+\"[^\"]*\")?\))")
+CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)\s*$|`[^`\n]*`)", flags=re.MULTILINE | re.DOTALL)
+
+
+def pages(root: Path = ROOT) -> dict[str, str]:
+    """Return the files that become pages: path in the repository -> path in the site's source."""
+    found = {f"docs/{path.name}": path.name for path in sorted((root / "docs").glob("*.md"))}
+    found |= {
+        f"notebooks/{path.name}": f"notebooks/{path.name}"
+        for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    }
+    return found | {
+        "README.md": "readme.md",
+        "CONTRIBUTING.md": "contributing.md",
+        "data/README.md": "data.md",
+    }
+
+
+def modules(root: Path = ROOT) -> list[str]:
+    """Return the names of the package's public modules."""
+    return [
+        path.stem for path in sorted((root / "metriclearn").glob("*.py")) if not path.stem.startswith("_")
+    ]
+
+
+def relink(text: str, old: str, new: str, moved: dict[str, str]) -> tuple[str, set[str]]:
+    """Change the links of a page so that they hold where the page goes.
+
+    Args:
+        text: Markdown.
+        old: the page's path in the repository.
+        new: its path in the site's source.
+        moved: where the other pages go, by their path in the repository.
+
+    Returns:
+        The text, and the repository's paths of linked files that are no pages: they must be copied too.
+    """
+    files: set[str] = set()
+
+    def change(match: re.Match[str]) -> str:
+        target, _, anchor = match[2].partition("#")
+        if not target or re.match(r"[a-z]+:", target):
+            return match[0]
+        path = os.path.normpath(str(PurePosixPath(old).parent / target)).replace(os.sep, "/")
+        if path not in moved:
+            files.add(path)
+        there = os.path.relpath(moved.get(path, path), PurePosixPath(new).parent).replace(os.sep, "/")
+        return f"{match[1]}{there}{'#' * bool(anchor)}{anchor}{match[3]}"
+
+    parts = CODE.split(text)  # every second part is code, where nothing is a link
+    return "".join(part if i % 2 else LINK.sub(change, part) for i, part in enumerate(parts)), files
+
+
+def landing_page(text: str, root: Path = ROOT) -> str:
+    """Leave out the lines that link to pages which are not written yet; put in the plot and the contents."""
+    lines = [
+        line
+        for line in text.splitlines()
+        if all(
+            re.match(r"[a-z]+:|#", target) or (root / "docs" / target.partition("#")[0]).exists()
+            for _, target, _ in LINK.findall(line)
+        )
+    ]
+    plot = "\n".join(
+        f'<img class="only-{look}" src="_static/results-{look}.svg" alt="{PLOT}">' for look in LOOKS
+    )
+    written = [
+        path.stem for path in sorted((root / "docs").glob("*.md")) if path.stem not in {"index", "api"}
+    ]
+    order = ["notebooks/index", "Install and results <readme>", *sorted(written, key=rank), "api", "data"]
+    contents = "\n".join(["```{toctree}", ":hidden:", "", *order, "contributing", "```"])
+    return "\n".join(lines).replace("<!-- results -->", plot) + f"\n\n{contents}\n"
+
+
+def rank(name: str) -> tuple[int, str]:
+    """Return where a page of docs/ stands in the menu: first what most visitors look for."""
+    first = ("play", "podcast", "workshop", "faq", "glossary", "cheatsheet")
+    return (first.index(name) if name in first else len(first), name)
+
+
+def copy_pages(root: Path = ROOT, source: Path = SOURCE) -> None:
+    """Copy all pages, with their links changed, and the files that they link to."""
+    moved, files = pages(root), set()
+    for old, new in moved.items():
+        text = (root / old).read_text(encoding="utf-8")
+        if old == "docs/index.md":
+            text = landing_page(text, root)
+        if old.endswith(".md"):
+            text, linked = relink(text, old, new, moved)
+            files |= linked
+        else:
+            notebook = json.loads(text)
+            for cell in notebook["cells"]:
+                if cell["cell_type"] == "markdown":
+                    cell["source"], linked = relink("".join(cell["source"]), old, new, moved)
+                    files |= linked
+            text = json.dumps(notebook)
+        (source / new).parent.mkdir(parents=True, exist_ok=True)
+        (source / new).write_text(text, encoding="utf-8")
+    for name in files:
+        if not (root / name).is_file():
+            raise SystemExit(f"A page links to {name}, which does not exist: mend the link.")
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, source / name)
+
+
+def write_reference(root: Path = ROOT, source: Path = SOURCE) -> None:
+    """Write one page per module of the package, which Sphinx fills from the docstrings; list the notebooks."""
+    listed = "\n".join(path.removeprefix("notebooks/") for path in pages(root) if path.endswith(".ipynb"))
+    head = "# Notebooks\n\nTake them in order; each also runs alone. The outputs are those of the last run."
+    (source / "notebooks" / "index.md").write_text(
+        f"{head}\n\n```{{toctree}}\n:maxdepth: 2\n\n{listed}\n```\n", encoding="utf-8"
+    )
+    (source / "api").mkdir(parents=True, exist_ok=True)
+    for name in modules(root):
+        directive = f"```{{eval-rst}}\n.. automodule:: metriclearn.{name}\n   :members:\n```"
+        text = f"# metriclearn.{name}\n\n{directive}\n"
+        (source / "api" / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def draw_results(out: Path) -> None:
+    """Draw accuracy against labels from the committed results, for light pages and for dark ones."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from metriclearn.evaluate import mean_interval
+    from metriclearn.plots import plot_budgets
+
+    methods = json.loads((ROOT / "benchmarks/results/label_efficiency.json").read_text(encoding="utf-8"))[
+        "methods"
+    ]
+    curves = {
+        name: {int(n): mean_interval(entry["accuracy"]) for n, entry in methods[name].items()}
+        for name in SHOWN
+    }
+    for look, style in zip(LOOKS, ("default", "dark_background"), strict=True):
+        with plt.style.context([style, {"svg.hashsalt": "results", "font.size": 11}]):
+            figure = plot_budgets(curves)
+            figure.savefig(out / f"results-{look}.svg", transparent=True, metadata={"Date": None})
+            plt.close(figure)
+
+
+def main() -> int:
+    """Build the site and return 0, or Sphinx's exit status if anything warned."""
+    sys.path.insert(0, str(ROOT))
+    for folder in (SOURCE, SITE):
+        shutil.rmtree(folder, ignore_errors=True)
+    copy_pages()
+    write_reference()
+    for name in ("_static", "_templates"):
+        shutil.copytree(ROOT / "docs" / name, SOURCE / name, dirs_exist_ok=True)
+    draw_results(SOURCE / "_static")
+    shutil.copy2(ROOT / "docs" / "conf.py", SOURCE)
+    downloads = SOURCE / "_extra" / "download"
+    downloads.mkdir(parents=True)
+    for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+        shutil.copy2(path, downloads)
+    shutil.rmtree(DOCTREES, ignore_errors=True)
+    from sphinx.cmd.build import main as sphinx  # in this process: torch is imported only once
+
+    status = sphinx(["-W", "--keep-going", "-q", "-b", "html", "-d", str(DOCTREES), str(SOURCE), str(SITE)])
+    if status == 0:
+        print(f"The site is in {SITE.relative_to(ROOT)}: open {SITE.relative_to(ROOT)}/index.html")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
