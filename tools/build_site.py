@@ -136,7 +136,7 @@ def copy_pages(root: Path = ROOT, source: Path = SOURCE) -> None:
 
 
 def write_reference(root: Path = ROOT, source: Path = SOURCE) -> None:
-    """Write one page per module of the package, which Sphinx fills from the docstrings; list the notebooks."""
+    """Write one page per module of the package, filled by Sphinx from the docstrings; list the notebooks."""
     listed = "\n".join(path.removeprefix("notebooks/") for path in pages(root) if path.endswith(".ipynb"))
     head = "# Notebooks\n\nTake them in order; each also runs alone. The outputs are those of the last run."
     (source / "notebooks" / "index.md").write_text(
