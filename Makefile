@@ -19,7 +19,7 @@ ALL_FILES := { git status --porcelain -uall; git ls-files --others --ignored --e
 ONE_THREAD := OMP_NUM_THREADS=1
 OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: help course lab test test-elsewhere notebooks bench speed weights bands lock clean
+.PHONY: help course lab site test test-elsewhere notebooks bench speed weights bands lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -27,14 +27,19 @@ help: ## show this list
 course: .venv/installed ## install, check the environment, run every notebook, print the results
 	@$(RUN) tools/check_environment.py
 	@$(RUN) tools/run_notebooks.py
+	@$(RUN) tools/build_site.py
 
 lab: .venv/installed ## open the notebooks in JupyterLab
 	$(RUN) -m jupyter lab notebooks
+
+site: .venv/installed ## build the course's site from the stored outputs, to be read without a network
+	@$(RUN) tools/build_site.py
 
 test: .venv/installed ## run all that CI runs: style, types, tests, and every notebook's printed results
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+	@$(RUN) tools/build_site.py
 	$(RUN) -m pytest tests
 	@mkdir -p build && $(ALL_FILES) > build/files-before
 	$(NBVAL) $(REVERSED)

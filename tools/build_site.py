@@ -182,6 +182,11 @@ def main() -> int:
     write_reference()
     for name in ("_static", "_templates"):
         shutil.copytree(ROOT / "docs" / name, SOURCE / name, dirs_exist_ok=True)
+    living = ROOT / "metriclearn" / "living"
+    if living.is_dir():  # the figures that also run in notebooks
+        shutil.copytree(
+            living, SOURCE / "_static" / "living", ignore=shutil.ignore_patterns("*.py", "__pycache__")
+        )
     draw_results(SOURCE / "_static")
     shutil.copy2(ROOT / "docs" / "conf.py", SOURCE)
     downloads = SOURCE / "_extra" / "download"

@@ -81,7 +81,7 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[playwright.BrowserContext]:
+def browser() -> Iterator[playwright.Browser]:
     """Start one Chromium with a profile of its own for all tests."""
     path = find_browser(install=True)
     if path is None and os.environ.get("CI") == "true":
@@ -89,21 +89,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[playwright.Bro
     if path is None:
         pytest.skip("no Chromium or Chrome here: the site was not tested in a browser")
     with playwright.sync_playwright() as driver:
-        context = driver.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("profile")),
-            executable_path=path,
-            args=FLAGS,
-            viewport={"width": 1280, "height": 900},
-        )
-        context.set_default_timeout(15_000)
-        yield context
-        context.close()
+        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)  # in a fresh profile
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
-def new_visit(browser: playwright.BrowserContext) -> Iterator[Visit]:
+def new_visit(browser: playwright.Browser) -> Iterator[Visit]:
     """Open an empty page that keeps console errors, failed requests, and requests to other hosts."""
-    page = browser.new_page()
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(15_000)
     visit = Visit(page, "")
     page.on("console", lambda message: visit.errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
