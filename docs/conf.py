@@ -58,7 +58,7 @@ html_sidebars = {"index": []}
 html_theme_options: dict[str, Any] = {
     "logo": {"text": "Metric learning, hands on"},
     "navbar_align": "left",
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 3,
     "show_prev_next": True,
     "secondary_sidebar_items": {"**": ["page-toc", "page-files"], "index": []},
     "footer_start": ["copyright"],

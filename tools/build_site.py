@@ -182,11 +182,10 @@ def main() -> int:
     write_reference()
     for name in ("_static", "_templates"):
         shutil.copytree(ROOT / "docs" / name, SOURCE / name, dirs_exist_ok=True)
-    living = ROOT / "metriclearn" / "living"
-    if living.is_dir():  # the figures that also run in notebooks
-        shutil.copytree(
-            living, SOURCE / "_static" / "living", ignore=shutil.ignore_patterns("*.py", "__pycache__")
-        )
+    if (ROOT / "tools" / "living_data.py").exists():  # the figures that also run in notebooks
+        from importlib import import_module
+
+        import_module("living_data").write(SOURCE / "_static" / "living")
     draw_results(SOURCE / "_static")
     shutil.copy2(ROOT / "docs" / "conf.py", SOURCE)
     downloads = SOURCE / "_extra" / "download"
