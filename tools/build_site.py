@@ -38,7 +38,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     found = {f"docs/{path.name}": path.name for path in sorted((root / "docs").glob("*.md"))}
     found |= {
         f"notebooks/{path.name}": f"notebooks/{path.name}"
-        for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+        for path in sorted((root / "notebooks").glob("*.ipynb"))
     }
     return found | {
         "README.md": "readme.md",
@@ -190,7 +190,7 @@ def main() -> int:
     shutil.copy2(ROOT / "docs" / "conf.py", SOURCE)
     downloads = SOURCE / "_extra" / "download"
     downloads.mkdir(parents=True)
-    for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
         shutil.copy2(path, downloads)
     shutil.rmtree(DOCTREES, ignore_errors=True)
     from sphinx.cmd.build import main as sphinx  # in this process: torch is imported only once
