@@ -46,8 +46,9 @@ export async function render({ model, el }) {
       <div class="living-stage living-pad" style="flex-basis: 17.5rem">
         <canvas width="${PAD}" height="${PAD}" tabindex="0" role="application" aria-label="Pad to draw a digit on.
           Arrow keys move the pen, the space bar lowers and lifts it, Enter asks."></canvas>
-        <label>Pen <select><option value="14">thin</option><option value="20" selected>medium</option>
-          <option value="28">thick</option></select> <button type="button">Clear</button></label>
+        <div class="living-row"><label>Pen <select aria-label="Width of the pen"><option value="14">thin</option>
+          <option value="20" selected>medium</option><option value="28">thick</option></select></label>
+          <button type="button">Clear</button></div>
         <p class="living-hint">Draw a digit from 0 to 9. Or use the keys: arrows move the pen, the space bar
           lowers and lifts it, Enter asks.</p>
       </div>
