@@ -1,0 +1,528 @@
+"""The living figures in a real browser: strokes, hover, clicks, slides and drags, and what they show."""
+
+import base64
+import contextlib
+import http.server
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from metriclearn import load_images
+from metriclearn.losses import triplet_loss
+from metriclearn.widgets import MINERS, TripletPlayground, encoder
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import living_data  # noqa: E402
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Play</title>
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>
+body {{ font-family: sans-serif; margin: 1rem; background: #fff; color: #222 }}
+body.dark {{ background: #121212; color: #ddd }}</style></head><body><main><h1>Play</h1>{figures}</main></body>
+</html>"""
+# Ten digits as a hand draws them: strokes of points on a pad that is 1 wide and 1 high.
+ARC = np.linspace(0, 2 * np.pi, 24)
+DIGITS: dict[int, list[list[tuple[float, float]]]] = {
+    0: [[(0.5 + 0.2 * np.sin(t), 0.5 - 0.32 * np.cos(t)) for t in ARC]],
+    1: [[(0.52, 0.18), (0.5, 0.5), (0.48, 0.82)]],
+    2: [
+        [
+            (0.32, 0.32),
+            (0.37, 0.21),
+            (0.5, 0.17),
+            (0.63, 0.24),
+            (0.64, 0.38),
+            (0.55, 0.53),
+            (0.3, 0.8),
+            (0.7, 0.8),
+        ]
+    ],
+    3: [
+        [
+            (0.34, 0.24),
+            (0.5, 0.17),
+            (0.63, 0.26),
+            (0.6, 0.4),
+            (0.46, 0.47),
+            (0.62, 0.55),
+            (0.66, 0.68),
+            (0.56, 0.8),
+            (0.42, 0.82),
+            (0.32, 0.76),
+        ]
+    ],
+    4: [[(0.37, 0.2), (0.33, 0.52), (0.66, 0.52)], [(0.63, 0.2), (0.62, 0.52), (0.6, 0.83)]],
+    5: [
+        [
+            (0.66, 0.18),
+            (0.4, 0.18),
+            (0.37, 0.45),
+            (0.52, 0.43),
+            (0.64, 0.52),
+            (0.66, 0.66),
+            (0.56, 0.79),
+            (0.42, 0.82),
+            (0.33, 0.76),
+        ]
+    ],
+    6: [
+        [
+            (0.6, 0.18),
+            (0.45, 0.3),
+            (0.37, 0.5),
+            (0.36, 0.68),
+            (0.45, 0.81),
+            (0.58, 0.8),
+            (0.65, 0.69),
+            (0.6, 0.57),
+            (0.48, 0.55),
+            (0.38, 0.64),
+        ]
+    ],
+    7: [[(0.3, 0.2), (0.7, 0.2), (0.6, 0.42), (0.5, 0.62), (0.44, 0.83)]],
+    8: [
+        [
+            (0.62, 0.28),
+            (0.5, 0.18),
+            (0.38, 0.28),
+            (0.42, 0.42),
+            (0.58, 0.54),
+            (0.64, 0.68),
+            (0.52, 0.82),
+            (0.38, 0.72),
+            (0.42, 0.56),
+            (0.58, 0.42),
+            (0.63, 0.3),
+        ]
+    ],
+    9: [
+        [
+            (0.62, 0.32),
+            (0.52, 0.2),
+            (0.4, 0.26),
+            (0.38, 0.4),
+            (0.48, 0.48),
+            (0.6, 0.42),
+            (0.63, 0.28),
+            (0.63, 0.5),
+            (0.6, 0.68),
+            (0.56, 0.83),
+        ]
+    ],
+}
+
+
+# The static page: the figures of docs/play.md without the site around them.
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("site")
+    living_data.write(folder / "_static" / "living")
+    source = (ROOT / "docs/play.md").read_text(encoding="utf-8")
+    figures = "".join(re.findall(r"```\{raw\} html\n(.*?)```", source, flags=re.DOTALL))
+    (folder / "play.html").write_text(PAGE.format(figures=figures), encoding="utf-8")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/play.html"
+        server.shutdown()
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open pages that must log no error and must ask no other host for anything."""
+    pages, complaints = [], []
+
+    def open_at(url: str, **options: object) -> Page:
+        page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
+        pages.append(page)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: outside(request.url))
+        page.goto(url)
+        return page
+
+    def outside(url: str) -> None:
+        if not re.match(r"(https?|ws)://(127\.0\.0\.1|localhost)[:/]|data:|blob:", url):
+            complaints.append(f"asks {url}")
+
+    yield open_at
+    for page in pages:
+        page.context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def play(open_page: Callable[..., Page], address: str) -> Page:
+    return loaded(open_page(address))
+
+
+def loaded(page: Page) -> Page:
+    expect(page.locator("[data-ready]")).to_have_count(3)
+    return page
+
+
+def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
+    pad = page.locator(".living-pad canvas")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    assert box
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=3)
+        page.mouse.up()
+
+
+def said(page: Page) -> str:
+    return page.locator(".living-draw .living-say").inner_text()
+
+
+def test_thirty_drawn_digits(play: Page) -> None:
+    """All ten digits with three pens: at least 27 of 30 are recognised."""
+    answers = []
+    for pen in ("thin", "medium", "thick"):
+        play.get_by_label("Width of the pen").select_option(pen)
+        for digit, strokes in DIGITS.items():
+            play.get_by_role("button", name="Clear").click()
+            draw(play, strokes)
+            answers.append((pen, digit, said(play)))
+    wrong = [answer for answer in answers if answer[2] != f"This is a {answer[1]}."]
+    print(f"{len(answers) - len(wrong)} of {len(answers)} recognised; not so:", wrong)
+    assert len(answers) == 30
+    assert len(wrong) <= 3, wrong
+
+
+def test_a_letter_is_unknown_and_an_empty_pad_is_nothing(play: Page) -> None:
+    expect(play.locator(".living-draw .living-say")).to_have_text("Nothing drawn yet.")
+    letter_n = [[(0.25, 0.8), (0.25, 0.2), (0.75, 0.8), (0.75, 0.2)]]
+    for strange in (letter_n, [[(y, 1 - x) for x, y in stroke] for stroke in DIGITS[2]]):  # a 2 on its side
+        play.get_by_role("button", name="Clear").click()
+        draw(play, strange)
+        assert said(play) == "Unknown: like nothing that is stored."
+    expect(play.locator(".living-neighbours .living-image")).to_have_count(5)
+    play.get_by_role("button", name="Clear").click()
+    assert said(play) == "Nothing drawn yet."
+    expect(play.locator(".living-neighbours .living-image")).to_have_count(0)
+
+
+def test_drawing_with_keys(play: Page) -> None:
+    play.locator(".living-pad canvas").focus()
+    for key in [*["ArrowUp"] * 10, " ", *["ArrowDown"] * 20, " "]:
+        play.keyboard.press(key)
+    assert said(play) == "This is a 1."
+
+
+def test_drawing_with_a_finger(open_page: Callable[..., Page], address: str) -> None:
+    page = loaded(open_page(address, has_touch=True, viewport={"width": 390, "height": 800}))
+    page.locator(".living-pad canvas").scroll_into_view_if_needed()
+    box = page.locator(".living-pad canvas").bounding_box()
+    assert box
+    touch = page.context.new_cdp_session(page)
+
+    def send(kind: str, points: list[tuple[float, float]]) -> None:
+        places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in points]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    [stroke] = DIGITS[7]
+    send("touchStart", [stroke[0]])
+    for point in stroke[1:]:
+        send("touchMove", [point])
+    send("touchEnd", [])
+    expect(page.locator(".living-draw .living-say")).to_have_text("This is a 7.")
+
+
+def test_a_drawing_is_centred_and_scaled_like_mnist(play: Page) -> None:
+    """A bar of 40 x 120 in a corner becomes 20 high, about 7 wide, its mass in the middle."""
+    image = np.array(
+        play.evaluate("""async () => {
+            const { likeMnist } = await import("./_static/living/draw.js");
+            const ink = new Uint8Array(280 * 280);
+            for (let y = 10; y < 130; y++) for (let x = 200; x < 240; x++) ink[y * 280 + x] = 255;
+            return Array.from(likeMnist(ink));
+        }""")
+    ).reshape(28, 28)
+    rows, columns = np.nonzero(image.sum(axis=1))[0], np.nonzero(image.sum(axis=0))[0]
+    assert (len(rows), rows[0]) == (20, 4)
+    assert len(columns) in (7, 8)
+    across = (image.sum(axis=0) * (np.arange(28) + 0.5)).sum() / image.sum()
+    assert across == pytest.approx(14, abs=0.05)
+
+
+def test_the_encoder_in_the_browser_is_torchs(play: Page) -> None:
+    _, test = load_images("mnist-5k")
+    images = np.round(test.pixels[:20] * 255).astype(np.uint8)
+    embeddings = play.evaluate(
+        """async (images) => {
+            const { encode, readEncoder } = await import("./_static/living/encoder.js");
+            const { encoder } = await (await fetch("./_static/living/draw.json")).json();
+            const weights = readEncoder(encoder);
+            return images.map((image) => Array.from(
+                encode(Float32Array.from(atob(image), (c) => c.charCodeAt(0) / 255), weights)));
+        }""",
+        [base64.b64encode(image.tobytes()).decode() for image in images],
+    )
+    wanted = encoder().transform(images.astype(np.float32) / 255)
+    difference = np.abs(np.array(embeddings) - wanted).max()
+    print(f"largest difference {difference:.1e}")
+    assert difference < 1e-4
+
+
+@pytest.mark.parametrize("mining", MINERS)
+def test_triplets_in_the_browser_are_those_of_the_loss(play: Page, mining: str) -> None:
+    random = np.random.default_rng(0)
+    for margin in (0.0, 0.2, 1.0):
+        for n in (2, 5, 9):
+            points, labels = random.uniform(-1, 1, (n, 2)), random.integers(0, 3, n)
+            found = play.evaluate(
+                """async ([points, labels, margin, mining]) => {
+                    const { tripletLoss } = await import("./_static/living/triplets.js");
+                    return tripletLoss(points, labels, margin, mining);
+                }""",
+                [points.tolist(), labels.tolist(), margin, mining],
+            )
+            at = torch.tensor(points, requires_grad=True)
+            loss = triplet_loss(at, torch.tensor(labels), margin, mining)  # type: ignore[arg-type]
+            loss.backward()
+            assert found["loss"] == pytest.approx(loss.item(), abs=1e-9)
+            np.testing.assert_allclose(found["pulls"], -at.grad.numpy(), atol=1e-9)
+
+
+@cache
+def map_state() -> dict[str, Any]:
+    state: dict[str, Any] = living_data.map_data()["state"]
+    return state
+
+
+def on_map(page: Page, row: int, snapshot: int) -> dict[str, float]:
+    """Where the map draws an image, in pixels of the canvas on the screen."""
+    places = map_state()["places"][snapshot][row]
+    box = page.locator(".living-map canvas").first.bounding_box()
+    assert box
+    inner = box["width"] * 800 / 840
+    margin = box["width"] * 20 / 840
+    return {"x": margin + places[0] * inner, "y": box["height"] - margin - places[1] * inner}
+
+
+def test_map_hover_click_and_slide(play: Page) -> None:
+    state = map_state()
+    canvas, last = play.locator(".living-map canvas").first, len(state["titles"]) - 1
+    alone = int(np.argmax([isolation(state["places"][last], row) for row in range(len(state["labels"]))]))
+    canvas.hover(position=on_map(play, alone, last))  # type: ignore[arg-type]
+    name = state["class_names"][state["labels"][alone]]
+    expect(play.locator(".living-hover .living-image")).to_have_text(name)
+    canvas.click(position=on_map(play, alone, last))  # type: ignore[arg-type]
+    chosen = play.locator(".living-chosen")
+    expect(chosen.locator(".living-say")).to_have_text(f"Nearest to this {name}")
+    expect(chosen.locator(".living-image")).to_have_text(
+        names(state, state["by_pixels"], alone) + names(state, state["by_embedding"][last], alone)
+    )
+    before = pixels(canvas)
+    slider = play.get_by_label("Snapshot of the training")
+    slider.fill("0")
+    expect(play.locator(".living-map output")).to_have_text("after 0 of 600 steps")
+    expect(chosen.locator(".living-image")).to_have_text(
+        names(state, state["by_pixels"], alone) + names(state, state["by_embedding"][0], alone)
+    )
+    play.wait_for_timeout(800)  # the dots move for 0.6 s
+    assert pixels(canvas) != before
+    slider.focus()
+    play.keyboard.press("ArrowRight")
+    expect(play.locator(".living-map output")).to_have_text("after 10 of 600 steps")
+
+
+def isolation(places: list[list[float]], row: int) -> float:
+    away = np.linalg.norm(np.array(places) - places[row], axis=1)
+    return float(np.sort(away)[1])
+
+
+def names(state: dict[str, list[int]], nearest: list[list[int]], row: int) -> list[str]:
+    return [str(state["class_names"][state["labels"][other]]) for other in nearest[row]]
+
+
+def pixels(canvas: Locator) -> str:
+    return str(canvas.evaluate("canvas => canvas.toDataURL()"))
+
+
+def test_map_by_keys(play: Page) -> None:
+    play.locator(".living-map canvas").first.focus()
+    play.keyboard.press("ArrowRight")
+    expect(play.locator(".living-hover .living-image")).to_have_count(1)
+    play.keyboard.press("ArrowUp")
+    play.keyboard.press("Enter")
+    expect(play.locator(".living-chosen .living-image")).to_have_count(12)
+
+
+def playground_says(page: Page) -> str:
+    return page.locator(".living-triplets .living-say").inner_text()
+
+
+def test_playground_drag_slide_pick_and_step(play: Page) -> None:
+    assert playground_says(play) == "8 of 12 mined triplets are active. Loss 0.117."
+    play.get_by_label("Margin").fill("0")
+    loss, _ = TripletPlayground(margin=0).loss_and_pull()
+    assert playground_says(play) == f"2 of 12 mined triplets are active. Loss {loss:.3f}."
+    play.get_by_label("Margin").fill("1")
+    play.get_by_label("Miner").select_option("hard")
+    assert re.match(r"6 of 6 ", playground_says(play))
+    point = play.get_by_role("button", name="Point 1,")
+    before, box = playground_says(play), point.bounding_box()
+    assert box
+    play.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    play.mouse.down()
+    play.mouse.move(box["x"] + 80, box["y"] - 40, steps=5)
+    play.mouse.up()
+    assert playground_says(play) != before
+    after = point.bounding_box()
+    assert after
+    assert after["x"] - box["x"] == pytest.approx(80 - box["width"] / 2, abs=3)
+    losses = []
+    for _ in range(5):
+        play.get_by_role("button", name="Step").click()
+        losses.append(float(re.findall(r"Loss ([\d.]+\d)", playground_says(play))[0]))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
+    play.get_by_role("button", name="Reset").click()
+    play.get_by_label("Margin").fill("0.3")
+    play.get_by_label("Miner").select_option("semihard")
+    assert playground_says(play) == "8 of 12 mined triplets are active. Loss 0.117."
+    point.focus()
+    play.keyboard.press("ArrowLeft")
+    expect(point).to_have_attribute("aria-label", "Point 1, class A, at -0.65, 0.40")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_everybody_can_read_the_figures(play: Page, dark: bool) -> None:
+    if dark:
+        play.evaluate("document.body.classList.add('dark')")
+    draw(play, DIGITS[3])
+    play.locator(".living-map canvas").first.focus()
+    play.keyboard.press("ArrowRight")
+    play.keyboard.press("Enter")
+    found = Axe().run(play).response["violations"]
+    assert [
+        (v["id"], v["nodes"][0]["html"][:90]) for v in found if v["impact"] in ("serious", "critical")
+    ] == []
+
+
+def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], address: str) -> None:
+    page = loaded(open_page(address, viewport={"width": 390, "height": 800}))
+    draw(page, DIGITS[8])
+    page.locator(".living-map canvas").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+# With a kernel: JupyterLab and Voilà.
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[list[str]], str]]:
+    """Start a Jupyter server in a fresh folder, with fresh settings, and stop it in the end."""
+    settings = {"apputils-extension/notification": {"fetchNews": "false"}}  # else Lab asks about news
+    settings["notebook-extension/tracker"] = {"windowingMode": "none"}  # render cells that are out of view
+    for name, values in settings.items():
+        file = tmp_path / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values), encoding="utf-8")
+    (tmp_path / "playground.ipynb").write_bytes((ROOT / "notebooks/playground.ipynb").read_bytes())
+    fresh = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    fresh |= {f"JUPYTERLAB_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
+    servers = []
+
+    def start(arguments: list[str]) -> str:
+        port = free_port()
+        command = [sys.executable, "-m", "jupyter", *arguments, "--no-browser", f"--port={port}"]
+        log = (tmp_path / "log").open("w")
+        servers.append(
+            subprocess.Popen(command, cwd=tmp_path, env=os.environ | fresh, stdout=log, stderr=log)
+        )
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            assert servers[-1].poll() is None, (tmp_path / "log").read_text()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return address
+            time.sleep(0.2)
+        pytest.fail(f"no answer from {arguments[0]}: {(tmp_path / 'log').read_text()}")
+
+    yield start
+    for server in servers:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def check_all_three(page: Page) -> None:
+    """Draw, click, slide and drag where a kernel answers."""
+    page.locator(".living-triplets svg").wait_for(timeout=120_000)
+    verdict = page.locator(".living-draw .living-say")
+    expect(verdict).to_have_text("This is a 7.")  # the test image that it begins with
+    draw(page, DIGITS[3])
+    expect(verdict).to_have_text("This is a 3.", timeout=20_000)
+    page.get_by_role("button", name="Clear", exact=True).click()
+    expect(verdict).to_have_text("Nothing drawn yet.", timeout=20_000)
+    page.locator(".living-map canvas").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(".living-chosen .living-image")).to_have_count(12)
+    page.get_by_label("Snapshot of the training").fill("0")
+    expect(page.locator(".living-map output")).to_have_text("after 0 of 600 steps")
+    assert playground_says(page) == "8 of 12 mined triplets are active. Loss 0.117."
+    point = page.get_by_role("button", name="Point 1,")
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 30, steps=4)
+    page.mouse.up()
+    assert playground_says(page) != "8 of 12 mined triplets are active. Loss 0.117."
+
+
+def test_figures_in_jupyterlab(
+    open_page: Callable[..., Page], serve: Callable[[list[str]], str], tmp_path: Path
+) -> None:
+    options = ["--IdentityProvider.token=", "--allow-root", "--LabApp.expose_app_in_browser=True"]
+    address = serve(["lab", *options])
+    page = open_page(f"{address}/lab/tree/playground.ipynb", viewport={"width": 1300, "height": 900})
+    page.locator(".jp-Notebook .jp-CodeCell").nth(3).wait_for(timeout=60_000)
+    page.wait_for_function("window.jupyterapp && jupyterapp.commands.isEnabled('notebook:run-all-cells')")
+    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+    check_all_three(page)
+
+
+def test_figures_in_voila(open_page: Callable[..., Page], serve: Callable[[list[str]], str]) -> None:
+    page = open_page(serve(["voila", "playground.ipynb"]), viewport={"width": 1300, "height": 900})
+    check_all_three(page)
