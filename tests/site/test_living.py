@@ -31,10 +31,12 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import living_data  # noqa: E402
 
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Play</title>
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Play</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>
 body {{ font-family: sans-serif; margin: 1rem; background: #fff; color: #222 }}
-body.dark {{ background: #121212; color: #ddd }}</style></head><body><main><h1>Play</h1>{figures}</main></body>
+body.dark {{ background: #121212; color: #ddd }}</style></head>
+<body><main><h1>Play</h1>{figures}</main></body>
 </html>"""
 # Ten digits as a hand draws them: strokes of points on a pad that is 1 wide and 1 high.
 ARC = np.linspace(0, 2 * np.pi, 24)

@@ -1,0 +1,98 @@
+"""Which images to label next, and what happens when the neighbours label the rest.
+
+Buying labels. Every run starts with the same one label per class. Then labels are bought in rounds, up
+to 20 per class on average, by `metriclearn.explore.what_to_label_next` or at random; the class of an
+image is known only after it was bought. After each purchase `MetricEmbedding` is trained again, from
+scratch, and chooses the next images.
+
+    python benchmarks/active_learning.py            # about forty minutes on one core
+    python benchmarks/active_learning.py --fresh    # forget earlier results first
+"""
+
+import argparse
+import time
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from label_efficiency import POOL, TEST, Ledger, one_nearest
+
+from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
+from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+from metriclearn.explore import what_to_label_next
+from metriclearn.propagate import spread_labels
+
+LABELS = [10, 20, 40, 80, 120, 200]
+STRATEGIES = ["random", "uncertainty", "diversity", "mixed"]
+DRAWS = [0, 1, 2, 3, 4]
+STEPS = 300  # half of MetricEmbedding's default: it is trained 105 times
+FILE = "active_learning.json"
+PROTOCOL: dict[str, Any] = {
+    "data": "mnist-5k: 4,000 pool images, 1,000 test images",
+    "draws": "the first label of each class, the random choices and the training seed of draw s come from s",
+    "steps": f"{STEPS} for every training",
+    "bought labels": "1-NN over the bought labels alone",
+    "pool index": "5-NN over the whole pool, its labels spread from the bought ones",
+}
+
+
+def choose(embeddings: FloatArray, labels: LabelArray, n: int, strategy: str, seed: int) -> Any:
+    """Return the n rows to buy next."""
+    if strategy == "random":
+        free = np.flatnonzero(labels == UNLABELLED)
+        return np.random.default_rng([seed, n]).choice(free, n, replace=False)
+    return what_to_label_next(embeddings, labels, n, strategy, seed)
+
+
+def train(labels: LabelArray, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Train from scratch and return the embeddings of pool and test images."""
+    embedding = MetricEmbedding(steps=STEPS, random_state=seed).fit(POOL.pixels, labels)
+    return embedding.transform(POOL.pixels), embedding.transform(TEST.pixels)
+
+
+def judge(pool: FloatArray, test: FloatArray, labels: LabelArray) -> dict[str, float]:
+    """Return the accuracy of both indexes in percent."""
+    known = labels != UNLABELLED
+    with QdrantClassifier().fit(pool, spread_labels(pool, labels)[0]) as classifier:
+        return {
+            "bought labels": one_nearest(pool[known], labels[known], test),
+            "pool index": 100 * classifier.score(test, TEST.labels),
+        }
+
+
+def buy(ledger: Ledger, draw: int) -> None:
+    """Buy labels by each strategy, from the same start, and write the accuracy after each purchase."""
+    started = scarce_labels(POOL.labels, 1, draw)
+    clock = time.process_time()
+    views = train(started, draw)
+    first = judge(*views, started)
+    seconds = time.process_time() - clock
+    for strategy in STRATEGIES:
+        if ledger.has([strategy, "pool index", str(LABELS[-1])], draw):
+            continue
+        labels, (pool, test) = started.copy(), views
+        runs = [(LABELS[0], first, seconds)]
+        for before, after in pairwise(LABELS):
+            clock = time.process_time()
+            bought = choose(pool, labels, after - before, strategy, draw)
+            labels[bought] = POOL.labels[bought]
+            pool, test = train(labels, draw)
+            runs.append((after, judge(pool, test, labels), time.process_time() - clock))
+        for budget, accuracies, used in runs:
+            for index, accuracy in accuracies.items():
+                ledger.add([strategy, index, str(budget)], draw, accuracy, used)
+
+
+def main() -> None:
+    """Run what is not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
+    fresh = parser.parse_args().fresh
+    head = {"protocol": PROTOCOL, "labels": LABELS, "draws": DRAWS}
+    ledger = Ledger(FILE, "strategies", fresh, head)
+    for draw in DRAWS:
+        buy(ledger, draw)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What happens to a store when the neighbours label the rest of the pool, and strangers lie in it.
+
+The encoder and the store know the digits 0 to 6, ten labels each. The pool holds all ten digits, so
+whatever labels the whole pool also gives an old name to every 7, 8 and 9. Then somebody labels five of
+each new digit. How many of the new digits are right depends on which machine labels were stored before.
+
+    python benchmarks/poisoning.py            # about two minutes on two cores
+    python benchmarks/poisoning.py --fresh    # forget earlier results first
+
+Settings were tried on draws 100 and 101.
+"""
+
+import argparse
+from typing import Any
+
+import numpy as np
+from label_efficiency import POOL, TEST, Ledger
+
+from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
+from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+from metriclearn.explore import propagate_labels, unknown_threshold
+
+FILE = "poisoning.json"
+DRAWS = [0, 1, 2, 3, 4]
+STEPS = 300
+OLD = 7  # digits below are old
+EXAMPLES = 5
+QUANTILES = [0.05, 0.2, 0.5]
+PROTOCOL: dict[str, Any] = {
+    "data": "mnist-5k: 4,000 pool images; the first 500 test images set the threshold, the rest judge",
+    "training": f"digits 0 to 6 only, 10 labels each, {STEPS} steps; seed and labels of draw s come from s",
+    "vote": "5 nearest of all stored images",
+    "examples": f"{EXAMPLES} of each new digit, labelled by a person after the machine",
+}
+
+
+def gated(
+    pool: FloatArray, labels: LabelArray, aside: FloatArray, quantile: float | None
+) -> tuple[LabelArray, float]:
+    """Label the pool by its neighbours; keep what is as near a person's label as 1 - quantile of `aside`."""
+    added, known = propagate_labels(pool, labels, share=1.0), labels != UNLABELLED
+    if quantile is None:
+        return added, -1.0
+    threshold = unknown_threshold(pool[known], aside, quantile=quantile)
+    far = (pool @ pool[known].T).max(axis=1) < threshold
+    added[far & ~known] = UNLABELLED
+    return added, threshold
+
+
+def run(ledger: Ledger, draw: int) -> None:
+    """Train once; store each choice of machine labels; write its accuracy and what was wrong in it."""
+    labels, old = scarce_labels(POOL.labels, 10, draw), POOL.labels < OLD
+    labels[~old] = UNLABELLED
+    encoder = MetricEmbedding(steps=STEPS, random_state=draw).fit(POOL.pixels[old], labels[old])
+    pool, test = encoder.transform(POOL.pixels), encoder.transform(TEST.pixels)
+    random = np.random.default_rng(draw)
+    drawn = [random.permutation(np.flatnonzero(POOL.labels == c))[:EXAMPLES] for c in range(OLD, 10)]
+    examples = np.concatenate(drawn)
+    people = labels.copy()
+    people[examples] = POOL.labels[examples]
+    aside = test[:500][TEST.labels[:500] < OLD]
+    ways = {
+        "people only": labels,
+        "no gate": gated(pool, labels, aside, None)[0],
+        **{f"gate at {q:.0%}": gated(pool, labels, aside, q)[0] for q in QUANTILES},
+        "rolled back, labelled anew": propagate_labels(pool, people, share=1.0),
+    }
+    asked, truth = test[500:], TEST.labels[500:]
+    for way, stored in ways.items():
+        machine = (stored != UNLABELLED) & (labels == UNLABELLED)
+        machine[examples] = False
+        stored = np.where(people != UNLABELLED, people, stored)
+        kept = stored != UNLABELLED
+        with QdrantClassifier().fit(pool[kept], stored[kept]) as classifier:
+            right = classifier.predict(asked) == truth
+        wrong = 100 * (stored[machine] != POOL.labels[machine]).mean() if machine.any() else 0.0
+        figures = {
+            "old": 100 * right[truth < OLD].mean(),
+            "new": 100 * right[truth >= OLD].mean(),
+            "machine labels": float(machine.sum()),
+            "of these wrong, %": wrong,
+        }
+        for name, value in figures.items():
+            ledger.add([way, name], draw, float(value), 0.0)
+
+
+def main() -> None:
+    """Run what is not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
+    ledger = Ledger(FILE, "ways", parser.parse_args().fresh, {"protocol": PROTOCOL, "draws": DRAWS})
+    for draw in DRAWS:
+        if not ledger.has(["rolled back, labelled anew", "of these wrong, %"], draw):
+            run(ledger, draw)
+
+
+if __name__ == "__main__":
+    main()
