@@ -62,6 +62,8 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) benchmarks/elsewhere.py
 	$(RUN) benchmarks/tried.py
 	$(RUN) benchmarks/label_errors.py
+	$(RUN) benchmarks/active_learning.py
+	$(RUN) benchmarks/poisoning.py
 	$(RUN) benchmarks/new_classes.py
 	$(RUN) benchmarks/tables.py
 
