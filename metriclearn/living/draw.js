@@ -36,7 +36,7 @@ export function likeMnist(ink, pad = PAD) {
   }
 }
 
-export async function render({ model, el }) {
+async function render({ model, el }) {
   const [height, width] = model.get("side");
   const sheet = new Image();
   sheet.src = model.get("sheet");

@@ -3,7 +3,7 @@
 
 const COLUMNS = 40; // images in a row of the sheet
 
-export async function render({ model, el }) {
+async function render({ model, el }) {
   const get = (name) => model.get(name);
   const labels = get("labels"), names = get("class_names"), colours = get("colours"), places = get("places");
   const titles = get("titles"), [height, width] = get("side");

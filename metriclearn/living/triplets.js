@@ -42,7 +42,7 @@ export function tripletLoss(points, labels, margin, mining) {
   return { loss, pulls, triplets, active };
 }
 
-export function render({ model, el }) {
+function render({ model, el }) {
   const get = (name) => model.get(name), labels = get("labels"), start = get("points");
   el.innerHTML = `
     <div class="living living-triplets">

@@ -151,6 +151,10 @@ class Silent(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+# Voilà's own page template asks for icons, which our figures do not use.
+VOILA_ICONS = "https://cdn.jsdelivr.net/npm/@fortawesome/"
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open pages that must log no error and must ask no other host for anything."""
@@ -164,11 +168,14 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: outside(request.url))
-        page.goto(url)
+        page.route(VOILA_ICONS + "**", lambda route: route.fulfill(body="", content_type="text/css"))
+        page.goto(url, timeout=120_000)  # Voilà answers when the notebook has run
         return page
 
     def outside(url: str) -> None:
-        if not re.match(r"(https?|ws)://(127\.0\.0\.1|localhost)[:/]|data:|blob:", url):
+        if not url.startswith(VOILA_ICONS) and not re.match(
+            r"(https?|ws)://(127\.0\.0\.1|localhost)[:/]|data:|blob:", url
+        ):
             complaints.append(f"asks {url}")
 
     yield open_at
@@ -450,7 +457,10 @@ def free_port() -> int:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[[list[str]], str]]:
-    """Start a Jupyter server in a fresh folder, with fresh settings, and stop it in the end."""
+    """Start a Jupyter server in a fresh folder, with fresh settings, and stop it in the end.
+
+    The kernel's command is a bare `python`, so that of this environment must be the first on the path.
+    """
     settings = {"apputils-extension/notification": {"fetchNews": "false"}}  # else Lab asks about news
     settings["notebook-extension/tracker"] = {"windowingMode": "none"}  # render cells that are out of view
     for name, values in settings.items():
@@ -460,11 +470,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[[list[str]], str]]:
     (tmp_path / "playground.ipynb").write_bytes((ROOT / "notebooks/playground.ipynb").read_bytes())
     fresh = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
     fresh |= {f"JUPYTERLAB_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
+    fresh["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     servers = []
 
     def start(arguments: list[str]) -> str:
         port = free_port()
-        command = [sys.executable, "-m", "jupyter", *arguments, "--no-browser", f"--port={port}"]
+        command = [sys.executable, "-m", *arguments, "--no-browser", f"--port={port}"]
         log = (tmp_path / "log").open("w")
         servers.append(
             subprocess.Popen(command, cwd=tmp_path, env=os.environ | fresh, stdout=log, stderr=log)
@@ -513,18 +524,18 @@ def check_all_three(page: Page) -> None:
     assert playground_says(page) != "8 of 12 mined triplets are active. Loss 0.117."
 
 
-def test_figures_in_jupyterlab(
-    open_page: Callable[..., Page], serve: Callable[[list[str]], str], tmp_path: Path
-) -> None:
+def test_figures_in_jupyterlab(serve: Callable[[list[str]], str], open_page: Callable[..., Page]) -> None:
     options = ["--IdentityProvider.token=", "--allow-root", "--LabApp.expose_app_in_browser=True"]
-    address = serve(["lab", *options])
+    address = serve(["jupyterlab", *options])
     page = open_page(f"{address}/lab/tree/playground.ipynb", viewport={"width": 1300, "height": 900})
     page.locator(".jp-Notebook .jp-CodeCell").nth(3).wait_for(timeout=60_000)
     page.wait_for_function("window.jupyterapp && jupyterapp.commands.isEnabled('notebook:run-all-cells')")
-    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+    kernel = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status"
+    page.wait_for_function(f"{kernel} === 'idle'", timeout=60_000)  # else it would run nothing
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
     check_all_three(page)
 
 
-def test_figures_in_voila(open_page: Callable[..., Page], serve: Callable[[list[str]], str]) -> None:
+def test_figures_in_voila(serve: Callable[[list[str]], str], open_page: Callable[..., Page]) -> None:
     page = open_page(serve(["voila", "playground.ipynb"]), viewport={"width": 1300, "height": 900})
     check_all_three(page)
