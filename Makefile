@@ -11,6 +11,7 @@ NEEDS_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' |
 NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	--nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+SOLUTIONS := $(sort $(wildcard notebooks/solutions/*.ipynb))
 # A notebook must not rely on another one having run before it: the tests take them from last to first.
 REVERSED := $(shell ls -r notebooks/*.ipynb 2>/dev/null)
 QUICK := $(filter notebooks/01_% notebooks/05_%,$(REVERSED))
@@ -42,18 +43,20 @@ test: .venv/installed ## run all that CI runs: style, types, tests, and every no
 	@$(RUN) tools/build_site.py
 	$(RUN) -m pytest tests
 	@mkdir -p build && $(ALL_FILES) > build/files-before
-	$(NBVAL) $(REVERSED)
+	$(NBVAL) $(REVERSED) $(SOLUTIONS)
 	@$(ALL_FILES) | diff build/files-before - || { echo "A notebook left these files behind."; exit 1; }
 	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(QUICK)
 
 test-elsewhere: .venv/installed ## re-check every notebook as other machines would run it (four times as long)
-	$(ONE_THREAD) $(NBVAL) $(NOTEBOOKS)
-	$(OLD_CHIP) $(NBVAL) $(NOTEBOOKS)
-	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(NOTEBOOKS)
+	$(ONE_THREAD) $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
+	$(OLD_CHIP) $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
+	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
 	$(NBVAL) $(REVERSED)
 
-notebooks: .venv/installed ## run the notebooks again and keep their new outputs
+notebooks: .venv/installed ## run the notebooks and the solutions again and keep their new outputs
+	@$(RUN) tools/exercises.py
 	@$(RUN) tools/run_notebooks.py --inplace
+	@$(RUN) tools/run_notebooks.py --inplace --solutions
 
 bench: .venv/installed ## measure all methods at every label budget, and rewrite the tables
 	$(RUN) benchmarks/label_efficiency.py

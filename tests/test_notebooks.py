@@ -22,6 +22,7 @@ from PIL import Image
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))  # the playground is a page of figures
+SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 LARGEST_FILE = 1_000_000
 EXEMPTIONS = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
 MACHINE_PATHS = re.compile(r"/(home|Users|root|tmp|mnt|work)/|[A-Z]:\\Users|site-packages")
@@ -96,7 +97,15 @@ def pictures(notebook: NotebookNode) -> list[str]:
     return complaints
 
 
+def lesson(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook without exercises and quiz, which come on top of its length."""
+    short = notebook.copy()
+    short.cells = [cell for cell in notebook.cells if not tags(cell) & {"exercise", "quiz"}]
+    return short
+
+
 def sizes(notebook: NotebookNode) -> list[str]:
+    notebook = lesson(notebook)
     lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(notebook)]
     words = len(re.findall(r"\S*\w\S*", markdown(notebook)))
     allowed = [
@@ -120,9 +129,9 @@ def opening_and_closing(notebook: NotebookNode) -> list[str]:
     for part in ("What you will learn", "What you need", "How long it takes"):
         if part.lower() not in opening.lower():
             complaints.append(f'the opening does not say "{part}"')
-    measured, exercises = text.find("\n## What we measured"), text.find("\n## Exercises")
-    if not 0 <= measured < exercises:
-        complaints.append('"## What we measured" and then "## Exercises" do not close the notebook')
+    places = [f"\n\n{text}".find(f"\n## {part}\n") for part in ("What we measured", "Exercises", "Quiz")]
+    if -1 in places or places != sorted(places):
+        complaints.append('"What we measured", "Exercises" and "Quiz" do not close the notebook in this order')
     headlines = [cell for cell in code_cells(notebook) if "headline" in tags(cell)]
     if not any(output.get("name") == "stdout" for cell in headlines for output in cell.outputs):
         complaints.append("no cell tagged `headline` prints what was measured")
@@ -187,6 +196,14 @@ def test_notebook(path: Path, guard: Guard) -> None:
     assert guard(nbformat.read(path, as_version=4)) == []
 
 
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_solutions(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    guards = (not_run_in_order, noisy_metadata, errors_and_warnings, exemptions, form, machine_paths)
+    assert [complaint for guard in guards for complaint in guard(notebook)] == []
+    assert dead_links(markdown(notebook), path.parent) == []
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_file(path: Path) -> None:
     assert path.stat().st_size < LARGEST_FILE
@@ -215,7 +232,9 @@ def sound_notebook() -> NotebookNode:
     cells.append(new_markdown_cell("\n## What we measured\n\nSee [the map](../README.md#the-course)."))
     cells.append(new_code_cell("print(1)", outputs=[new_output("stream", text="1\n")]))
     cells[-1].metadata["tags"] = ["headline"]
-    cells.append(new_markdown_cell("\n## Exercises\n\nPredict, then run."))
+    cells.append(new_markdown_cell("## Exercises\n\nPredict, then run.", metadata={"tags": ["exercise"]}))
+    cells.append(new_code_cell("answer = ...", metadata={"tags": ["exercise"]}))
+    cells.append(new_markdown_cell("## Quiz\n\nWhy? " + "word " * 900, metadata={"tags": ["quiz"]}))
     notebook = new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for count, cell in enumerate(code_cells(notebook), start=1):
@@ -245,7 +264,7 @@ def never_run(notebook: NotebookNode) -> None:
 
 
 def run_twice(notebook: NotebookNode) -> None:
-    code_cells(notebook)[0].execution_count = 14
+    code_cells(notebook)[0].execution_count = 15
 
 
 def timed(notebook: NotebookNode) -> None:
@@ -266,11 +285,11 @@ def unreadable_picture(notebook: NotebookNode) -> None:
 
 
 def no_headline(notebook: NotebookNode) -> None:
-    code_cells(notebook)[-1].metadata["tags"] = []
+    code_cells(notebook)[-2].metadata["tags"] = []
 
 
 def silent_headline(notebook: NotebookNode) -> None:
-    code_cells(notebook)[-1].outputs = []
+    code_cells(notebook)[-2].outputs = []
 
 
 def too_few_cells(notebook: NotebookNode) -> None:
@@ -314,7 +333,7 @@ BREAKS: list[tuple[str, Guard, Callable[[NotebookNode], None], str]] = [
     ("widget state", noisy_metadata, widget_state, "widgets"),
     ("error", errors_and_warnings, put_output(ERROR), "stored an error: ValueError"),
     ("warning", errors_and_warnings, put_output(WARNING), "wrote to stderr: UserWarning"),
-    ("two exemptions", exemptions, exempt(0, 1, reason="differs in every run"), "2 of 14 code cells"),
+    ("two exemptions", exemptions, exempt(0, 1, reason="differs in every run"), "2 of 15 code cells"),
     ("no reason", exemptions, exempt(0, reason=" "), "without a reason"),
     ("no pictures", pictures, no_pictures, "0 pictures"),
     ("unreadable picture", pictures, unreadable_picture, "picture 1 cannot be read"),

@@ -3,6 +3,7 @@
 python tools/run_notebooks.py                  all of them; executed copies go to build/notebooks/
 python tools/run_notebooks.py 01 03            those whose names start so
 python tools/run_notebooks.py --inplace 01     keep the new outputs in the notebook itself
+python tools/run_notebooks.py --solutions      the solutions of the exercises instead
 """
 
 import argparse
@@ -106,10 +107,10 @@ def report(runs: list[Run]) -> str:
     return "\n".join([*lines, f"{'all':<{width}}  {sum(run.seconds for run in runs):7.0f}"])
 
 
-def choose(starts: list[str]) -> list[Path]:
-    """Return the numbered notebooks, in order; with `starts`, only those whose names start so."""
+def choose(starts: list[str], folder: Path | None = None) -> list[Path]:
+    """Return the numbered notebooks in order; with `starts`, only those whose names start so."""
     names = [Path(start).name for start in starts]
-    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    paths = sorted((folder or NOTEBOOKS).glob("[0-9][0-9]_*.ipynb"))
     return [path for path in paths if not names or path.name.startswith(tuple(names))]
 
 
@@ -118,11 +119,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="how the notebooks' names start; all by default")
     parser.add_argument("--inplace", action="store_true", help="keep the new outputs in the notebooks")
+    parser.add_argument("--solutions", action="store_true", help="run the solutions of the exercises instead")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the executed copies")
     options = parser.parse_args(arguments)
-    paths = choose(options.names)
+    folder = NOTEBOOKS / "solutions" if options.solutions else NOTEBOOKS
+    paths = choose(options.names, folder)
     if not paths:
-        parser.error(f"no notebook in {NOTEBOOKS} has such a name: {' '.join(options.names)}")
+        parser.error(f"no notebook in {folder} has such a name: {' '.join(options.names)}")
     own_kernels_first()
     print(f"Running {len(paths)} notebook{'s' * (len(paths) > 1)}", flush=True)
     runs = []

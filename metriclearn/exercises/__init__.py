@@ -1,0 +1,132 @@
+"""What is right in the exercises, and which hint fits which mistake.
+
+One module per notebook, `notebook_1.py` and so on, with one judge per exercise: the function
+`exercise_1_1` for exercise 1.1. A judge takes the learner's answer. It raises `NotYet` with a hint that
+fits the mistake, without giving the solution away, or it returns one or two sentences on what the right
+answer tells. Below are the few questions that many judges ask.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class NotYet(Exception):  # noqa: N818 (an answer, not an error)
+    """The answer is not right yet. The message is a hint."""
+
+
+class NoAnswer(Exception):  # noqa: N818
+    """There is no answer yet: it is still the dots of the exercise."""
+
+
+def is_missing(answer: object) -> bool:
+    """Return whether an answer, or a part of it, is still `...` or None."""
+    if isinstance(answer, Mapping):
+        return any(is_missing(part) for part in answer.values())
+    if isinstance(answer, list | tuple):
+        return any(is_missing(part) for part in answer)
+    return answer is None or answer is ...
+
+
+def number(answer: object, name: str, low: float = -np.inf, high: float = np.inf) -> float:
+    """Return an answer as a float, once it is one finite number between `low` and `high`.
+
+    Args:
+        answer: a number, or an array of one number.
+        name: what it is called in the hint, such as "the accuracy".
+        low: smallest value that makes sense, not the right answer.
+        high: largest value that makes sense.
+
+    Raises:
+        NotYet: if it is no number, not finite, or makes no sense.
+    """
+    if hasattr(answer, "__array__") and np.asarray(answer).size == 1:  # NumPy's own, or a tensor
+        answer = np.asarray(answer).item()
+    if isinstance(answer, bool) or not isinstance(answer, Real):
+        raise NotYet(f"{_capital(name)} should be one number, and yours is a {type(answer).__name__}.")
+    value = float(answer)
+    if not np.isfinite(value) or not low <= value <= high:
+        raise NotYet(f"{_capital(name)} should lie between {low:g} and {high:g}, and yours is {value:.4g}.")
+    return value
+
+
+def percent(answer: object, name: str) -> float:
+    """Return an answer in percent as a float; a share between 0 and 1 gets a hint.
+
+    Raises:
+        NotYet: if it is no number from 0 to 100, or looks like a share.
+    """
+    value = number(answer, name, 0, 100)
+    if 0 < value <= 1:
+        raise NotYet(f"{_capital(name)} is asked for in percent, and yours, {value:.3g}, looks like a share.")
+    return value
+
+
+def percents(answer: object, name: str, n: int) -> npt.NDArray[np.float64]:
+    """Return n answers in percent, such as the accuracies of n draws, as a float64 array of shape `(n,)`.
+
+    Raises:
+        NotYet: if there are not n of them, or one of them is no percentage.
+    """
+    if isinstance(answer, str | Mapping) or not isinstance(answer, Sequence | np.ndarray):
+        kind = type(answer).__name__
+        raise NotYet(f"{_capital(name)} should be a list of {n} numbers, and yours is a {kind}.")
+    if len(answer) != n:
+        raise NotYet(f"{_capital(name)} should be {n} numbers, one per draw, and yours are {len(answer)}.")
+    return np.array([percent(part, name) for part in answer])
+
+
+def array(answer: object, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return an answer as an array of a given shape.
+
+    Raises:
+        NotYet: if its shape is another one.
+    """
+    found = np.asarray(answer)
+    if found.shape != shape:
+        raise NotYet(f"{_capital(name)} should have the shape {shape}, and yours has {found.shape}.")
+    return found
+
+
+def choice(answer: object, name: str, options: Sequence[object]) -> object:
+    """Return an answer that is one of a few; text is compared without regard to capitals.
+
+    Raises:
+        NotYet: if it is none of them.
+    """
+    given = answer.strip().lower() if isinstance(answer, str) else answer
+    if given not in options:
+        listed = ", ".join(repr(option) for option in options)
+        raise NotYet(f"{_capital(name)} should be one of {listed}, and yours is {answer!r}.")
+    return given
+
+
+def call(function: Callable[..., Any], *arguments: object) -> Any:
+    """Return what the learner's function gives.
+
+    Raises:
+        NotYet: if it is no function.
+        NoAnswer: if it gives nothing yet.
+        Exception: whatever the function raises: the check then says where it crashed.
+    """
+    if not callable(function):
+        raise NotYet("Hand over the function itself, without calling it.")
+    result = function(*arguments)
+    if is_missing(result):
+        raise NoAnswer
+    return result
+
+
+def of_guess(guess: float, truth: float, unit: str = "points") -> str:
+    """Return one sentence that compares a guess with what was measured."""
+    gap = guess - truth
+    if abs(gap) < 1:
+        return "Your guess was right on the spot."
+    return f"Your guess was {abs(gap):.0f} {unit} too {'high' if gap > 0 else 'low'}."
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
