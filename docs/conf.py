@@ -54,7 +54,10 @@ html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
-html_sidebars = {"index": []}
+# Only notebooks and the API have neighbours to list at the left.
+html_sidebars = {page: [] for page in ("index", "readme", "contributing", "data", "search")} | {
+    path.stem: [] for path in (ROOT / "docs").glob("*.md") if path.stem != "api"
+}
 html_theme_options: dict[str, Any] = {
     "logo": {"text": "Metric learning, hands on"},
     "navbar_align": "left",
@@ -78,7 +81,7 @@ def page_files(app: Sphinx, page: str, template: str, context: dict[str, Any], d
 
     old = {new.rpartition(".")[0]: path for path, new in pages().items()}.get(page)
     if old and old.endswith(".ipynb"):
-        context["notebook_file"] = f"download/{Path(old).name}"
+        context["notebook_file"] = old.replace("notebooks", "download", 1)
     if old and EDIT_URL:
         context["edit_address"] = f"{EDIT_URL}/{old}"
 

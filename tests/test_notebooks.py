@@ -131,7 +131,7 @@ def opening_and_closing(notebook: NotebookNode) -> list[str]:
             complaints.append(f'the opening does not say "{part}"')
     places = [f"\n\n{text}".find(f"\n## {part}\n") for part in ("What we measured", "Exercises", "Quiz")]
     if -1 in places or places != sorted(places):
-        complaints.append('"What we measured", "Exercises" and "Quiz" do not close the notebook in this order')
+        complaints.append('"What we measured", "Exercises", "Quiz" do not close the notebook in this order')
     headlines = [cell for cell in code_cells(notebook) if "headline" in tags(cell)]
     if not any(output.get("name") == "stdout" for cell in headlines for output in cell.outputs):
         complaints.append("no cell tagged `headline` prints what was measured")

@@ -36,15 +36,20 @@ CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)\s*$|`[^`\n]*`)", flags=re.MULTI
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Return the files that become pages: path in the repository -> path in the site's source."""
     found = {f"docs/{path.name}": path.name for path in sorted((root / "docs").glob("*.md"))}
-    found |= {
-        f"notebooks/{path.name}": f"notebooks/{path.name}"
-        for path in sorted((root / "notebooks").glob("*.ipynb"))
-    }
+    found |= {name: name for name in notebooks(root)}
     return found | {
         "README.md": "readme.md",
         "CONTRIBUTING.md": "contributing.md",
         "data/README.md": "data.md",
     }
+
+
+def notebooks(root: Path = ROOT) -> list[str]:
+    """Return the paths of all notebooks in the repository, those of solutions last."""
+    folders = (root / "notebooks", root / "notebooks" / "solutions")
+    return [
+        path.relative_to(root).as_posix() for folder in folders for path in sorted(folder.glob("*.ipynb"))
+    ]
 
 
 def modules(root: Path = ROOT) -> list[str]:
@@ -135,13 +140,25 @@ def copy_pages(root: Path = ROOT, source: Path = SOURCE) -> None:
         shutil.copy2(root / name, source / name)
 
 
+def notebook_list(root: Path = ROOT) -> str:
+    """Return the page that lists the notebooks: the README's map of the course, and the solutions."""
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    part = readme.partition("## The course\n")[2].partition("\n## ")[0]
+    course_map = "\n".join(line for line in part.splitlines() if line.startswith("|"))
+    course_map, _ = relink(course_map, "README.md", "notebooks/index.md", pages(root))
+    names = [path.removeprefix("notebooks/") for path in notebooks(root)]
+    lessons = "\n".join(name for name in names if "/" not in name)
+    solutions = "\n".join(name for name in names if "/" in name)
+    head = "# Notebooks\n\nTake them in order; each also runs alone. The outputs are those of the last run."
+    return (
+        f"{head}\n\n{course_map}\n\n```{{toctree}}\n:hidden:\n\n{lessons}\n```\n\n"
+        f"## Solutions of the exercises\n\n```{{toctree}}\n:maxdepth: 1\n\n{solutions}\n```\n"
+    )
+
+
 def write_reference(root: Path = ROOT, source: Path = SOURCE) -> None:
     """Write one page per module of the package, filled by Sphinx from the docstrings; list the notebooks."""
-    listed = "\n".join(path.removeprefix("notebooks/") for path in pages(root) if path.endswith(".ipynb"))
-    head = "# Notebooks\n\nTake them in order; each also runs alone. The outputs are those of the last run."
-    (source / "notebooks" / "index.md").write_text(
-        f"{head}\n\n```{{toctree}}\n:maxdepth: 2\n\n{listed}\n```\n", encoding="utf-8"
-    )
+    (source / "notebooks" / "index.md").write_text(notebook_list(root), encoding="utf-8")
     (source / "api").mkdir(parents=True, exist_ok=True)
     for name in modules(root):
         directive = f"```{{eval-rst}}\n.. automodule:: metriclearn.{name}\n   :members:\n```"
@@ -188,10 +205,10 @@ def main() -> int:
         import_module("living_data").write(SOURCE / "_static" / "living")
     draw_results(SOURCE / "_static")
     shutil.copy2(ROOT / "docs" / "conf.py", SOURCE)
-    downloads = SOURCE / "_extra" / "download"
-    downloads.mkdir(parents=True)
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        shutil.copy2(path, downloads)
+    for name in notebooks():
+        copy = SOURCE / "_extra" / name.replace("notebooks", "download", 1)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy)
     shutil.rmtree(DOCTREES, ignore_errors=True)
     from sphinx.cmd.build import main as sphinx  # in this process: torch is imported only once
 

@@ -130,10 +130,22 @@ def test_notebooks_follow_each_other_and_can_be_downloaded(visit: Visit, site: P
         assert page.locator("a.left-prev").evaluate("a => a.href").endswith(before)
         page = visit.open(before)
         assert page.locator("a.right-next").evaluate("a => a.href").endswith(path)
-    for path in notebooks:
-        name = Path(path).with_suffix(".ipynb").name
-        assert f'href="../download/{name}"' in (site / path).read_text(encoding="utf-8")
-        assert (site / "download" / name).read_bytes() == (ROOT / "notebooks" / name).read_bytes()
+    for name in build_site.notebooks():
+        path = site / Path(name).with_suffix(".html")
+        copy = name.replace("notebooks", "download", 1)
+        assert f'{copy}" download' in path.read_text(encoding="utf-8")
+        assert (site / copy).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_the_list_of_notebooks_is_the_map_of_the_course() -> None:
+    page = build_site.notebook_list()
+    for number, path in enumerate(build_site.notebooks(), start=1):
+        name = path.removeprefix("notebooks/")
+        assert name in page
+        if name[0].isdigit():
+            assert re.search(
+                rf"^\| {number} \| \[.+\]\({name}\) \| .+\? \| \d+ min \|$", page, flags=re.MULTILINE
+            )
 
 
 def test_formulas_are_there(visit: Visit) -> None:
