@@ -2,7 +2,7 @@
 
 The package of the course, in floors, each importing only from those below:
 
-    plots.py
+    plots.py   widgets.py (figures that answer)   checks.py (what is right in the exercises)
     explore.py   evaluate.py
     classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
     index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
