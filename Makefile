@@ -20,7 +20,7 @@ ALL_FILES := { git status --porcelain -uall; git ls-files --others --ignored --e
 ONE_THREAD := OMP_NUM_THREADS=1
 OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: help course lab site test test-elsewhere notebooks bench speed weights bands lock clean
+.PHONY: help course lab site slides test test-elsewhere notebooks bench speed weights bands lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ lab: .venv/installed ## open the notebooks in JupyterLab
 
 site: .venv/installed ## build the course's site from the stored outputs, to be read without a network
 	@$(RUN) tools/build_site.py
+
+slides: .venv/installed ## make slides from the notebooks as they are stored, to be shown without a network
+	@$(RUN) tools/make_slides.py
 
 test: .venv/installed ## run all that CI runs: style, types, tests, and every notebook's printed results
 	$(RUN) -m ruff check

@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent  # the file runs as build/site-source/conf.py
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+from build_site import describe_figure, mathjax_file, pages  # noqa: E402
 
 project = "Metric learning with a vector database"
 author = "The metriclearn authors"
@@ -36,15 +36,11 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_attr_annotations = False  # the docstrings say the type and the shape
 
-# MathJax in one file, from a package: its name has a hyphen, so it cannot be imported by a statement.
-_mathjax = find_spec("sphinx-mathjax-offline")
-assert _mathjax
-assert _mathjax.origin
-mathjax_path = "tex-svg-full.js"
+mathjax_path = mathjax_file().name
 
 html_theme = "pydata_sphinx_theme"
 html_title = "Metric learning, hands on"
-html_static_path = ["_static", str(Path(_mathjax.origin).parent / "static" / "mathjax" / "tex-svg-full.js")]
+html_static_path = ["_static", str(mathjax_file())]
 html_extra_path = ["_extra"]
 templates_path = ["_templates"]
 html_css_files = ["course.css"]
@@ -76,9 +72,6 @@ EDIT_URL = os.environ.get("METRICLEARN_EDIT_URL", "").rstrip("/")
 
 def page_files(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Tell the template where this page's notebook can be downloaded, and where its source is edited."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    from build_site import pages
-
     old = {new.rpartition(".")[0]: path for path, new in pages().items()}.get(page)
     if old and old.endswith(".ipynb"):
         context["notebook_file"] = old.replace("notebooks", "download", 1)
@@ -97,11 +90,9 @@ def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
         if isinstance(node, nodes.title):
             heading, before = node.astext(), ""
         elif isinstance(node, nodes.paragraph):
-            before = node.astext().replace("\n", " ")
+            before = node.astext()
         elif isinstance(node, nodes.image) and not node.get("alt"):
-            sentences = [part for part in before.replace("? ", "?. ").split(". ") if part]
-            last = sentences[-1].rstrip(".:") if sentences else ""
-            node["alt"] = f"Figure in “{heading}”" + (f": {last}" if last else "") + "."
+            node["alt"] = describe_figure(heading, before)
 
 
 def escape_names(app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,6 +155,26 @@ def notebook_list(root: Path = ROOT) -> str:
         f"{head}\n\n{course_map}\n\n```{{toctree}}\n:hidden:\n\n{lessons}\n```\n\n"
         f"## Solutions of the exercises\n\n```{{toctree}}\n:maxdepth: 1\n\n{solutions}\n```\n"
     )
+
+
+def last_sentence(text: str) -> str:
+    """Return the last sentence of a text, without the stop or the colon that ends it."""
+    sentences = [part for part in text.replace("\n", " ").replace("? ", "?. ").split(". ") if part]
+    return sentences[-1].rstrip(".:") if sentences else ""
+
+
+def describe_figure(heading: str, before: str) -> str:
+    """Return a description for a picture that has none: its heading, and the sentence just before it."""
+    last = last_sentence(before)
+    return f"Figure in “{heading}”" + (f": {last}" if last else "") + "."
+
+
+def mathjax_file() -> Path:
+    """Return MathJax in one file, from a package: its name has a hyphen, so no statement can import it."""
+    package = find_spec("sphinx-mathjax-offline")
+    if package is None or package.origin is None:
+        raise SystemExit("The package sphinx-mathjax-offline is missing: run make course.")
+    return Path(package.origin).parent / "static" / "mathjax" / "tex-svg-full.js"
 
 
 def write_reference(root: Path = ROOT, source: Path = SOURCE) -> None:
