@@ -7,6 +7,7 @@ or asked, ids come from the content, and embeddings of two encoders never meet i
 """
 
 import os
+import re
 import uuid
 import warnings
 import weakref
@@ -76,7 +77,9 @@ class EmbeddingIndex:
     Args:
         dim: N, the length of the embeddings.
         encoder_id: which encoder makes them, as in `MetricEmbedding.encoder_id_`.
-        collection: name of the collection; made if it does not exist.
+        collection: name of the collection; made if it does not exist. On a server the environment
+            variable METRICLEARN_PREFIX, if set, goes before it: with `ada`, "votes" becomes "ada_votes".
+            So people who share a server, each with another prefix, do not meet in one collection.
         distance: `"cosine"` or `"euclid"`. On embeddings of unit length both give the same order.
         path: a folder to keep the points in, for one program at a time. It wins over the environment
             variable QDRANT_URL, and so does `":memory:"`.
@@ -90,7 +93,7 @@ class EmbeddingIndex:
 
     Attributes:
         client: the plain `QdrantClient`, for all that this class leaves out.
-        collection: name of the collection.
+        collection: name of the collection, with its prefix.
         dim: length of the embeddings.
         encoder_id: the encoder that they come from.
         distance: `"cosine"` or `"euclid"`.
@@ -130,8 +133,9 @@ class EmbeddingIndex:
             raise ValueError(f'distance is {distance!r}: choose "cosine" or "euclid".')
         self.dim = int(dim)
         self.encoder_id = encoder_id
-        self.collection = collection
         self.distance = distance
+        url = _server(path, url)
+        self.collection = _own_name(collection) if url else collection
         self.client = _connect(path, url, api_key)
         # Closes the client at the program's end, too: an open one prints a traceback there.
         self._close = weakref.finalize(self, self.client.close)
@@ -366,11 +370,23 @@ class EmbeddingIndex:
         ]
 
 
-def _connect(path: str | Path | None, url: str | None, api_key: str | None) -> QdrantClient:
-    """Open memory, a folder or a server, and make sure that it answers."""
+def _server(path: str | Path | None, url: str | None) -> str | None:
+    """Return the server's address, or None for memory and folders."""
     if path is not None and url is not None:
         raise ValueError("Both path and url are given: choose a folder or a server.")
-    url = url or (os.environ.get("QDRANT_URL") if path is None else None)
+    return url or (os.environ.get("QDRANT_URL") if path is None else None)
+
+
+def _own_name(collection: str) -> str:
+    """Put METRICLEARN_PREFIX before a collection's name, so that people can share a server."""
+    prefix = os.environ.get("METRICLEARN_PREFIX", "")
+    if not re.fullmatch(r"[A-Za-z0-9._-]*", prefix):
+        raise ValueError(f"METRICLEARN_PREFIX is {prefix!r}: use a to z, A to Z, digits and . _ - only.")
+    return f"{prefix}_{collection}" if prefix else collection
+
+
+def _connect(path: str | Path | None, url: str | None, api_key: str | None) -> QdrantClient:
+    """Open memory, a folder or a server, and make sure that it answers."""
     if url:
         return _connect_to_server(url, api_key or os.environ.get("QDRANT_API_KEY"))
     if path is None or str(path) == IN_MEMORY:

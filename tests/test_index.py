@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common import client_warnings
 from qdrant_client.http.exceptions import ResponseHandlingException
 
-from metriclearn import EmbeddingIndex
+from metriclearn import EmbeddingIndex, QdrantClassifier
 
 DIM = 8
 NOWHERE = "http://localhost:9"  # the discard port: nothing answers there
@@ -27,6 +27,7 @@ NOWHERE = "http://localhost:9"  # the discard port: nothing answers there
 def _no_server_by_accident(monkeypatch):
     monkeypatch.delenv("QDRANT_URL", raising=False)
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+    monkeypatch.delenv("METRICLEARN_PREFIX", raising=False)
 
 
 @pytest.fixture(params=["memory", "path", "server"])
@@ -612,3 +613,62 @@ def test_an_index_that_is_forgotten_lets_go_of_its_folder(tmp_path):
     del index
     gc.collect()
     EmbeddingIndex(DIM, path=tmp_path).close()
+
+
+# Many people, one server
+
+
+@pytest.fixture
+def shared_server(monkeypatch) -> Iterator[QdrantClient]:
+    """One store in memory that stands in for the server that everybody is connected to."""
+    server = QdrantClient(":memory:")
+    monkeypatch.setattr(server, "close", lambda: None)  # it outlives those who leave
+    monkeypatch.setattr("metriclearn.index._connect_to_server", lambda url, key: server)
+    monkeypatch.setenv("QDRANT_URL", "http://shared:6333")
+    yield server
+    QdrantClient.close(server)
+
+
+def fit_as(prefix: str | None, classes: list[str], monkeypatch) -> QdrantClassifier:
+    if prefix is not None:
+        monkeypatch.setenv("METRICLEARN_PREFIX", prefix)
+    return QdrantClassifier(1, collection="votes").fit(np.eye(3, dtype=np.float32), classes)
+
+
+def test_without_prefixes_the_second_fit_takes_the_first_ones_place(shared_server, monkeypatch):
+    ada = fit_as(None, ["a", "b", "c"], monkeypatch)
+    fit_as(None, ["c", "b", "a"], monkeypatch)  # the same corners, named the other way round
+    assert ada.predict(np.eye(3)).tolist() == ["c", "b", "a"]
+
+
+def test_prefixes_keep_people_apart(shared_server, monkeypatch):
+    ada = fit_as("ada", ["a", "b", "c"], monkeypatch)
+    bob = fit_as("bob.2-x", ["c", "b", "a"], monkeypatch)
+    assert ada.index_.collection == "ada_votes"
+    assert ada.predict(np.eye(3)).tolist() == ["a", "b", "c"]
+    assert bob.predict(np.eye(3)).tolist() == ["c", "b", "a"]
+    names = {collection.name for collection in shared_server.get_collections().collections}
+    assert names == {"ada_votes", "bob.2-x_votes"}
+
+
+def test_one_finds_ones_own_collection_again(shared_server, monkeypatch):
+    monkeypatch.setenv("METRICLEARN_PREFIX", "ada")
+    EmbeddingIndex(DIM).upsert(embeddings(3))
+    assert shared_server.count("ada_images").count == 3
+    again = EmbeddingIndex(DIM)
+    assert len(again) == 3
+
+
+def test_a_store_of_ones_own_needs_no_prefix(tmp_path, monkeypatch):
+    monkeypatch.setenv("METRICLEARN_PREFIX", "ada")
+    for path in (None, ":memory:", tmp_path):
+        with EmbeddingIndex(DIM, path=path) as index:
+            assert index.collection == "images"
+
+
+@pytest.mark.parametrize("prefix", ["a/b", "a b", "a:", "é", "a\n"])
+def test_a_prefix_that_no_collection_may_have(shared_server, monkeypatch, prefix):
+    monkeypatch.setenv("METRICLEARN_PREFIX", prefix)
+    with pytest.raises(ValueError, match=r"METRICLEARN_PREFIX is .*: use a to z"):
+        EmbeddingIndex(DIM)
+    assert shared_server.get_collections().collections == []
