@@ -11,7 +11,7 @@ The same rules hold for every numbered notebook, and nothing is run:
 * Code with a picture becomes the picture; the last sentence of a text right before it is the caption. Code
   that prints becomes code and print; if it is long or wide, only those of its statements that print. Code
   without output is left out, unless it is short and defines a function.
-* The exercises become one slide with their titles, the quiz none. <details> are dropped everywhere.
+* The exercises become one slide with their headings, the quiz none. <details> are dropped everywhere.
 * Code that is not on a slide, and the text of the exercises, are in the speaker's notes (press S).
 * A cell's metadata may say otherwise, as {"slideshow": {"slide_type": "..."}}: `skip` leaves it out, `notes`
   moves it to the speaker's notes, `slide` begins a new column, and `slide` or `subslide` show any code.
@@ -29,12 +29,12 @@ import nbformat
 from build_site import ROOT, describe_figure, last_sentence, mathjax_file
 from jinja2 import Environment, FileSystemLoader
 from nbformat import NotebookNode
-from slide_text import CODE, Part, block, inline, outputs, pack, parts, plain, printing, render
+from slide_code import STYLE, block, outputs, printing
+from slide_text import Part, inline, pack, parts, plain, render
 
 SLIDES, LOOKS = ROOT / "build" / "slides", ROOT / "docs" / "slides"
 CLOSING = {"exercise": "Exercises", "quiz": "Quiz"}  # a cell's tag, and the heading of that part
 ASIDE = re.compile(r"\*\*(What you need|How long it takes)")
-EXERCISE = re.compile(r"^(?:### (.+)|\d+\. \*\*(.+?)\*\*.*)$", flags=re.MULTILINE)
 DEFINES = re.compile(r"^(def|class) ", flags=re.MULTILINE)
 HEIGHT = 520  # pixels for code and what it prints
 BESIDE = 3  # lines of print that may stand on the slide of a picture
@@ -166,9 +166,9 @@ class Maker:
 
     def finish(self) -> Deck:
         """Add the slide of the exercises and return the deck."""
-        titles = EXERCISE.findall("\n".join(part.text for part in self.exercises))
+        titles = [part.text for part in self.exercises if part.kind == "h3"]
         if titles:
-            body = "".join(f"<li>{inline(title or bold)}</li>" for title, bold in titles)
+            body = "".join(f"<li>{inline(title)}</li>" for title in titles)
             notes = render(self.exercises, self.folder)
             self.deck.add(Slide("text", "Exercises", f"<ul>{body}</ul>", notes), new_column=True)
         return self.deck
@@ -198,7 +198,7 @@ def write(paths: list[Path], out: Path) -> list[Deck]:
     names = ("LICENSE", "dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js")
     for file in (*(reveal / name for name in names), LOOKS / "slides.css", ROOT / "docs/_static/favicon.svg"):
         shutil.copy2(file, static)
-    (static / "code.css").write_text(CODE.get_style_defs("pre.code"), encoding="utf-8")
+    (static / "code.css").write_text(STYLE.get_style_defs("pre.code"), encoding="utf-8")
     decks = [read_deck(path) for path in paths]
     mathjax = mathjax_file()
     if any(deck.maths for deck in decks):

@@ -1,6 +1,5 @@
-"""Cut a notebook's Markdown into pieces that fit slides, and turn text, code and outputs into HTML."""
+"""Cut the Markdown of a notebook into pieces, share them out to slides, and turn them into HTML."""
 
-import ast
 import base64
 import html
 import re
@@ -12,21 +11,12 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from nbformat import NotebookNode
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
 
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpeg", "image/svg+xml": ".svg"}
 DETAILS = re.compile(r"<details.*?(?:</details>|\Z)", flags=re.DOTALL)
 SENTENCES = re.compile(r"(?<=[.?!]) +(?=[A-Z“\"*`])")
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# What a slide holds: lines of text, characters in a line, and in a thought; the width of code, in pixels.
-LINES, CHARACTERS, THOUGHT, WIDTH = 9.5, 58, 230, 1124
-WIDEST = 120  # characters; what is wider is no table but a sentence, which may be wrapped
-SHORT, SMALLEST = 9, 18.5  # lines of code, and pixels of its letters; what is longer or wider is not shown
-LETTER = 0.604  # how wide a letter of code is, in parts of its height
-CODE = HtmlFormatter(nowrap=True, style="a11y-high-contrast-light")
+# What a slide holds: lines, characters in a line; and the characters of one thought.
+LINES, CHARACTERS, THOUGHT = 9.5, 58, 230
 
 
 def _maths(text: str, how: dict[str, bool]) -> str:
@@ -153,59 +143,3 @@ def plain(text: str) -> str:
 def inline(text: str) -> str:
     """Return a heading's Markdown as HTML."""
     return MARKDOWN.renderInline(text.lstrip("# "))
-
-
-class Block(NamedTuple):
-    """Code, or what it printed, as HTML; its lines, and the size of its letters and its height in pixels."""
-
-    html: str
-    lines: int
-    size: float
-    height: float
-
-    def fits(self, room: float) -> bool:
-        """Whether it is short, large enough to be read, and no higher than so many pixels."""
-        return 0 < self.lines <= SHORT and self.size >= SMALLEST and self.height <= room
-
-
-def block(text: str, kind: str, largest: float = 30.0) -> Block:
-    """Set code (`code`) or what was printed (`printed`) as large as its longest line allows."""
-    lines = text.splitlines()
-    if not lines:
-        return Block("", 0, largest, 0.0)
-    longest = max(map(len, lines))
-    size = min(largest, WIDTH / LETTER / (longest if longest <= WIDEST else 80))
-    if kind == "printed" and len(lines) == 1:  # no table: it may be wrapped
-        size = max(size, min(largest, 24.0))
-    rows = sum(max(1, ceil(len(line) * size * LETTER / WIDTH)) for line in lines)
-    inner = highlight(text, PythonLexer(), CODE) if kind == "code" else html.escape(text)
-    made = f'<pre class="{kind}" style="font-size: {size:.1f}px">{inner}</pre>'
-    return Block(made, len(lines), size, 1.4 * size * rows + 44)
-
-
-def printing(code: str) -> str:
-    """Return those statements of a cell that print, or nothing if it does not print at its top level."""
-    found = [
-        ast.get_source_segment(code, line) or ""
-        for line in ast.parse(code).body
-        if isinstance(line, ast.Expr) and ast.unparse(line).startswith("print(")
-    ]
-    return "\n".join(found)
-
-
-def outputs(cell: NotebookNode) -> tuple[str, list[str]]:
-    """Return what a cell printed, and its pictures as data addresses."""
-    printed, pictures = "", []
-    for output in cell.outputs:
-        data = output.get("data", {})
-        if mime := next((mime for mime in PICTURES if mime in data), ""):
-            raw = data[mime]
-            raw = base64.b64encode(raw.encode()).decode() if mime.endswith("xml") else raw.replace("\n", "")
-            pictures.append(f"data:{mime};base64,{raw}")
-        elif output.output_type == "stream" and output.name == "stdout":
-            printed += output.text
-        elif output.output_type == "execute_result":
-            printed += data.get("text/plain", "") + "\n"
-        elif output.output_type == "error":
-            printed += f"{output.ename}: {output.evalue}\n"
-    return COLOURS.sub("", printed).rstrip(), pictures

@@ -260,6 +260,11 @@ def test_code_without_output_is_left_to_the_notes(tmp_path: Path) -> None:
     assert "return" in last(made).body
 
 
+def test_jupyters_own_commands_are_no_hindrance(tmp_path: Path) -> None:
+    long = "%time x = 1\n" * 20
+    assert last(deck(tmp_path, new_markdown_cell("Text."), printed(long, "1"))).body.count("<pre") == 1
+
+
 def test_exercises_are_one_slide(tmp_path: Path) -> None:
     tag = {"tags": ["exercise"]}
     hidden = "<details><summary>Hint</summary>\n\nsecret\n\n</details>"
