@@ -129,7 +129,7 @@ class Maker:
             new_column = False
         self.deck.note(render((part for part in pieces if ASIDE.match(part.text)), self.folder))
         if pieces:
-            self.before = plain(re.sub(r"^(?:[*+-]|\d+\.) +", "", pieces[-1].text))
+            self.before = pieces[-1].plain
             self.direct = True
 
     def add_code(self, cell: NotebookNode, kind: str) -> None:

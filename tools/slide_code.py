@@ -50,12 +50,14 @@ def block(text: str, kind: str, largest: float = 30.0) -> Block:
 
 
 def printing(code: str) -> str:
-    """Return those statements of a cell that print, or nothing if it does not print at its top level."""
+    """Return those statements of a cell that print, or nothing if it also prints in loops or functions."""
     try:
         statements = ast.parse(code).body
     except SyntaxError:  # one of Jupyter's own commands
         return ""
     shown = [line for line in statements if ast.unparse(line).startswith("print(")]
+    if len(shown) < code.count("print("):
+        return ""
     return "\n".join(ast.get_source_segment(code, line) or "" for line in shown)
 
 

@@ -15,8 +15,9 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpeg", "image/svg+xml": ".svg"}
 DETAILS = re.compile(r"<details.*?(?:</details>|\Z)", flags=re.DOTALL)
 SENTENCES = re.compile(r"(?<=[.?!]) +(?=[A-Z“\"*`])")
+MARK = re.compile(r"^(?:[*+-]|\d+\.) +")
 # What a slide holds: lines, characters in a line; and the characters of one thought.
-LINES, CHARACTERS, THOUGHT = 9.5, 58, 230
+LINES, CHARACTERS, THOUGHT = 9.5, 60, 230
 
 
 def _maths(text: str, how: dict[str, bool]) -> str:
@@ -33,17 +34,22 @@ class Part(NamedTuple):
     text: str
 
     @property
+    def plain(self) -> str:
+        """Its text without marks."""
+        return plain(MARK.sub("", self.text) if self.kind == "item" else self.text)
+
+    @property
     def lines(self) -> float:
         """How many lines of a slide it takes, roughly, with the gap below."""
         rows = self.text.splitlines()
         if self.text.startswith("!["):
-            return 7
+            return LINES  # a picture stands alone
         if self.text.startswith("|"):
             width = 1.4 * CHARACTERS / rows[0].count("|")
             return sum(0.3 + 0.7 * max(ceil(len(cell) / width) for cell in row.split("|")) for row in rows)
         if self.kind == "other":
             return len(rows)
-        return ceil(len(self.text) / CHARACTERS) + (0.2 if self.kind == "item" else 0.5)
+        return ceil(len(self.plain) / CHARACTERS) + (0.2 if self.kind == "item" else 0.5)
 
     @property
     def leads(self) -> bool:
@@ -135,7 +141,7 @@ def _local(tokens: Iterable[Token], folder: Path) -> Iterator[Token]:
 
 
 def plain(text: str) -> str:
-    """Return a line of Markdown without its marks."""
+    """Return a paragraph or a heading of Markdown without its marks."""
     [line] = MARKDOWN.parseInline(text)
     return "".join(" " if child.type == "softbreak" else child.content for child in line.children or [])
 

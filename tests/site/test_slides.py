@@ -260,6 +260,11 @@ def test_code_without_output_is_left_to_the_notes(tmp_path: Path) -> None:
     assert "return" in last(made).body
 
 
+def test_a_print_is_not_shown_beside_what_a_loop_printed(tmp_path: Path) -> None:
+    long = "for i in range(2):\n    print(i)\n" + "x = 1\n" * 20 + "print(2)"
+    assert last(deck(tmp_path, new_markdown_cell("Text."), printed(long, "0\n1\n2"))).body.count("<pre") == 1
+
+
 def test_jupyters_own_commands_are_no_hindrance(tmp_path: Path) -> None:
     long = "%time x = 1\n" * 20
     assert last(deck(tmp_path, new_markdown_cell("Text."), printed(long, "1"))).body.count("<pre") == 1
