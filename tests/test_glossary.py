@@ -1,6 +1,11 @@
-"""The glossary: one sentence a term, and the first notebook that uses it links to it."""
+"""The glossary: one sentence for each term, and a link from the notebook that uses it first.
 
+Each complaint is also shown to catch a glossary or a notebook broken on purpose.
+"""
+
+import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,146 +14,249 @@ import nbformat
 import pytest
 from markdown_links import INLINE_CODE, headings
 
-from metriclearn import augment, classify, data, evaluate, explore, index, losses, models, propagate, training
+from metriclearn import (
+    augment,
+    classify,
+    data,
+    embedding,
+    evaluate,
+    explore,
+    index,
+    losses,
+    models,
+    propagate,
+)
 
 ROOT = Path(__file__).parent.parent
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+NOTEBOOKS = {int(path.name[:2]): path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
+MODULES = (augment, classify, data, embedding, evaluate, explore, index, losses, models, propagate)
 ENTRY = re.compile(
-    r"### (?P<term>.+)\n\n(?P<sentence>.+)\n\n(?:\*In symbols and code:\* (?P<symbol>.+) · )?"
-    r"\*First in:\* \[notebook (?P<number>\d)\]\(\.\./notebooks/(?P<file>[\w.]+)\)\n"
+    r"### (?P<term>.+)\n\n(?P<sentence>.+)\n\n"
+    r"(?:\*Symbol:\* \$[^$]+\$ · )?(?:\*In code:\* `(?P<code>[^`]+)` · )?"
+    r"\*First in:\* \[notebook (?P<number>\d+)\]\(\.\./notebooks/(?P<file>[\w.]+)\)"
 )
-# Everyday words: an earlier notebook may use them before it needs their meaning here.
-EVERYDAY = {
-    "Class mean",
-    "Collection",
-    "Cosine",
-    "Diversity",
-    "Draw",
-    "Facet",
-    "Filter",
-    "Gate",
-    "Interval",
-    "Outlier",
-    "Point",
-    "Pool",
-    "Precision",
-    "Recall",
-    "Reconstruction",
-    "Roll back",
-    "Score",
-    "Temperature",
-    "Threshold",
-    "Uncertainty",
+SENTENCE = re.compile(r"[A-Z][^.!?]*\.")
+NAME = re.compile(r'(?P<owner>\w+)(?:\.(?P<member>\w+))?(?:\((?P<parameter>\w+)=(?:…|"(?P<value>.+)")\))?')
+LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+docs/glossary\.md#([\w-]+)\)")
+# Where an earlier notebook has the word in another, everyday sense.
+OTHER_SENSE = {
+    ("Class mean", 1): "a budget of 10 per class means",
+    ("Point", 1): "points of a percentage",
+    ("Point", 2): "points of a percentage",
+    ("Point", 3): "points of a percentage",
+    ("Point", 4): "points of a percentage",
+    ("Precision", 1): "numbers in double precision",
+    ("Score", 1): "a classifier would score differently",
+    ("Score", 3): "the score threshold, which has an entry of its own",
+    ("Score", 4): "the score of a class when labels are spread",
 }
-PLACES = (augment, classify, data, evaluate, explore, index, losses, models, propagate, training)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the glossary."""
+    """One entry of the glossary; `code` is empty where the term has no name in the package."""
 
     term: str
     sentence: str
-    symbol: str
-    notebook: Path
+    code: str
+    notebook: int
+    file: str
 
     @property
-    def link(self) -> str:
-        """How a notebook links to it."""
-        return f"](../docs/glossary.md#{re.sub(r'[^a-z0-9 -]', '', self.term.lower()).replace(' ', '-')})"
+    def anchor(self) -> str:
+        return next(iter(headings(f"# {self.term}")))
 
 
-def read(text: str) -> list[Entry]:
+def entries(glossary: str) -> list[Entry]:
     return [
-        Entry(m["term"], m["sentence"], m["symbol"] or "", ROOT / "notebooks" / m["file"])
-        for m in ENTRY.finditer(text)
+        Entry(m["term"], m["sentence"], m["code"] or "", int(m["number"]), m["file"])
+        for block in glossary.split("\n\n### ")[1:]
+        if (m := ENTRY.fullmatch("### " + block.rstrip()))
     ]
 
 
 @cache
-def prose(notebook: Path) -> str:
-    """Return the Markdown of a notebook without exercises, headings and code."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    kept = [
-        cell.source
-        for cell in cells
-        if cell.cell_type == "markdown" and not {"exercise", "quiz"} & set(cell.metadata.get("tags", []))
+def stored() -> dict[int, str]:
+    """Return the Markdown of each notebook without exercises and quiz, which may look back and ahead."""
+    return {
+        number: "\n\n".join(
+            cell.source
+            for cell in nbformat.read(path, as_version=4).cells
+            if cell.cell_type == "markdown" and not {"exercise", "quiz"} & set(cell.metadata.get("tags", []))
+        ).partition("\n## Exercises")[0]
+        for number, path in NOTEBOOKS.items()
+    }
+
+
+def uses(word: str, text: str) -> bool:
+    """Return whether a text has a word or a phrase, also in the plural; inline code does not count."""
+    phrase = r"[\s-]+".join(re.escape(part) for part in re.split(r"[\s_-]+", word.strip("`")))
+    return bool(re.search(rf"(?<!\w){phrase}(?:s|es)?(?!\w)", INLINE_CODE.sub("", text), flags=re.IGNORECASE))
+
+
+def form(glossary: str) -> list[str]:
+    """Return the entries that are not of the form of the others, or not in their place."""
+    found = entries(glossary)
+    written = re.findall(r"^#{2,} (.+)$", glossary, flags=re.MULTILINE)
+    complaints = [f"{term}: not an entry" for term in written if term not in {entry.term for entry in found}]
+    order = [re.sub(r"[^a-z0-9]", "", term.lower()) for term in written]
+    complaints += [
+        f"{written[i]}: not in alphabetical order" for i in range(1, len(order)) if order[i - 1] >= order[i]
     ]
-    return re.sub(r"^#.*$", "", "\n\n".join(kept), flags=re.MULTILINE)
+    return complaints + [
+        f"{entry.term}: not one sentence" for entry in found if not SENTENCE.fullmatch(entry.sentence)
+    ]
 
 
-def complaints(text: str) -> list[str]:
-    """Return what is wrong with a glossary."""
-    entries, found = read(text), []
-    terms = [entry.term for entry in entries]
-    if len(entries) != text.count("### "):
-        found.append(f"{text.count('### ') - len(entries)} entries are not of the form of the others")
-    if terms != sorted(terms, key=str.lower):
-        found.append("the terms are not in alphabetical order")
-    for entry in entries:
-        if not re.fullmatch(r"[A-Z$T][^.!?]*\.", entry.sentence.replace("$k$", "k")):
-            found.append(f"{entry.term}: not one sentence")
-        for name in re.findall(r"`(\w+)`", entry.symbol):
-            if not known(name):
-                found.append(f"{entry.term}: the package has no {name}")
-        if not entry.notebook.is_file():
-            found.append(f"{entry.term}: there is no {entry.notebook.name}")
-        elif prose(entry.notebook).count(entry.link) != 1:
-            found.append(f"{entry.term}: {entry.notebook.name} should link to it once")
-        earlier = [path for path in sorted(entry.notebook.parent.glob("0*.ipynb")) if path < entry.notebook]
-        word = re.compile(rf"(?<![\w-]){entry.term}", flags=re.IGNORECASE)
-        if entry.term not in EVERYDAY:
-            found += [
-                f"{entry.term}: {path.name} uses it before"
-                for path in earlier
-                if word.search(INLINE_CODE.sub("", prose(path)))
-            ]
-    return found
+def names(glossary: str) -> list[str]:
+    """Return the entries whose name in code is not in the package."""
+    return [
+        f"{entry.term}: the package has no {entry.code}"
+        for entry in entries(glossary)
+        if entry.code and not in_package(entry.code)
+    ]
 
 
-@cache
-def known(name: str) -> bool:
-    """Return whether a name is a function, class, method or parameter of the package."""
-    sources = [Path(str(place.__file__)).read_text(encoding="utf-8") for place in PLACES]
-    return any(re.search(rf"\b(?:def|class) {name}\b|\b{name}: |\b{name}_? = ", source) for source in sources)
+def in_package(code: str) -> bool:
+    """Look for a name such as `f`, `Class.method`, `f(parameter=…)` or `f(parameter="value")`."""
+    parts = NAME.fullmatch(code)
+    homes = [module for module in MODULES if parts and hasattr(module, parts["owner"])]
+    if not parts or not homes:
+        return False
+    owner = found = getattr(homes[0], parts["owner"])
+    if parts["member"]:
+        found = getattr(owner, parts["member"], None)
+        if found is None:
+            return parts["member"] in inspect.get_annotations(owner)
+    if parts["parameter"] and parts["parameter"] not in inspect.signature(found).parameters:
+        return False
+    return not parts["value"] or f'"{parts["value"]}"' in (inspect.getdoc(found) or "")
+
+
+def first_uses(glossary: str, notebooks: Mapping[int, str]) -> list[str]:
+    """Return the entries whose first notebook does not link to them, or is not the first."""
+    complaints = []
+    for entry in entries(glossary):
+        if entry.notebook not in notebooks or NOTEBOOKS[entry.notebook].name != entry.file:
+            complaints.append(f"{entry.term}: there is no notebook {entry.notebook} called {entry.file}")
+            continue
+        linked = {
+            number: [words for words, anchor in LINK.findall(text) if anchor == entry.anchor]
+            for number, text in notebooks.items()
+        }
+        if len(linked[entry.notebook]) != 1:
+            complaints.append(f"{entry.term}: notebook {entry.notebook} should link to it, once")
+        for number in range(1, entry.notebook):
+            used = any(uses(word, notebooks[number]) for word in (entry.term, *linked[entry.notebook]))
+            if used != ((entry.term, number) in OTHER_SENSE):
+                verb = "uses" if used else "does not use"
+                complaints.append(f"{entry.term}: notebook {number} {verb} it")
+        complaints += [
+            f"{entry.term}: notebook {number} links to it, too"
+            for number, words in linked.items()
+            if words and number != entry.notebook
+        ]
+    return complaints
+
+
+def unknown_anchors(glossary: str, text: str) -> list[str]:
+    terms = headings(glossary)
+    return [f"#{anchor}: no such term" for _, anchor in LINK.findall(text) if anchor not in terms]
 
 
 def test_the_glossary_is_sound() -> None:
-    assert len(read(GLOSSARY)) >= 40
-    assert complaints(GLOSSARY) == []
+    assert len(entries(GLOSSARY)) >= 35
+    assert form(GLOSSARY) == []
+    assert names(GLOSSARY) == []
+
+
+def test_each_term_is_linked_from_the_notebook_that_uses_it_first() -> None:
+    assert first_uses(GLOSSARY, stored()) == []
 
 
 def test_links_to_the_glossary_resolve() -> None:
-    anchors = headings(GLOSSARY)
-    used = [
-        anchor
-        for path in (ROOT / "notebooks").glob("*.ipynb")
-        for anchor in re.findall(r"glossary\.md#([^)]+)\)", prose(path))
-    ]
-    assert set(used) <= anchors
-    assert len(used) == len(read(GLOSSARY))
+    pages = [*(ROOT / "notebooks").rglob("*.ipynb"), *(ROOT / "docs").glob("*.md")]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    assert [line for text in texts for line in unknown_anchors(GLOSSARY, text)] == []
+
+
+# The tests of the test: a sound glossary passes, and each way of breaking it is caught.
+
+SOUND = """# Glossary
+
+Words.
+
+### Anchor
+
+The image that others are compared with.
+
+*Symbol:* $a$ · *First in:* [notebook 1](../notebooks/01_scarce_labels.ipynb)
+
+### Hard negative
+
+One of another class, but near.
+
+*In code:* `triplet_loss(mining="hard")` · *First in:* [notebook 2](../notebooks/02_autoencoder.ipynb)
+
+### Score
+
+How near it is.
+
+*In code:* `Neighbours.scores` · *First in:* [notebook 2](../notebooks/02_autoencoder.ipynb)
+"""
+SEEN = {
+    1: "An *[anchor](../docs/glossary.md#anchor)* may score differently; `hard_negative` is code.",
+    2: "A [harder\nnegative](../docs/glossary.md#hard-negative) and its [score](../docs/glossary.md#score).",
+}
+
+
+def test_a_sound_glossary_passes() -> None:
+    assert len(entries(SOUND)) == 3
+    assert form(SOUND) + names(SOUND) + first_uses(SOUND, SEEN) == []
+    assert unknown_anchors(SOUND, SEEN[1] + SEEN[2]) == []
 
 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("### Anchor\n", "### Zebra\n", "alphabetical"),
-        ("*First in:* [notebook 3]", "First: [notebook 3]", "not of the form"),
-        ("The image of a pair", "See below. The image of a pair", "Anchor: not one sentence"),
-        ("`random_affine`", "`random_affinity`", "no random_affinity"),
-        (
-            "(../notebooks/04_drop_the_decoder.ipynb)",
-            "(../notebooks/04_drop.ipynb)",
-            "there is no 04_drop.ipynb",
-        ),
-        ("### Ablation\n", "### Abjad\n", "should link to it once"),
-        (
-            "[notebook 3](../notebooks/03_positives_and_negatives.ipynb)",  # the first of these is Anchor's
-            "[notebook 4](../notebooks/04_drop_the_decoder.ipynb)",
-            "Anchor: 03_positives_and_negatives.ipynb uses it before",
-        ),
+        ("### Anchor", "### Zebra", "Hard negative: not in alphabetical order"),
+        ("### Score", "### Hard negative", "Hard negative: not in alphabetical order"),
+        ("*First in:* [notebook 1]", "First in: [notebook 1]", "Anchor: not an entry"),
+        ("### Score", "## Score", "Score: not an entry"),
+        ("How near it is.", "How near it is. Or how far.", "Score: not one sentence"),
+        ("How near it is.", "How near it is", "Score: not one sentence"),
+        ("triplet_loss", "triple_loss", "Hard negative: the package has no triple_loss"),
+        ("mining=", "miner=", "Hard negative: the package has no triplet_loss(miner="),
+        ('"hard"', '"hardest"', "Hard negative: the package has no triplet_loss(mining="),
+        (".scores", ".points", "Score: the package has no Neighbours.points"),
+        ("01_scarce_labels.ipynb", "01_many_labels.ipynb", "Anchor: there is no notebook 1"),
+        ("[notebook 1]", "[notebook 2]", "Anchor: there is no notebook 2"),
+        ("[notebook 1](../notebooks/01", "[notebook 0](../notebooks/00", "Anchor: there is no notebook 0"),
     ],
 )
 def test_a_broken_glossary_is_caught(old: str, new: str, complaint: str) -> None:
-    assert old in GLOSSARY
-    assert complaint in " ".join(complaints(GLOSSARY.replace(old, new, 1)))
+    broken = SOUND.replace(old, new, 1)
+    assert broken != SOUND
+    assert complaint in " ".join(form(broken) + names(broken) + first_uses(broken, SEEN))
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "complaint"),
+    [
+        (1, "An anchor may score.", "Anchor: notebook 1 should link to it, once"),
+        (1, SEEN[1] * 2, "Anchor: notebook 1 should link to it, once"),
+        (1, SEEN[1] + " Two hard\nnegatives.", "Hard negative: notebook 1 uses it"),
+        (1, SEEN[1] + " What is harder, negatives?", ""),
+        (1, SEEN[1] + " A harder negative.", "Hard negative: notebook 1 uses it"),
+        (1, SEEN[1].replace("score", "err"), "Score: notebook 1 does not use it"),
+        (2, SEEN[2] + SEEN[1], "Anchor: notebook 2 links to it, too"),
+    ],
+)
+def test_a_broken_notebook_is_caught(number: int, text: str, complaint: str) -> None:
+    found = " ".join(first_uses(SOUND, SEEN | {number: text}))
+    assert (complaint in found) if complaint else (found == "")
+
+
+def test_a_link_to_no_term_is_caught() -> None:
+    assert unknown_anchors(SOUND, "[score](../../docs/glossary.md#scores)") == ["#scores: no such term"]
