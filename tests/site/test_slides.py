@@ -312,9 +312,9 @@ def test_a_cell_may_overrule(tmp_path: Path) -> None:
 def test_links_to_files_become_text_and_pictures_lie_within(tmp_path: Path) -> None:
     (tmp_path / "dot.svg").write_text("<svg/>", encoding="utf-8")
     text = new_markdown_cell("[file](x.py) [anchor](#a) [web](https://a.org)\n\n![A dot](dot.svg)")
-    [[shown]] = bodies(deck(tmp_path, text))
+    [[shown, picture]] = bodies(deck(tmp_path, text))
     assert shown.startswith('<p>file anchor <a href="https://a.org">web</a></p>')
-    assert '<img src="data:image/svg+xml;base64,PHN2Zy8+" alt="A dot" />' in shown
+    assert '<img src="data:image/svg+xml;base64,PHN2Zy8+" alt="A dot" />' in picture
     for address in ("gone.png", "https://a.org/a.png"):
         with pytest.raises(SystemExit, match=r"\.png is no picture that a slide can show"):
             deck(tmp_path, new_markdown_cell(f"![A dot]({address})"))
