@@ -70,6 +70,7 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) benchmarks/label_errors.py
 	$(RUN) benchmarks/active_learning.py
 	$(RUN) benchmarks/poisoning.py
+	$(RUN) benchmarks/spreading.py
 	$(RUN) benchmarks/new_classes.py
 	$(RUN) benchmarks/tables.py
 
