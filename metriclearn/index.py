@@ -380,8 +380,8 @@ def _server(path: str | Path | None, url: str | None) -> str | None:
 def _own_name(collection: str) -> str:
     """Put METRICLEARN_PREFIX before a collection's name, so that people can share a server."""
     prefix = os.environ.get("METRICLEARN_PREFIX", "")
-    if not re.fullmatch(r"[A-Za-z0-9._-]*", prefix):
-        raise ValueError(f"METRICLEARN_PREFIX is {prefix!r}: use a to z, A to Z, digits and . _ - only.")
+    if not re.fullmatch(r"[A-Za-z0-9.-]*", prefix):
+        raise ValueError(f"METRICLEARN_PREFIX is {prefix!r}: use a to z, A to Z, digits, . and - only.")
     return f"{prefix}_{collection}" if prefix else collection
 
 

@@ -666,7 +666,7 @@ def test_a_store_of_ones_own_needs_no_prefix(tmp_path, monkeypatch):
             assert index.collection == "images"
 
 
-@pytest.mark.parametrize("prefix", ["a/b", "a b", "a:", "é", "a\n"])
+@pytest.mark.parametrize("prefix", ["a/b", "a b", "a:", "é", "a\n", "a_b"])
 def test_a_prefix_that_no_collection_may_have(shared_server, monkeypatch, prefix):
     monkeypatch.setenv("METRICLEARN_PREFIX", prefix)
     with pytest.raises(ValueError, match=r"METRICLEARN_PREFIX is .*: use a to z"):
