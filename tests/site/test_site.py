@@ -229,3 +229,14 @@ def test_a_missing_browser_is_not_installed_without_leave(monkeypatch: pytest.Mo
     monkeypatch.setattr(find_browser.shutil, "which", lambda name: None)
     assert find_browser.find_browser() is None
     assert find_browser.find_browser(install=True) is None  # there is no apt-get
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_cheat_sheet_prints_on_one_page(visit: Visit, paper: str) -> None:
+    def sheets() -> int:
+        return len(re.findall(rb"/Type\s*/Page\b", visit.page.pdf(format=paper)))
+
+    visit.open("cheatsheet.html")
+    assert sheets() == 1
+    visit.page.evaluate("() => document.querySelector('.one-page').remove()")  # without its style
+    assert sheets() > 1
