@@ -122,7 +122,8 @@ def embedding_map(
         float32, shape `(n, 2)`. For an index, also the ids of the points, in the same order.
 
     Raises:
-        ValueError: for another method, embeddings that do not fit, or an index with fewer than three points.
+        ValueError: for another method, embeddings that do not fit, one image only, or an index with fewer
+            than three points.
     """
     if method not in ("tsne", "pca"):
         raise ValueError(f'method is {method!r}: choose "tsne" or "pca".')
@@ -131,6 +132,8 @@ def embedding_map(
             raise ValueError('An index gives no vectors, which PCA needs: choose "tsne".')
         return _map_of_index(embeddings, seed)
     vectors = _unit_rows(embeddings)
+    if min(vectors.shape) < 2:
+        raise ValueError(f"The embeddings have shape {vectors.shape}: a map needs at least two images.")
     if method == "pca" or len(vectors) < 4:
         places: FloatArray = PCA(2, random_state=seed).fit_transform(vectors).astype(np.float32)
         return places
@@ -235,7 +238,7 @@ def unknown_threshold(
 
 
 def what_to_label_next(
-    embeddings: FloatArray, labels: LabelArray, n: int, strategy: str = "mixed", seed: int = 0
+    embeddings: FloatArray, labels: npt.ArrayLike, n: int, strategy: str = "mixed", seed: int = 0
 ) -> Rows:
     """Return the n unlabelled images whose labels to ask for next.
 
@@ -258,11 +261,12 @@ def what_to_label_next(
         ValueError: for arrays that do not fit, fewer than two classes, an unknown strategy, or n
             below 1 or above the number of unlabelled images.
     """
-    vectors = _partly_labelled(embeddings, labels)
+    vectors = _unit_rows(embeddings)
+    labels = check_class_labels(labels, len(vectors))
     free = np.flatnonzero(labels == UNLABELLED)
     if strategy not in ("uncertainty", "diversity", "mixed"):
         raise ValueError(f"strategy is {strategy!r}: choose 'uncertainty', 'diversity' or 'mixed'.")
-    if not 1 <= n <= len(free):
+    if not isinstance(n, int | np.integer) or not 1 <= n <= len(free):
         raise ValueError(f"n is {n!r}, and {len(free)} images are unlabelled: choose from 1 to {len(free)}.")
     if strategy == "diversity":
         nearest = (vectors[free] @ vectors[labels != UNLABELLED].T).max(axis=1)
@@ -283,7 +287,7 @@ def what_to_label_next(
     return chosen
 
 
-def propagate_labels(embeddings: FloatArray, labels: LabelArray, share: float = 0.9) -> LabelArray:
+def propagate_labels(embeddings: FloatArray, labels: npt.ArrayLike, share: float = 0.9) -> LabelArray:
     """Return the labels with those added that the neighbours are surest of; the rest stay −1.
 
     Args:
@@ -299,22 +303,9 @@ def propagate_labels(embeddings: FloatArray, labels: LabelArray, share: float = 
     """
     if not 0 < share <= 1:
         raise ValueError(f"share is {share!r}: choose a share above 0 and up to 1, such as 0.9.")
-    spread, confidence = spread_labels(_partly_labelled(embeddings, labels), labels)
+    vectors = _unit_rows(embeddings)
+    added = check_class_labels(labels, len(vectors))  # a copy
+    spread, confidence = spread_labels(vectors, added)
     passed = surest(spread, confidence, share)
-    added = labels.copy()
     added[passed] = spread[passed]
     return added
-
-
-def _partly_labelled(embeddings: FloatArray, labels: LabelArray) -> FloatArray:
-    """Return unit rows, once the labels fit them and name at least two classes."""
-    vectors = _unit_rows(embeddings)
-    if np.shape(labels) != (len(vectors),):
-        raise ValueError(
-            f"labels have shape {np.shape(labels)} for {len(vectors)} embeddings: give one each."
-        )
-    if len(np.setdiff1d(labels, [UNLABELLED])) < 2:
-        raise ValueError(
-            "The labels name fewer than two classes: label an image of two classes or more first."
-        )
-    return vectors

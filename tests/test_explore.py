@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from metriclearn.explore import embedding_map, near_duplicates, outliers, suspicious_labels
+from metriclearn.explore import (
+    embedding_map,
+    near_duplicates,
+    outliers,
+    propagate_labels,
+    suspicious_labels,
+    unknown_threshold,
+    what_to_label_next,
+)
 from metriclearn.index import EmbeddingIndex
 
 
@@ -55,6 +63,39 @@ def test_labels_that_cannot_be_judged(labels: np.ndarray, message: str) -> None:
         suspicious_labels(vectors(), labels)
 
 
+def partly(n: int) -> np.ndarray:
+    """Return labels of two classes for the first four of n images."""
+    return np.array([0, 1, 0, 1] + [-1] * (n - 4))[:n]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        near_duplicates,
+        outliers,
+        embedding_map,
+        unknown_threshold,
+        lambda given: suspicious_labels(given, partly(len(given)), k=2),
+        lambda given: what_to_label_next(given, partly(len(given)), 1),
+        lambda given: propagate_labels(given, partly(len(given))),
+    ],
+    ids=["duplicates", "outliers", "map", "threshold", "suspicious", "next", "propagate"],
+)
+def test_embeddings_that_do_not_fit(call) -> None:  # type: ignore[no-untyped-def]
+    """No image, one row, NaN, integers, no direction: each function says so."""
+    zero = vectors()
+    zero[3] = 0
+    for given, message in [
+        (vectors(0), "There is no embedding"),
+        (vectors()[0], r"shape \(5,\): pass \(n, 5\)"),
+        (vectors() * np.nan, "NaN or infinity"),
+        ((10 * vectors()).astype(int), "type int64: pass floats"),
+        (zero, "row 3 is all zeros"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call(given)
+
+
 @pytest.mark.parametrize("call", [near_duplicates, outliers])
 def test_k_is_less_than_n(call) -> None:  # type: ignore[no-untyped-def]
     """As many neighbours as images is one too many."""
@@ -62,6 +103,8 @@ def test_k_is_less_than_n(call) -> None:  # type: ignore[no-untyped-def]
         call(vectors(), k=30)
     with pytest.raises(ValueError, match="k is 30"):
         suspicious_labels(vectors(), np.arange(30) % 3, k=30)
+    with pytest.raises(ValueError, match="k is 4, but each of 4 images has 3 others"):
+        suspicious_labels(vectors(), partly(30), k=4)  # only labelled images are neighbours here
 
 
 def test_map() -> None:
@@ -70,6 +113,9 @@ def test_map() -> None:
     assert np.array_equal(embedding_map(vectors()), embedding_map(vectors()))
     with pytest.raises(ValueError, match="method"):
         embedding_map(vectors(), method="other")
+    assert embedding_map(vectors(2)).shape == (2, 2)
+    with pytest.raises(ValueError, match="at least two images"):
+        embedding_map(vectors(1))
     with pytest.raises(ValueError, match="at least three"):
         embedding_map(EmbeddingIndex(5))
 

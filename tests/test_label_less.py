@@ -55,17 +55,37 @@ def test_the_gate_leaves_the_unsure_unlabelled_and_known_labels_alone(store) -> 
     assert (propagate_labels(embeddings, labels, share=1) != -1).all()
 
 
-def test_errors_say_what_to_do(store) -> None:
+def ask(embeddings: np.ndarray, labels: object) -> np.ndarray:
+    return what_to_label_next(embeddings, labels, 1)
+
+
+@pytest.mark.parametrize("call", [ask, propagate_labels])
+def test_labels_that_do_not_fit(store, call) -> None:
     embeddings, labels, _ = store
-    none, one = np.full(120, -1), np.where(labels == 0, 0, -1)
-    for wrong in (none, one):
-        with pytest.raises(ValueError, match="fewer than two classes"):
-            propagate_labels(embeddings, wrong)
-    with pytest.raises(ValueError, match="give one each"):
-        what_to_label_next(embeddings, labels[:5], 1)
-    for n in (0, 118):
+    for wrong, message in [
+        (np.full(120, -1), "no label"),
+        (np.where(labels == 0, 0, -1), "only one class"),
+        (labels[:119], "120 images but 119 labels"),
+        (np.append(labels, 0), "120 images but 121 labels"),
+        (labels.astype(str), "not class numbers"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call(embeddings, wrong)
+
+
+@pytest.mark.parametrize("call", [ask, propagate_labels])
+def test_a_list_of_labels_is_as_good_as_an_array(store, call) -> None:
+    embeddings, labels, _ = store
+    np.testing.assert_array_equal(call(embeddings, labels.tolist()), call(embeddings, labels))
+
+
+def test_errors_say_what_to_do(store) -> None:
+    embeddings, labels, truth = store
+    for n in (0, 118, 1.5):
         with pytest.raises(ValueError, match="choose from 1 to 117"):
             what_to_label_next(embeddings, labels, n)
+    with pytest.raises(ValueError, match="0 images are unlabelled"):
+        what_to_label_next(embeddings, truth, 1)
     with pytest.raises(ValueError, match="strategy is 'best'"):
         what_to_label_next(embeddings, labels, 1, "best")
     for share in (0, 1.1, float("nan")):
