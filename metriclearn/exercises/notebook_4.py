@@ -1,0 +1,125 @@
+"""Drop the decoder: wrong labels in the flow, weights of few bits, bridges between moons, a gate."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from metriclearn.exercises import NotYet, array, call, choice, number, of_guess, percent, percents
+from metriclearn.propagate import surest
+
+
+def exercise_4_1(guess: object, right: object, wrong_that_pass: object) -> str:
+    """Five wrong labels of 100: the flow outvotes them, and never mends them."""
+    guessed = number(guess, "your guess", 0, 100)
+    if not isinstance(right, dict) or set(right) != {"all right", "five wrong"}:
+        raise NotYet('Keep `right` a dictionary with the keys "all right" and "five wrong".')
+    before, after = (percent(right[key], f'the share for "{key}"') for key in ("all right", "five wrong"))
+    passed = number(wrong_that_pass, "the number of wrong labels that pass", 0, 5)
+    if before == after:
+        raise NotYet("Both shares are the same: did the changed labels reach `spread_labels`?")
+    if min(before, after) < 50:
+        raise NotYet("Compare with the hidden truth, `pool.labels`: in `labels` nearly all are -1.")
+    if max(abs(before - 89.3), abs(after - 88.6)) < 0.8:
+        raise NotYet("That is the share without a gate: let `surest` pass half of each class.")
+    if before > 99.3:
+        raise NotYet("That is better than raw pixels can do: hand `points` to the flow, not embeddings.")
+    if max(abs(before - 98.6), abs(after - 98.5)) > 0.6:
+        raise NotYet("These are not the shares of the surest half, without the images in `known`.")
+    if passed == 0:
+        raise NotYet("Count before you take the known images out: which of the rows in `five` pass?")
+    if passed != 5:
+        raise NotYet("How sure is the flow of a label that was given to it? Look at its second result.")
+    return (
+        f"{of_guess(guessed, before - after)} A wrong label is outvoted by the right ones around it. But the "
+        "flow trusts all that it was given: the five wrong ones pass the gate themselves, as surest of all."
+    )
+
+
+def exercise_4_2(accuracy: object, fewest_bits: object) -> str:
+    """Weights rounded to few bits: eight and four are enough, two are not."""
+    if not isinstance(accuracy, dict) or set(accuracy) != {32, 8, 4, 2}:
+        raise NotYet("Keep `accuracy` a dictionary with the keys 32, 8, 4 and 2.")
+    found = {bits: percent(accuracy[bits], f"the accuracy at {bits} bits") for bits in (32, 8, 4, 2)}
+    fewest = number(fewest_bits, "the fewest bits", 2, 32)
+    if found[32] < 95:
+        raise NotYet("At 32 bits nothing should be lost: `one_nn` of the encoder as published gives it.")
+    if found[2] > 60:
+        raise NotYet("Two bits are too good to be true: did `rounded(2)` reach `one_nn`?")
+    if found[2] < 15:
+        raise NotYet("At 2 bits all is lost: does each one start from the encoder as published?")
+    if min(found[8], found[4]) < 94:
+        raise NotYet("At 8 and 4 bits little should be lost: is each accuracy under its own key?")
+    if found[32] - found[2] <= 2 or fewest == 2:
+        raise NotYet("Two points may be lost, not more: compare 2 bits with 32 again.")
+    if fewest != 4:
+        raise NotYet("Fewer bits than that also stay within two points of 32: look at all four.")
+    return (
+        "Four bits, an eighth of the bytes, serve nearly as well here. "
+        "But a rounded encoder gives other embeddings: stored with an index, it needs an id of its own."
+    )
+
+
+def exercise_4_3(right: object, bridges: object, with_four: object) -> str:
+    """Moons: too few neighbours cut dots off, one bridge lets the labels leak."""
+    for name, given in (("right", right), ("bridges", bridges)):
+        if not isinstance(given, dict) or set(given) != {4, 8, 10}:
+            raise NotYet(f"Keep `{name}` a dictionary with the keys 4, 8 and 10.")
+    assert isinstance(right, dict)
+    assert isinstance(bridges, dict)
+    shares = {k: percents(right[k], f"the share with {k} neighbours", 10) for k in (4, 8, 10)}
+    crossing = {k: number(bridges[k], f"the number of bridges with {k} neighbours", 0) for k in (4, 8, 10)}
+    answer = choice(with_four, "what happens with four", ("cut off", "leak"))
+    if np.ptp(shares[10]) == 0:
+        raise NotYet("With 10 neighbours all starts give the same: does the known dot change with the start?")
+    if shares[8].min() < 99:
+        raise NotYet("With 8 neighbours every start colours both moons right: does `n_neighbors` arrive?")
+    if not (88 < shares[4].mean() < 93 and 89 < shares[10].mean() < 95):
+        raise NotYet("With 8 neighbours it is right; with 4 or 10 check the two start dots, one per moon.")
+    if crossing[4] > 0 or crossing[8] > 0 or crossing[10] > 2:
+        raise NotYet("A bridge leads to the *other* moon: leave each dot itself out, and compare `truth`.")
+    if crossing[10] == 0:
+        raise NotYet("With 10 neighbours there is a bridge: look at the tenth neighbour of each dot as well.")
+    if answer == "leak":
+        raise NotYet("With 4 there is no bridge to leak over: of how many dots is the flow not sure at all?")
+    return (
+        "With 4 neighbours part of a moon hangs together with nothing that is known. With 10 a single bridge "
+        "lets labels leak into the other moon. How much goes wrong depends on where the known dot lies."
+    )
+
+
+def exercise_4_4(gate: Callable[..., object]) -> str:
+    """A gate per class, tested against the package's."""
+    random = np.random.default_rng(0)
+    spread = random.choice([3, 7, 8], size=41, p=[0.6, 0.3, 0.1])
+    confidence = np.where(spread == 3, 0.6, 0.2) + random.permutation(41) / 100
+    cases = [(spread, confidence, 0.5), (spread, confidence, 0.2), (spread, confidence, 1.0)]
+    cases.append((np.array([4, 4, 4, 1]), np.array([0.9, 0.3, 0.8, 0.1]), 0.3))
+    for case in cases:
+        labels, sure, share = case
+        wanted, passed = surest(*case), call(gate, labels.copy(), sure.copy(), share)
+        if isinstance(passed, list | tuple) and any(np.ndim(part) for part in passed):
+            raise NotYet("Join what passes of each class into one array: `np.concatenate` does it.")
+        got = np.asarray(passed)
+        if got.dtype == bool:
+            raise NotYet("Return row numbers, not a mask: `np.flatnonzero` turns one into the other.")
+        if np.array_equal(got, wanted):
+            continue
+        if np.array_equal(np.sort(got.ravel()), wanted):
+            raise NotYet("The right rows pass, but they should come in rising order.")
+        all_at_once = np.argsort(-sure)[: int(np.ceil(share * len(sure)))]
+        if np.array_equal(np.sort(got), np.sort(all_at_once)):
+            raise NotYet("That is one gate for all: an easy class fills it alone. Give each class its own.")
+        if set(got.ravel().tolist()) <= set(range(max(np.bincount(labels)))) and len(labels) == 41:
+            raise NotYet("Some of these count within a class: turn them back into rows of `spread`.")
+        if len(got) < len(wanted):
+            raise NotYet("Too few pass: round up, so that a small class sends at least one image.")
+        if len(got) > len(wanted):
+            raise NotYet("Too many pass: the share is one of each class, rounded up.")
+        array(got, "what it returns", wanted.shape)
+        if np.array_equal(got, surest(labels, -sure, share)):
+            raise NotYet("These are the least sure ones: which way round does `argsort` sort?")
+        raise NotYet(f"With share={share:g} other rows should pass: sort each class by its confidence.")
+    return (
+        "In raw pixels one gate for all would let hardly any 3 and no 8 pass. "
+        "With a gate per class, hard classes get pseudo-labels, too."
+    )
