@@ -1,0 +1,121 @@
+"""Index in Qdrant: what a score is, a filter that finds hard negatives, two encoders in one collection."""
+
+from collections.abc import Callable
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+
+from metriclearn.exercises import NotYet, call, number, percent
+
+
+def exercise_5_1(guess: object, measured: object) -> str:
+    """A question times ten: cosine sees the direction alone, Euclid the length, too."""
+    for name, given in (("guess", guess), ("measured", measured)):
+        if not isinstance(given, dict) or set(given) != {"cosine", "euclid"}:
+            raise NotYet(f'Keep `{name}` a dictionary with the keys "cosine" and "euclid".')
+    assert isinstance(guess, dict)
+    assert isinstance(measured, dict)
+    guessed = {key: number(guess[key], f"your guess for {key}") for key in guess}
+    cosine, euclid = (number(measured[key], f"the score under {key}") for key in ("cosine", "euclid"))
+    if cosine > 9 and euclid < 1:
+        raise NotYet("A cosine is never above 1: are the two swapped?")
+    if cosine > 1.001:
+        raise NotYet("A cosine is never above 1. Take the score that the index gives, not a dot product.")
+    if abs(cosine - 0.957) > 0.01:
+        raise NotYet("Under cosine that is not the score of the nearest image: ask with test image 229.")
+    if abs(euclid - 0.295) < 0.01:
+        raise NotYet("Under Euclid that is the score of the question as it was: was it times 10?")
+    if abs(euclid - 2.946) < 0.01:
+        raise NotYet("Only the question gets longer: leave the stored embeddings as they are.")
+    if euclid > 50:
+        raise NotYet("That is the square of the distance; Qdrant gives the distance itself.")
+    if abs(euclid - cosine) < 0.01:
+        raise NotYet('Both scores are the same: did `distance="euclid"` reach the index?')
+    if abs(euclid - 9.05) > 0.02:
+        raise NotYet("Under Euclid the nearest comes first, with the smallest score: ask with image 229.")
+    near = sum(abs(guessed[key] - truth) < 0.5 for key, truth in (("cosine", cosine), ("euclid", euclid)))
+    said = ("Neither guess was near.", "One guess was near.", "Both guesses were near.")[near]
+    return (
+        f"{said} Cosine sees the direction alone. Under Euclid the "
+        "question has left the sphere: even the nearest is 9 away now, yet the order is the same."
+    )
+
+
+def exercise_5_2(hard_negatives: Callable[..., object]) -> str:
+    """A filter with `must` and `must_not`, tried on small collections of points on a circle."""
+    turned = [(0, 3), (5, -1), (8, 3), (12, 3), (20, 8), (26, 5), (33, 3), (50, 8), (63, 0), (80, 5)]
+    with_zero = [(3, 0), (6, 1), (9, -1), (14, 0), (25, 1), (40, 2)]
+    cases = [(turned, 3, 2), (turned, 8, 3), (with_zero, 0, 2), (with_zero, 1, 2), (turned, 3, 9)]
+    for degrees, label, k in cases:
+        client = _circle(degrees)
+        try:
+            got = call(hard_negatives, client, "circle", [1.0, 0.0], label, k)
+        finally:
+            client.close()
+        if not isinstance(got, list | tuple | np.ndarray):
+            raise NotYet(f"Return a list of sources, and yours is a {type(got).__name__}.")
+        if not all(isinstance(part, str) for part in got):
+            raise NotYet('Return the sources alone: each hit carries its own in `payload["source"]`.')
+        labels = {f"{angle} degrees": found for angle, found in degrees}
+        wanted = [source for source, found in labels.items() if found not in (-1, label)]
+        if any(part not in labels for part in got):
+            raise NotYet("Some of these are no sources of the collection: take them from the payload.")
+        given = [labels[part] for part in got]
+        if label in given:
+            raise NotYet(f"With label={label} some hits have that label: say what they must not be.")
+        if -1 in given:
+            raise NotYet("An image without a label may be of any class: only labelled ones may answer.")
+        if len(got) > k:
+            raise NotYet(f"With k={k} you return {len(got)}: `limit` says how many.")
+        if label != 0 and list(got) == [source for source in wanted if labels[source] != 0][:k] != wanted[:k]:
+            raise NotYet("A label of 0 is a label, too: only -1 stands for none.")
+        if len(got) < min(k, len(wanted)):
+            raise NotYet("Too few. Sorted out after the search, hits are lost: let the database filter.")
+        if list(got) != wanted[:k]:
+            raise NotYet("These are not the most alike ones, the nearest first.")
+    return (
+        "These are hard negatives: alike, and of another class. Notebook 3 looked for them in a batch; "
+        "a database finds them in everything that you have stored."
+    )
+
+
+def _circle(degrees: list[tuple[int, int]]) -> QdrantClient:
+    """Return a client with a collection "circle": points at some degrees, each with a label."""
+    client = QdrantClient(":memory:")
+    params = models.VectorParams(size=2, distance=models.Distance.COSINE)
+    client.create_collection("circle", vectors_config=params)
+    points = [
+        models.PointStruct(
+            id=row,
+            vector=[float(np.cos(np.radians(angle))), float(np.sin(np.radians(angle)))],
+            payload={"source": f"{angle} degrees", "label": label},
+        )
+        for row, (angle, label) in enumerate(degrees)
+    ]
+    client.upsert("circle", points=points, wait=True)
+    return client
+
+
+def exercise_5_3(right: object, from_other: object) -> str:
+    """Two encoders in one collection: half of the store falls silent, and the share may hide it."""
+    keys = ("none", "every second image", "digits 0 to 4")
+    if not isinstance(right, dict) or set(right) != set(keys):
+        raise NotYet(f"Keep `right` a dictionary with the keys {', '.join(map(repr, keys))}.")
+    none, second, digits = (percent(right[key], f"the share for {key!r}") for key in keys)
+    other = number(from_other, "the share of neighbours from the other encoder, in percent", 0, 100)
+    if abs(none - 98) > 0.7:
+        raise NotYet("With one encoder it is the notebook's share: five neighbours, all 1,000 questions.")
+    if none == second == digits:
+        raise NotYet("All shares are the same: did the embeddings in `other` reach the index?")
+    if second < 90:
+        raise NotYet("With every second image hardly anything is lost: are the rest those in `stored`?")
+    if digits > 60:
+        raise NotYet("Choose the digits 0 to 4 by `pool.labels`: in `labels` nearly all images are -1.")
+    if digits < 40:
+        raise NotYet("For the digits 5 to 9 nothing should change: store those of our own encoder.")
+    if other > 20:
+        raise NotYet("That many? Look at the rows of the five neighbours: which of them lie in `other`?")
+    return (
+        "One in two images has fallen silent, and the share hides it: the other half holds the same digits. "
+        "Where our encoder has none of a digit, every answer is wrong. No error is raised: hence the id."
+    )
