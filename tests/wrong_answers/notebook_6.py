@@ -1,0 +1,99 @@
+"""Wrong answers to the exercises of notebook 6, each with a part of its hint."""
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+CAUGHT = {"letters": 0.5, "turned digits": 0.1, "photos": 77.9, "noise": 100.0}
+
+
+def columns(cosine: Floats, labels: Ints, k: int = 5) -> tuple[Floats, Ints]:
+    """Shares of the votes, and the numbers of the columns that win."""
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+    weights = np.exp((np.take_along_axis(cosine, nearest, axis=1) - 1) / 0.1)
+    shares = (weights[:, :, None] * (labels[nearest][:, :, None] == np.unique(labels))).sum(axis=1)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares, shares.argmax(axis=1)
+
+
+def classes(cosine: Floats, labels: Ints, k: int = 5) -> Ints:
+    return np.unique(labels)[columns(cosine, labels, k)[1]]
+
+
+def column_as_class(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=1) < threshold, -1, columns(cosine, labels)[1])
+
+
+def by_share(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    shares, _ = columns(cosine, labels)
+    return np.where(shares.max(axis=1) < threshold, -1, classes(cosine, labels))
+
+
+def too_strict(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=1) <= threshold, -1, classes(cosine, labels))
+
+
+def turned_round(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=1) > threshold, -1, classes(cosine, labels))
+
+
+def never_unknown(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return classes(cosine, labels)
+
+
+def nearest_only(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=1) < threshold, -1, labels[cosine.argmax(axis=1)])
+
+
+def all_vote(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=1) < threshold, -1, classes(cosine, labels, k=300))
+
+
+def size_of_threshold(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=1) < abs(threshold), -1, classes(cosine, labels))
+
+
+def cosine_of_another_image(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=0)[: len(cosine)] < threshold, -1, classes(cosine, labels))
+
+
+WRONG = [
+    ("6.1", (0.75, {1: 59.9, 0.01: 71.8}), "looks like a share"),
+    ("6.1", (75, {1: 0.599, 0.01: 0.718}), "look like shares"),
+    ("6.1", (75, {1: 2.24, 0.01: 0.0}), "sum of all five weights"),
+    ("6.1", (75, {1: 40.1, 0.01: 28.2}), "votes for 2"),
+    ("6.1", (75, {1: 71.8, 0.01: 59.9}), "may be swapped"),
+    ("6.1", (75, {1: 59.0, 0.01: 59.0}), "reach the weights"),
+    ("6.1", (75, {1: 60.0, 0.01: 100.0}), "all five cosines"),
+    ("6.1", (75, [59.9, 71.8]), "the keys 1 and 0.01"),
+    ("6.2", ({0.01: 1.2, 0.2: 0.178}, {0.01: 0, 0.2: 0.977}), "look like shares"),
+    ("6.2", ({0.01: 98.8, 0.2: 82.2}, {0.01: 100, 0.2: 2.3}), "*below* the threshold"),
+    ("6.2", ({0.01: 17.8, 0.2: 1.2}, {0.01: 0, 0.2: 97.7}), "swapped"),
+    ("6.2", ({0.01: 0.8, 0.2: 19.8}, {0.01: 0, 0.2: 99}), "chosen on the images that judge"),
+    ("6.2", ({0.01: 1.0, 0.2: 19.0}, {0.01: 0, 0.2: 98}), "the two halves apart"),
+    ("6.2", ({0.01: 12.0, 0.2: 45.0}, {0.01: 0, 0.2: 99}), "is not what the 500 lose"),
+    ("6.2", ({0.01: 1.2, 0.2: 17.8}, {0.01: 18.8, 0.2: 77.4}), "noise is not"),
+    ("6.2", ({1: 1.2, 20: 17.8}, {1: 0, 20: 97.7}), "the keys 0.01 and 0.2"),
+    ("6.3", (column_as_class,), "Which class does the column stand for"),
+    ("6.3", (by_share,), "not the share of the votes"),
+    ("6.3", (cosine_of_another_image,), "Others are turned away"),
+    ("6.3", (too_strict,), "exactly the threshold"),
+    ("6.3", (turned_round,), "*small* cosines"),
+    ("6.3", (never_unknown,), "Nobody is turned away"),
+    ("6.3", (nearest_only,), "let five of them vote"),
+    ("6.3", (all_vote,), "some classes are not"),
+    ("6.3", (size_of_threshold,), "it should turn none away"),
+    ("6.3", (lambda cosine, labels, threshold: 7,), "shape"),
+    ("6.4", (0.044, CAUGHT, 0), "looks like a share"),
+    ("6.4", (4.4, {name: caught / 100 for name, caught in CAUGHT.items()}, 0), "look like shares"),
+    ("6.4", (95.6, CAUGHT, 0), "digits that stay"),
+    ("6.4", (0, dict.fromkeys(CAUGHT, 0), 0), "`encoder.transform` scales"),
+    ("6.4", (3.4, {"letters": 21, "turned digits": 33, "photos": 0.8, "noise": 0}, 46), "print both medians"),
+    ("6.4", (4.2, {"letters": 14, "turned digits": 22, "photos": 74, "noise": 100}, 20), "at the other end"),
+    ("6.4", (4.8, CAUGHT, 0), "chosen on the images that judge"),
+    ("6.4", (2.2, CAUGHT | {"photos": 63.0}, 0), "another limit"),
+    ("6.4", (4.4, CAUGHT, 100), "Dim the noise before"),
+    ("6.4", (4.4, {"noise": 100}, 0), "Keep `caught_by_length`"),
+]
