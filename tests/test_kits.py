@@ -16,45 +16,18 @@ from metriclearn.evaluate import mean_interval
 
 ROOT = Path(__file__).parent.parent
 INTERVAL = r"\d+\.\d \[\d+\.\d, \d+\.\d\]"
-COMPANION = [
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "1", "accuracy"),
-    ("label_efficiency", "methods", "supervised CNN", "1", "accuracy"),
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "10", "accuracy"),
-    ("label_efficiency", "methods", "supervised CNN", "10", "accuracy"),
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "50", "accuracy"),
-    ("label_efficiency", "methods", "supervised CNN", "50", "accuracy"),
-    ("rivals", "methods", "supervised CNN + pseudo-labels (FixMatch-style)", "10", "accuracy"),
-    ("ablation", "recipes", "metric loss on the labelled images", "accuracy"),
-    ("ablation", "recipes", "+ augmentation", "accuracy"),
-    ("ablation", "recipes", "all but reconstruction (the default)", "accuracy"),
-    ("label_efficiency", "methods", "autoencoder + 1-NN", "10", "accuracy"),
-    ("label_efficiency", "methods", "raw pixels, 1-NN", "10", "accuracy"),
-    ("rivals", "methods", "frozen autoencoder + triplet head", "10", "accuracy"),
-    ("label_errors", "methods", "neighbours in the metric embedding", "0.05", "precision"),
-    ("label_errors", "methods", "cleanlab, supervised CNN", "0.05", "precision"),
-    ("new_classes", "worlds", "closed pool", "class means stored", "5", "new"),
-]
-FAQ = [
-    ("label_efficiency", "methods", "supervised CNN", "50", "accuracy"),
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "50", "accuracy"),
-    ("rivals", "methods", "supervised CNN + pseudo-labels (FixMatch-style)", "10", "accuracy"),
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "10", "accuracy"),
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "1", "accuracy"),
-    ("robustness", "pools", "unequal, 10 to 1", "accuracy"),
-    ("new_classes", "worlds", "closed pool", "before", "auroc"),
-    ("label_errors", "methods", "neighbours in the metric embedding", "0.05", "precision"),
-]
-PIXELS = ("label_efficiency", "methods", "raw pixels, 1-NN", "10", "accuracy")
-AUTOENCODER = ("label_efficiency", "methods", "autoencoder + 1-NN", "10", "accuracy")
-CNN = ("label_efficiency", "methods", "supervised CNN", "10", "accuracy")
-ONE_LABEL = [
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "1", "accuracy"),
-    ("label_efficiency", "methods", "supervised CNN", "1", "accuracy"),
-]
-FIFTY_LABELS = [
-    ("label_efficiency", "methods", "metric embedding + 1-NN", "50", "accuracy"),
-    ("label_efficiency", "methods", "supervised CNN", "50", "accuracy"),
-]
+
+
+def efficiency(method: str, budget: int) -> tuple[str, ...]:
+    """Return where the accuracy of a method with some labels per class stands."""
+    return ("label_efficiency", "methods", method, str(budget), "accuracy")
+
+
+PIXELS, AUTOENCODER = efficiency("raw pixels, 1-NN", 10), efficiency("autoencoder + 1-NN", 10)
+CNN, METRIC = efficiency("supervised CNN", 10), efficiency("metric embedding + 1-NN", 10)
+ONE_LABEL = [efficiency("metric embedding + 1-NN", 1), efficiency("supervised CNN", 1)]
+FIFTY_LABELS = [efficiency("metric embedding + 1-NN", 50), efficiency("supervised CNN", 50)]
+FIXMATCH = ("rivals", "methods", "supervised CNN + pseudo-labels (FixMatch-style)", "10", "accuracy")
 ABLATION = [
     ("ablation", "recipes", "metric loss on the labelled images", "accuracy"),
     ("ablation", "recipes", "+ augmentation", "accuracy"),
@@ -63,7 +36,28 @@ ABLATION = [
 WRONG_LABELS = ("label_errors", "methods", "neighbours in the metric embedding", "0.05", "precision")
 CLEANLAB = ("label_errors", "methods", "cleanlab, supervised CNN", "0.05", "precision")
 NEW_DIGITS = ("new_classes", "worlds", "closed pool", "class means stored", "5", "new")
+NO_GATE = ("poisoning", "ways", "no gate", "new", "accuracy")
 ROLLED_BACK = ("poisoning", "ways", "rolled back, labelled anew", "new", "accuracy")
+BOUGHT = [
+    ("active_learning", "strategies", "diversity", "pool index", "80", "accuracy"),
+    ("active_learning", "strategies", "random", "pool index", "200", "accuracy"),
+]
+COMPANION = [
+    *(*ONE_LABEL, METRIC, CNN, *FIFTY_LABELS, FIXMATCH),
+    *(
+        *ABLATION,
+        AUTOENCODER,
+        PIXELS,
+        ("rivals", "methods", "frozen autoencoder + triplet head", "10", "accuracy"),
+    ),
+    *(WRONG_LABELS, CLEANLAB, NEW_DIGITS, *BOUGHT, NO_GATE, ROLLED_BACK),
+]
+FAQ = [
+    *(*FIFTY_LABELS[::-1], FIXMATCH, METRIC, ONE_LABEL[0]),
+    ("robustness", "pools", "unequal, 10 to 1", "accuracy"),
+    ("new_classes", "worlds", "closed pool", "before", "auroc"),
+    *(WRONG_LABELS, *BOUGHT),
+]
 WORKSHOP = [
     *(PIXELS, *ABLATION, *ONE_LABEL),  # 90 minutes
     *(PIXELS, CNN, *ABLATION, *FIFTY_LABELS),  # half a day
@@ -71,13 +65,10 @@ WORKSHOP = [
     *(WRONG_LABELS, NEW_DIGITS, ROLLED_BACK),
     CLEANLAB,  # notebook by notebook
     ("new_classes", "worlds", "closed pool", "spread, layer before", "5", "new"),
-    ("active_learning", "strategies", "diversity", "pool index", "80", "accuracy"),
-    ("active_learning", "strategies", "random", "pool index", "200", "accuracy"),
+    *BOUGHT,
 ]
 CHEATSHEET = [
-    *(*ONE_LABEL, *FIFTY_LABELS, *ABLATION, WRONG_LABELS, CLEANLAB, NEW_DIGITS),
-    ("poisoning", "ways", "no gate", "new", "accuracy"),
-    ROLLED_BACK,
+    *(*ONE_LABEL, *FIFTY_LABELS, *ABLATION, WRONG_LABELS, CLEANLAB, NEW_DIGITS, NO_GATE, ROLLED_BACK),
 ]
 FIGURES = {"podcast.md": COMPANION, "faq.md": FAQ, "workshop.md": WORKSHOP, "cheatsheet.md": CHEATSHEET}
 # What the workshop quotes from notebooks: the words there, the notebook, and what it printed.
