@@ -1,0 +1,120 @@
+"""The autoencoder: many labels, an autoencoder of one matrix, and another wish."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.decomposition import PCA
+
+from metriclearn.exercises import NotYet, array, call, number, of_guess, percent
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def exercise_2_1(guess: object, measured: object) -> str:
+    """All 4,000 labels: the neighbours get nearer, the embedding stays as it is."""
+    guessed = percent(guess, "your guess")
+    pixels, embedding = (
+        percent(accuracy, f"the accuracy for {name}")
+        for name, accuracy in _parts(measured, "measured", ("pixels", "embedding")).items()
+    )
+    for name, accuracy in (("pixels", pixels), ("embedding", embedding)):
+        if accuracy == 100:
+            raise NotYet(f"All right for {name}: does each pool image find itself? Ask with the test images.")
+        if accuracy < 30:
+            raise NotYet(f"Near chance for {name}: for each test image, along which axis is the nearest?")
+        if accuracy < 85:
+            raise NotYet(f"For {name} that is far too low: are all of `pool.labels` in use, not just 100?")
+    if not 92.5 < pixels < 94.5:
+        raise NotYet("Raw pixels do not come out like that: are the distances those of the `flat_` arrays?")
+    if embedding > 98:
+        raise NotYet("For the embedding that is too good: is it the one of `model`, on the test images?")
+    return (
+        f"{of_guess(guessed, embedding)} Pixels get there as well: with forty times as many labels some "
+        "image of the class has its ink in the same places. Few labels are what this embedding fails at."
+    )
+
+
+def exercise_2_2(rebuild: Callable[..., object]) -> str:
+    """PCA as an autoencoder: the mean, the directions, there and back."""
+    random = np.random.default_rng(0)
+    spread = np.array([5.0, 3.0, 2.0, 1.0, 0.5, 0.2])
+    rows, new = (3 + spread * random.normal(size=(count, 6)) @ _rotation(6) for count in (40, 7))
+    for n in (2, 1, 5):
+        _compare(array(call(rebuild, rows, new, n), "X′", new.shape), rows, new, n)
+    if not np.allclose(array(call(rebuild, rows, new, 6), "X′", new.shape), new):
+        raise NotYet("With as many directions as pixels nothing may be lost: X′ should be X.")
+    _compare(array(call(rebuild, rows[:4], new, 3), "X′", new.shape), rows[:4], new, 3)
+    _compare(array(call(rebuild, rows, new[:1], 2), "X′", (1, 6)), rows, new[:1], 2)
+    return "That is PCA. No other pair of matrices has a smaller mean squared error on the training images."
+
+
+def exercise_2_3(beyond: object, errors_of: object) -> str:
+    """Another wish: undo a random change, and the embedding forgets where the ink is."""
+    same, undo = (
+        number(share, f'the share for "{name}"', 0, 100)
+        for name, share in _parts(beyond, "beyond", ("same", "undo")).items()
+    )
+    error_same, error_undo = (
+        number(error, f'D for "{name}"', 0, 1)
+        for name, error in _parts(errors_of, "errors_of", ("same", "undo")).items()
+    )
+    if 0 < same <= 1:
+        raise NotYet("The shares are asked for in percent, and yours are between 0 and 1.")
+    if same < 50 <= undo:
+        raise NotYet('Are the two keys swapped? "same" is the `model` of the notebook.')
+    if not 60 < same < 95:
+        raise NotYet('For "same" the notebook found a share of about four in five: use its `model`.')
+    if undo > 45:
+        raise NotYet("Nearly as many as before. Does D compare X′ with the unchanged x, not with the copy?")
+    if error_undo > 0.09:
+        raise NotYet("A D above that of the mean image (0.068): is yours trained, and in `eval()`?")
+    if error_same > 0.035:
+        raise NotYet('For "same" D is too high: compare the `model` of the notebook with `held_out`.')
+    if error_undo < error_same:
+        raise NotYet("D should be the higher one for the harder task: were both measured on `held_out`?")
+    return (
+        "D got worse and the embedding better: to undo a move, the code must say what is drawn, and not "
+        "where. You chose what may be ignored, and no label said so."
+    )
+
+
+def _parts(answer: object, name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return an answer once it is a dictionary with these keys, in their order."""
+    if not isinstance(answer, Mapping) or set(answer) != set(keys):
+        raise NotYet(f"Keep `{name}` a dictionary with the keys {' and '.join(map(repr, keys))}.")
+    return {key: answer[key] for key in keys}
+
+
+def _rotation(n: int) -> FloatArray:
+    return np.linalg.qr(np.random.default_rng(1).normal(size=(n, n)))[0]
+
+
+def _compare(got: npt.NDArray[Any], rows: FloatArray, new: FloatArray, n: int) -> None:
+    """Raise a hint unless X′ is that of PCA."""
+    mean, wanted = rows.mean(axis=0), _project(new, rows, n)
+    if np.allclose(got, wanted):
+        return
+    if np.allclose(got + mean, wanted):
+        raise NotYet("The directions are right. The decoder has to add the mean again.")
+    directions = np.linalg.svd(rows, full_matrices=False)[2][:n]
+    if np.allclose(got, new @ directions.T @ directions):
+        raise NotYet("Subtract the mean of `rows` before you look for directions, and before you encode.")
+    if len(new) > 1 and np.allclose(got, new.mean(axis=0) + wanted - _project(new.mean(axis=0), rows, n)):
+        raise NotYet("Centre with the mean of `rows`, also for `new_rows`: a single new image has none.")
+    if len(new) >= n and np.allclose(got, _project(new, new, n)):
+        raise NotYet("These directions come from `new_rows`. Learn them on `rows` alone.")
+    everything = np.linalg.svd(rows - mean, full_matrices=False)[2]
+    last, columns = everything[-n:], everything[:, :n]
+    if np.allclose(got, (new - mean) @ last.T @ last + mean):
+        raise NotYet("Those are the directions along which the images vary least: mind their order.")
+    if columns.shape[0] == len(mean) and np.allclose(got, (new - mean) @ columns @ columns.T + mean):
+        raise NotYet("You took columns of the third array of `svd`. Are its directions columns or rows?")
+    raise NotYet(f"With n = {n} this is not PCA's X′ yet: centre, multiply, multiply by the transpose, add.")
+
+
+def _project(new: FloatArray, rows: FloatArray, n: int) -> FloatArray:
+    pca = PCA(n, svd_solver="full").fit(rows)
+    projected: FloatArray = pca.inverse_transform(pca.transform(np.atleast_2d(new)))
+    return projected if new.ndim == 2 else projected[0]

@@ -1,0 +1,126 @@
+"""Positives and negatives: a larger margin, batch-hard without a loop, and hard negatives later."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metriclearn.evaluate import Gauges
+from metriclearn.exercises import NotYet, call, choice, number, percent
+from metriclearn.losses import negative_mask, pairwise_distances, positive_mask, triplet_loss
+
+
+def exercise_3_1(guess: object, end: object) -> str:
+    """A larger margin: the collapse stays, and its loss is the margin."""
+    guessed = number(guess, "your guess", 0, 2.5)
+    gauges = _gauges(end, "end")
+    if gauges.mean_distance > 0.5:
+        raise NotYet('No collapse: did `mining="hard"` and the margin reach the loss? `partial` takes both.')
+    if abs(gauges.hard_loss - 0.2) < 0.05:
+        raise NotYet("The loss reads 0.2, the default margin: does the gauge know the margin of 0.5?")
+    if abs(gauges.hard_loss - 0.5) > 0.1 or gauges.active < 0.9:
+        raise NotYet("The embeddings are one point, but the loss is not that of margin 0.5: read it again.")
+    said = "As you guessed: it" if abs(guessed - 0.5) < 0.05 else f"You guessed {guessed:.2g}; it"
+    return (
+        f"{said} sits at the margin, 0.5. In one point all distances are 0 and only the margin is left, "
+        "whatever it is. So a loss that rests at the margin is the sign of a collapse."
+    )
+
+
+def exercise_3_2(batch_hard: Callable[..., object]) -> str:
+    """Batch-hard without a loop: masks, the farthest positive, the nearest negative."""
+    random = torch.Generator().manual_seed(0)
+    points = F.normalize(torch.randn(12, 4, generator=random), dim=1)
+    by_class = torch.arange(12) % 4
+    for labels, margin in ((by_class, 0.2), (by_class, 0.5)):
+        _compare(call(batch_hard, points, labels, margin), points, labels, margin)
+    apart = F.normalize(torch.eye(4)[by_class] + 0.01 * points, dim=1)
+    cost = number(_value(call(batch_hard, apart, by_class, 0.2)), "the loss")
+    if cost < 0:
+        raise NotYet("Classes far apart cost less than nothing: a cost ends at 0.")
+    _compare(torch.tensor(cost), apart, by_class, 0.2)
+    alone = torch.cat([by_class[:-1], torch.tensor([9])])
+    _compare(call(batch_hard, points, alone, 0.2), points, alone, 0.2)
+    trained = points.clone().requires_grad_()
+    loss = call(batch_hard, trained, by_class, 0.2)
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise NotYet("The values are right, but no gradient comes through: stay with tensors to the end.")
+    return "One matrix of distances and two masks replace the loop, and the gradient comes for free."
+
+
+def exercise_3_3(end: object, right: object, shown_by: object) -> str:
+    """Hard negatives later: the classes part, and then shrink into a speck that keeps its order."""
+    gauges, accuracy = _gauges(end, "end"), percent(right, "the accuracy")
+    answer = choice(shown_by, "what shows it", ("gauges", "accuracy"))
+    if gauges.mean_distance > 0.6:
+        raise NotYet("The embeddings are spread out: did batch-hard take over? Print the mining per step.")
+    if accuracy < 30:
+        raise NotYet("Near chance: are the test images embedded by the same encoder as the labelled ones?")
+    if accuracy < 86:
+        raise NotYet("So low is batch-hard from the start. Which mining did the first 50 steps really use?")
+    if accuracy > 98.5:
+        raise NotYet("That is too good: measure on the test images, with `accuracy`.")
+    if answer == "accuracy":
+        raise NotYet(
+            "Semi-hard mining alone reaches 93 to 95 %. Does yours stand out? And the mean distance?"
+        )
+    return (
+        "The first steps brought the classes in order, and batch-hard then shrank the whole, order and all. "
+        "1-NN hardly notices. Whoever compares a cosine with a threshold does."
+    )
+
+
+def _gauges(answer: object, name: str) -> Gauges:
+    if not isinstance(answer, Gauges):
+        raise NotYet(f"`{name}` should be what `collapse_gauges` returns, not a {type(answer).__name__}.")
+    return answer
+
+
+def _value(loss: object) -> object:
+    return loss.detach() if isinstance(loss, Tensor) else loss
+
+
+def _compare(answer: object, points: Tensor, labels: Tensor, margin: float) -> None:
+    """Raise the hint that fits, unless the answer is the batch-hard loss."""
+    got = number(_value(answer), "the loss")
+    if abs(got - triplet_loss(points, labels, margin, "hard").item()) < 1e-4:
+        return
+    for value, hint in _mistakes(points, labels, margin):
+        if abs(got - float(value)) < 1e-4:
+            raise NotYet(hint)
+    if not positive_mask(labels).any(dim=1).all():
+        raise NotYet("One image was alone in its class: an anchor without a positive must not count.")
+    raise NotYet(
+        "Not the loss yet. Print the farthest positive of one anchor and compare it with `distance`."
+    )
+
+
+def _mistakes(points: Tensor, labels: Tensor, margin: float) -> list[tuple[Tensor, str]]:
+    """Return the losses that common mistakes give, each with its hint."""
+    d, positives, negatives = pairwise_distances(points), positive_mask(labels), negative_mask(labels)
+    usable = positives.any(dim=1)
+    far = d.where(positives, -torch.inf).amax(dim=1)
+    near = d.where(negatives, torch.inf).amin(dim=1)
+    nearest_positive = d.where(positives, torch.inf).amin(dim=1)
+    farthest_negative = d.where(negatives, -torch.inf).amax(dim=1)
+    costs = (far - near + margin).clamp(min=0)
+
+    def mean(gaps: Tensor, add: float = margin) -> Tensor:
+        return (gaps + add).clamp(min=0)[usable].mean()
+
+    return [
+        (mean(far), "Your nearest negative is at distance 0: the anchor itself, or a zero that a mask left?"),
+        (mean(nearest_positive - near), "Batch-hard takes the farthest positive of each anchor."),
+        (mean(far - farthest_negative), "Batch-hard takes the nearest negative of each anchor."),
+        (
+            mean(nearest_positive - farthest_negative),
+            "That is batch-easy: positive and negative are swapped.",
+        ),
+        (mean(near - far), "The sign is the other way round: a farther positive costs more."),
+        (mean(far - near, 0.2), "The margin is an argument: yours is 0.2, whatever is asked for."),
+        (mean(far - near, 0.0), "The margin is missing."),
+        (mean(far**2 - near**2), "Those are squared distances. Take the root."),
+        (costs[usable].sum(), "That is the sum over the anchors. The loss is their mean."),
+        (costs[costs > 0].mean(), "Here the mean is over all anchors with a positive, free ones included."),
+    ]

@@ -1,0 +1,116 @@
+"""Wrong answers to the exercises of notebook 3, each with a part of its hint."""
+
+from torch import Tensor, inf
+
+from metriclearn.evaluate import Gauges
+from metriclearn.losses import negative_mask, pairwise_distances, positive_mask
+
+
+def parts(e: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return pairwise_distances(e), positive_mask(y), negative_mask(y)
+
+
+def farthest(d: Tensor, mask: Tensor) -> Tensor:
+    return d.where(mask, -inf).amax(dim=1)
+
+
+def nearest(d: Tensor, mask: Tensor) -> Tensor:
+    return d.where(mask, inf).amin(dim=1)
+
+
+def multiplied(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return ((d * p).amax(dim=1) - (d * n).amin(dim=1) + margin).clamp(min=0).mean()
+
+
+def itself_as_negative(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, _ = parts(e, y)
+    return (farthest(d, p) - nearest(d, ~p) + margin).clamp(min=0).mean()
+
+
+def easiest(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (nearest(d, p) - farthest(d, n) + margin).clamp(min=0).mean()
+
+
+def near_positive(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (nearest(d, p) - nearest(d, n) + margin).clamp(min=0).mean()
+
+
+def far_negative(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - farthest(d, n) + margin).clamp(min=0).mean()
+
+
+def sign(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (nearest(d, n) - farthest(d, p) + margin).clamp(min=0).mean()
+
+
+def fixed_margin(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n) + 0.2).clamp(min=0).mean()
+
+
+def squared(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) ** 2 - nearest(d, n) ** 2 + margin).clamp(min=0).mean()
+
+
+def summed(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n) + margin).clamp(min=0).sum()
+
+
+def below_zero(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n) + margin).mean()
+
+
+def lonely_ones_too(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n) + margin).clamp(min=0).mean()
+
+
+def without_gradient(e: Tensor, y: Tensor, margin: float) -> float:
+    d, p, n = parts(e, y)
+    costs = (farthest(d, p) - nearest(d, n) + margin).clamp(min=0)
+    return costs[p.any(dim=1)].mean().item()
+
+
+def per_anchor(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n) + margin).clamp(min=0)
+
+
+SPECK = Gauges(0.09, 2.6, 0.18, 1.0)
+
+WRONG = [
+    ("3.1", (0.5, 0.5), "what `collapse_gauges` returns"),
+    ("3.1", (-1, Gauges(0.01, 1.1, 0.5, 1.0)), "between 0 and 2.5"),
+    ("3.1", (0.3, Gauges(1.2, 9.0, 0.05, 0.02)), "reach the loss"),
+    ("3.1", (0.3, Gauges(0.01, 1.1, 0.2, 1.0)), "the margin of 0.5"),
+    ("3.1", (0.3, Gauges(0.01, 1.1, 1.0, 1.0)), "not that of margin 0.5"),
+    ("3.2", (multiplied,), "a zero that a mask left"),
+    ("3.2", (itself_as_negative,), "the anchor itself"),
+    ("3.2", (easiest,), "batch-easy"),
+    ("3.2", (near_positive,), "farthest positive"),
+    ("3.2", (far_negative,), "nearest negative"),
+    ("3.2", (sign,), "other way round"),
+    ("3.2", (fixed_margin,), "whatever is asked for"),
+    ("3.2", (squared,), "Take the root"),
+    ("3.2", (summed,), "their mean"),
+    ("3.2", (below_zero,), "a cost ends at 0"),
+    ("3.2", (lonely_ones_too,), "must not count"),
+    ("3.2", (without_gradient,), "no gradient comes through"),
+    ("3.2", (per_anchor,), "one number"),
+    ("3.3", (SPECK, 0.93, "gauges"), "looks like a share"),
+    ("3.3", (Gauges(1.3, 9.0, 0.03, 0.01), 94.0, "gauges"), "did batch-hard take over"),
+    ("3.3", (SPECK, 9.8, "gauges"), "same encoder"),
+    ("3.3", (Gauges(0.01, 1.3, 0.2, 1.0), 75.0, "gauges"), "the first 50 steps"),
+    ("3.3", (SPECK, 100.0, "gauges"), "too good"),
+    ("3.3", (SPECK, 93.0, "accuracy"), "Does yours stand out"),
+    ("3.3", (SPECK, 93.0, "the loss"), "one of 'gauges', 'accuracy'"),
+    ("3.3", (0.1, 93.0, "gauges"), "what `collapse_gauges` returns"),
+]
