@@ -14,7 +14,7 @@ import pytest
 from nbformat import NotebookNode
 
 from metriclearn.checks import Verdict, check, exercises, judge
-from metriclearn.exercises import NotYet, array, call, choice, number, of_guess, percent, percents
+from metriclearn.exercises import NotYet, array, call, choice, entries, number, of_guess, percent, percents
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -185,6 +185,7 @@ def test_an_unknown_exercise_is_refused(which: str) -> None:
         (lambda: percents("97", "the accuracies", 2), "is a str"),
         (lambda: percents([97.0], "the accuracies", 2), "should be 2 numbers"),
         (lambda: array([[1]], "the scores", (1,)), r"should have the shape (1,), and yours has (1, 1)"),
+        (lambda: entries({1: 2}, "found", (1, 5, 10)), "Keep `found` a dictionary with the keys 1, 5 and 10"),
         (lambda: choice("maybe", "your answer", ("yes", "no")), "one of 'yes', 'no', and yours is 'maybe'"),
         (lambda: call(3), "function itself"),
     ],
@@ -201,6 +202,7 @@ def test_the_same_questions_let_good_answers_pass() -> None:
     assert percent(0, "a") == 0
     assert percents(np.array([97.0, 98.0]), "a", 2).tolist() == [97, 98]
     assert array([1, 2], "a", (2,)).tolist() == [1, 2]
+    assert list(entries({5: "b", 1: "a"}, "a", (1, 5)).items()) == [(1, "a"), (5, "b")]
     assert choice(" Yes ", "a", ("yes", "no")) == "yes"
     assert call(max, 1, 2) == 2
     assert of_guess(90, 90.4) == "Your guess was right on the spot."

@@ -91,6 +91,18 @@ def array(answer: object, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]
     return found
 
 
+def entries(answer: object, name: str, keys: Sequence[Any]) -> dict[Any, Any]:
+    """Return an answer that is a dictionary with these keys, in their order.
+
+    Raises:
+        NotYet: if it is none, or has others.
+    """
+    if not isinstance(answer, Mapping) or set(answer) != set(keys):
+        *most, last = map(repr, keys)
+        raise NotYet(f"Keep `{name}` a dictionary with the keys {', '.join(most)} and {last}.")
+    return {key: answer[key] for key in keys}
+
+
 def choice(answer: object, name: str, options: Sequence[object]) -> object:
     """Return an answer that is one of a few; text is compared without regard to capitals.
 

@@ -5,15 +5,16 @@ from collections.abc import Callable
 import numpy as np
 
 from metriclearn.evaluate import mean_interval
-from metriclearn.exercises import NotYet, array, call, choice, of_guess, percent, percents
+from metriclearn.exercises import NotYet, array, call, choice, entries, of_guess, percent, percents
 
 
 def exercise_1_1(guess: object, measured: object) -> str:
     """One label or fifty: the fewer labels, the wider the interval."""
     guessed = percent(guess, "your guess")
-    if not isinstance(measured, dict) or set(measured) != {1, 50}:
-        raise NotYet("Keep `measured` a dictionary with the keys 1 and 50.")
-    few, many = (percents(measured[n], f"the accuracy with {n} per class", 5) for n in (1, 50))
+    few, many = (
+        percents(given, f"the accuracy with {n} per class", 5)
+        for n, given in entries(measured, "measured", (1, 50)).items()
+    )
     for n, found in ((1, few), (50, many)):
         if np.ptp(found) == 0:
             raise NotYet(f"All five accuracies with {n} per class are the same: has each draw its own seed?")

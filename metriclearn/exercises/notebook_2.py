@@ -1,13 +1,13 @@
 """The autoencoder: many labels, an autoencoder of one matrix, and another wish."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 
-from metriclearn.exercises import NotYet, array, call, number, of_guess, percent
+from metriclearn.exercises import NotYet, array, call, entries, number, of_guess, percent
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -17,7 +17,7 @@ def exercise_2_1(guess: object, measured: object) -> str:
     guessed = percent(guess, "your guess")
     pixels, embedding = (
         percent(accuracy, f"the accuracy for {name}")
-        for name, accuracy in _parts(measured, "measured", ("pixels", "embedding")).items()
+        for name, accuracy in entries(measured, "measured", ("pixels", "embedding")).items()
     )
     for name, accuracy in (("pixels", pixels), ("embedding", embedding)):
         if accuracy == 100:
@@ -54,11 +54,11 @@ def exercise_2_3(beyond: object, errors_of: object) -> str:
     """Another wish: undo a random change, and the embedding forgets where the ink is."""
     same, undo = (
         number(share, f'the share for "{name}"', 0, 100)
-        for name, share in _parts(beyond, "beyond", ("same", "undo")).items()
+        for name, share in entries(beyond, "beyond", ("same", "undo")).items()
     )
     error_same, error_undo = (
         number(error, f'D for "{name}"', 0, 1)
-        for name, error in _parts(errors_of, "errors_of", ("same", "undo")).items()
+        for name, error in entries(errors_of, "errors_of", ("same", "undo")).items()
     )
     if 0 < same <= 1:
         raise NotYet("The shares are asked for in percent, and yours are between 0 and 1.")
@@ -78,13 +78,6 @@ def exercise_2_3(beyond: object, errors_of: object) -> str:
         "D got worse and the embedding better: to undo a move, the code must say what is drawn, and not "
         "where. You chose what may be ignored, and no label said so."
     )
-
-
-def _parts(answer: object, name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return an answer once it is a dictionary with these keys, in their order."""
-    if not isinstance(answer, Mapping) or set(answer) != set(keys):
-        raise NotYet(f"Keep `{name}` a dictionary with the keys {' and '.join(map(repr, keys))}.")
-    return {key: answer[key] for key in keys}
 
 
 def _rotation(n: int) -> FloatArray:

@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metriclearn.exercises import NotYet, array, call, choice, number, of_guess, percent, percents
+from metriclearn.exercises import NotYet, array, call, choice, entries, number, of_guess, percent, percents
 from metriclearn.propagate import surest
 
 
 def exercise_4_1(guess: object, right: object, wrong_that_pass: object) -> str:
     """Five wrong labels of 100: the flow outvotes them, and never mends them."""
     guessed = number(guess, "your guess", 0, 100)
-    if not isinstance(right, dict) or set(right) != {"all right", "five wrong"}:
-        raise NotYet('Keep `right` a dictionary with the keys "all right" and "five wrong".')
-    before, after = (percent(right[key], f'the share for "{key}"') for key in ("all right", "five wrong"))
+    before, after = (
+        percent(share, f'the share for "{key}"')
+        for key, share in entries(right, "right", ("all right", "five wrong")).items()
+    )
     passed = number(wrong_that_pass, "the number of wrong labels that pass", 0, 5)
     if before == after:
         raise NotYet("Both shares are the same: did the changed labels reach `spread_labels`?")
@@ -37,9 +38,8 @@ def exercise_4_1(guess: object, right: object, wrong_that_pass: object) -> str:
 
 def exercise_4_2(accuracy: object, fewest_bits: object) -> str:
     """Weights rounded to few bits: eight and four are enough, two are not."""
-    if not isinstance(accuracy, dict) or set(accuracy) != {32, 8, 4, 2}:
-        raise NotYet("Keep `accuracy` a dictionary with the keys 32, 8, 4 and 2.")
-    found = {bits: percent(accuracy[bits], f"the accuracy at {bits} bits") for bits in (32, 8, 4, 2)}
+    given = entries(accuracy, "accuracy", (32, 8, 4, 2))
+    found = {bits: percent(value, f"the accuracy at {bits} bits") for bits, value in given.items()}
     fewest = number(fewest_bits, "the fewest bits", 2, 32)
     if found[32] < 95:
         raise NotYet("At 32 bits nothing should be lost: `one_nn` of the encoder as published gives it.")
@@ -61,13 +61,9 @@ def exercise_4_2(accuracy: object, fewest_bits: object) -> str:
 
 def exercise_4_3(right: object, bridges: object, with_four: object) -> str:
     """Moons: too few neighbours cut dots off, one bridge lets the labels leak."""
-    for name, given in (("right", right), ("bridges", bridges)):
-        if not isinstance(given, dict) or set(given) != {4, 8, 10}:
-            raise NotYet(f"Keep `{name}` a dictionary with the keys 4, 8 and 10.")
-    assert isinstance(right, dict)
-    assert isinstance(bridges, dict)
-    shares = {k: percents(right[k], f"the share with {k} neighbours", 10) for k in (4, 8, 10)}
-    crossing = {k: number(bridges[k], f"the number of bridges with {k} neighbours", 0) for k in (4, 8, 10)}
+    given, counted = entries(right, "right", (4, 8, 10)), entries(bridges, "bridges", (4, 8, 10))
+    shares = {k: percents(share, f"the share with {k} neighbours", 10) for k, share in given.items()}
+    crossing = {k: number(n, f"the number of bridges with {k} neighbours", 0) for k, n in counted.items()}
     answer = choice(with_four, "what happens with four", ("cut off", "leak"))
     if np.ptp(shares[10]) == 0:
         raise NotYet("With 10 neighbours all starts give the same: does the known dot change with the start?")

@@ -5,18 +5,17 @@ from collections.abc import Callable
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from metriclearn.exercises import NotYet, call, number, percent
+from metriclearn.exercises import NotYet, call, entries, number, percent
 
 
 def exercise_5_1(guess: object, measured: object) -> str:
     """A question times ten: cosine sees the direction alone, Euclid the length, too."""
-    for name, given in (("guess", guess), ("measured", measured)):
-        if not isinstance(given, dict) or set(given) != {"cosine", "euclid"}:
-            raise NotYet(f'Keep `{name}` a dictionary with the keys "cosine" and "euclid".')
-    assert isinstance(guess, dict)
-    assert isinstance(measured, dict)
-    guessed = {key: number(guess[key], f"your guess for {key}") for key in guess}
-    cosine, euclid = (number(measured[key], f"the score under {key}") for key in ("cosine", "euclid"))
+    keys = ("cosine", "euclid")
+    guessed = {
+        key: number(one, f"your guess for {key}") for key, one in entries(guess, "guess", keys).items()
+    }
+    scores = entries(measured, "measured", keys)
+    cosine, euclid = (number(score, f"the score under {key}") for key, score in scores.items())
     if cosine > 9 and euclid < 1:
         raise NotYet("A cosine is never above 1: are the two swapped?")
     if cosine > 1.001:
@@ -99,9 +98,8 @@ def _circle(degrees: list[tuple[int, int]]) -> QdrantClient:
 def exercise_5_3(right: object, from_other: object) -> str:
     """Two encoders in one collection: half of the store falls silent, and the share may hide it."""
     keys = ("none", "every second image", "digits 0 to 4")
-    if not isinstance(right, dict) or set(right) != set(keys):
-        raise NotYet(f"Keep `right` a dictionary with the keys {', '.join(map(repr, keys))}.")
-    none, second, digits = (percent(right[key], f"the share for {key!r}") for key in keys)
+    shares = entries(right, "right", keys)
+    none, second, digits = (percent(share, f"the share for {key!r}") for key, share in shares.items())
     other = number(from_other, "the share of neighbours from the other encoder, in percent", 0, 100)
     if abs(none - 98) > 0.7:
         raise NotYet("With one encoder it is the notebook's share: five neighbours, all 1,000 questions.")

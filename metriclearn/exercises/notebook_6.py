@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.exercises import NotYet, array, call, number, of_guess, percent
+from metriclearn.exercises import NotYet, array, call, entries, number, of_guess, percent
 
 WORLDS = ("letters", "turned digits", "photos", "noise")
 
@@ -95,11 +95,8 @@ def exercise_6_3(decide: Callable[..., object]) -> str:
 def exercise_6_4(lost_by_length: object, caught_by_length: object, caught_dimmed: object) -> str:
     """The length of the codes before they are scaled: a second guard, and a way round it."""
     lost = percent(lost_by_length, "what is lost")
-    if not isinstance(caught_by_length, dict) or set(caught_by_length) != set(WORLDS):
-        raise NotYet(f"Keep `caught_by_length` a dictionary with the keys {', '.join(map(repr, WORLDS))}.")
-    caught = {
-        name: number(caught_by_length[name], f"what is caught of the {name}", 0, 100) for name in WORLDS
-    }
+    given = entries(caught_by_length, "caught_by_length", WORLDS)
+    caught = {name: number(share, f"what is caught of the {name}", 0, 100) for name, share in given.items()}
     dimmed = number(caught_dimmed, "what is caught of the dimmed noise", 0, 100)
     if np.ptp([*caught.values(), lost]) == 0:
         raise NotYet("All the same: are these lengths from before the scaling? `encoder.transform` scales.")
@@ -136,8 +133,7 @@ def _voted(cosine: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> np
 
 
 def _two(answer: object, name: str, first: float, second: float) -> tuple[float, float]:
-    """Return the two percentages of a dictionary, or ask to keep its keys."""
-    if not isinstance(answer, dict) or set(answer) != {first, second}:
-        raise NotYet(f"Keep `{name}` a dictionary with the keys {first:g} and {second:g}.")
-    one, two = (number(answer[key], f"{name}[{key:g}]", 0, 100) for key in (first, second))
+    """Return the two percentages of a dictionary."""
+    given = entries(answer, name, (first, second))
+    one, two = (number(share, f"{name}[{key:g}]", 0, 100) for key, share in given.items())
     return one, two

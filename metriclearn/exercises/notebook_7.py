@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from metriclearn import EmbeddingIndex
-from metriclearn.exercises import NotYet, array, call, choice, number, of_guess, percent
+from metriclearn.exercises import NotYet, array, call, choice, entries, number, of_guess, percent
 from metriclearn.explore import suspicious_labels
 
 KINDS = ("any class", "4 and 9", "0 and 1")
@@ -22,9 +22,8 @@ def exercise_7_1(guess: object, stay: object, still_loneliest: object) -> str:
         raise NotYet("Are these the ones that stay, or those that go?")
     if counted != 14:
         raise NotYet("Compare row numbers: the 20 largest of `outliers(vectors, k=1)`, and `lonely`.")
-    if not isinstance(still_loneliest, dict) or set(still_loneliest) != {1, 10}:
-        raise NotYet("Keep `still_loneliest` a dictionary with the keys 1 and 10.")
-    one, ten = (choice(still_loneliest[k], f"the answer for k={k}", (True, False)) for k in (1, 10))
+    given = entries(still_loneliest, "still_loneliest", (1, 10))
+    one, ten = (choice(answer, f"the answer for k={k}", (True, False)) for k, answer in given.items())
     if one:
         raise NotYet("Its nearest other is now its twin. How far away is that, with k=1?")
     if not ten:
@@ -39,9 +38,8 @@ def exercise_7_1(guess: object, stay: object, still_loneliest: object) -> str:
 
 def exercise_7_2(precision_of: object, cause: object) -> str:
     """Two hundred wrong labels, spread over all classes or within two."""
-    if not isinstance(precision_of, dict) or set(precision_of) != set(KINDS):
-        raise NotYet(f"Keep `precision_of` a dictionary with the keys {', '.join(map(repr, KINDS))}.")
-    spread, alike, unlike = (percent(precision_of[kind], f"the precision for {kind!r}") for kind in KINDS)
+    given = entries(precision_of, "precision_of", KINDS)
+    spread, alike, unlike = (percent(one, f"the precision for {kind!r}") for kind, one in given.items())
     answer = choice(cause, "the cause", ("alike", "many"))
     if min(spread, alike, unlike) < 15:
         raise NotYet(

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from metriclearn.data import FloatArray
-from metriclearn.exercises import NotYet, array, call, choice, number, percent
+from metriclearn.exercises import NotYet, array, call, choice, entries, number, percent
 from metriclearn.explore import unknown_threshold
 
 Scores = npt.NDArray[np.float64]
@@ -18,9 +18,8 @@ def exercise_8_1(guess: object, moves_by: object, lost: object) -> str:
     """One wrong label: a mean hardly moves, a wrong point keeps all that is near it."""
     guessed = choice(guess, "your guess", WAYS)
     share = number(moves_by, "the share of the way", 0, 1)
-    if not isinstance(lost, dict) or set(lost) != set(WAYS):
-        raise NotYet(f"Keep `lost` a dictionary with the keys {WAYS[0]!r} and {WAYS[1]!r}.")
-    by_examples, by_means = (number(lost[way], f"what {way} lose", -100, 100) for way in WAYS)
+    given = entries(lost, "lost", WAYS)
+    by_examples, by_means = (number(points, f"what {way} lose", -100, 100) for way, points in given.items())
     if np.isclose(share, 1 / 5, atol=0.005):
         raise NotYet("A mean of five would move by a fifth. How many images are called 7 now?")
     if not np.isclose(share, 1 / 6, atol=0.005):
@@ -134,9 +133,7 @@ def exercise_8_3(moves: object, rejected: Callable[..., object], measured_with: 
         _compare_rejected(share, known, aside, these, k)
     if direction == "higher":
         raise NotYet("Can the fifth nearest be nearer than the nearest? So what happens to all scores?")
-    if not isinstance(measured_with, dict) or set(measured_with) != {1, 5}:
-        raise NotYet("Keep `measured_with` a dictionary with the keys 1 and 5.")
-    for k, pair in measured_with.items():
+    for k, pair in entries(measured_with, "measured_with", (1, 5)).items():
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise NotYet(f"For k={k}, give two numbers: old digits rejected, and new digits caught.")
         old = percent(pair[0], f"the share of old digits rejected with k={k}")

@@ -1,13 +1,13 @@
 """Label less: which images to ask for, a wrong label that spreads, and a roll back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from metriclearn.data import FloatArray, LabelArray
-from metriclearn.exercises import NotYet, array, call, number, percent
+from metriclearn.exercises import NotYet, array, call, entries, number, percent
 from metriclearn.explore import what_to_label_next
 from metriclearn.index import EmbeddingIndex
 
@@ -53,9 +53,8 @@ def exercise_9_1(guess: object, picked: object, wanted_by_both: object) -> str:
 
 
 def _angles(answer: object, name: str) -> dict[str, float]:
-    if not isinstance(answer, Mapping) or set(answer) != set(STRATEGIES):
-        raise NotYet(f"Keep `{name}` a dictionary with the keys 'uncertainty' and 'diversity'.")
-    return {key: number(answer[key], f"the angle for {key}", -360, 360) for key in STRATEGIES}
+    given = entries(answer, name, STRATEGIES)
+    return {key: number(angle, f"the angle for {key}", -360, 360) for key, angle in given.items()}
 
 
 def _rows(degrees: npt.NDArray[np.number], labels: LabelArray) -> dict[str, int]:
@@ -68,10 +67,9 @@ def _rows(degrees: npt.NDArray[np.number], labels: LabelArray) -> dict[str, int]
 def exercise_9_2(guess: object, measured_with: object, gate_protects: object) -> str:
     """One wrong label of ten: its whole class gets the wrong name, and the gate opens for it."""
     guessed = percent(guess, "your guess")
-    if not isinstance(measured_with, Mapping) or set(measured_with) != {1.0, 0.5}:
-        raise NotYet("Keep `measured_with` a dictionary with the keys 1.0 and 0.5.")
-    every = percent(measured_with[1.0], "what is wrong at share=1.0")
-    half = number(measured_with[0.5], "what is wrong at share=0.5", 0, 100)
+    given = entries(measured_with, "measured_with", (1.0, 0.5))
+    every = percent(given[1.0], "what is wrong at share=1.0")
+    half = number(given[0.5], "what is wrong at share=0.5", 0, 100)
     if half > 40:
         raise NotYet("At share=0.5 that is too much: is -1, which means no label, counted as wrong?")
     if every < 7:
