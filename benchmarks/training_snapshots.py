@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from metriclearn import load_images, scarce_labels
+from metriclearn.course.widgets import TRAINING
 from metriclearn.models import Autoencoder
 from metriclearn.training import embed, train_metric
-from metriclearn.widgets import TRAINING
 
 STEPS = (0, 10, 25, 50, 100, 200, 400, 600)
 IMAGES = 1000

@@ -1,9 +1,9 @@
 """Metric learning with few labels and a vector database.
 
-The package of the course, in floors, each importing only from those below:
+The method in floors, each importing only from those below. On top stands `metriclearn.course`: what
+only the notebooks use, such as the checks of the exercises and the figures that answer.
 
-    plots.py   widgets.py (figures that answer)   checks.py (what is right in the exercises)
-    explore.py   evaluate.py
+    plots.py   explore.py   evaluate.py
     classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
     index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
     embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load

@@ -13,8 +13,18 @@ import numpy as np
 import pytest
 from nbformat import NotebookNode
 
-from metriclearn.checks import Verdict, check, exercises, judge
-from metriclearn.exercises import NotYet, array, call, choice, entries, number, of_guess, percent, percents
+from metriclearn.course.checks import Verdict, check, exercises, judge
+from metriclearn.course.exercises import (
+    NotYet,
+    array,
+    call,
+    choice,
+    entries,
+    number,
+    of_guess,
+    percent,
+    percents,
+)
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

@@ -54,10 +54,11 @@ def notebooks(root: Path = ROOT) -> list[str]:
 
 
 def modules(root: Path = ROOT) -> list[str]:
-    """Return the names of the package's public modules."""
-    return [
-        path.stem for path in sorted((root / "metriclearn").glob("*.py")) if not path.stem.startswith("_")
-    ]
+    """Return the names of the package's public modules, such as `index` or `course.widgets`."""
+    package = root / "metriclearn"
+    found = [*sorted(package.glob("*.py")), *sorted(package.glob("course/*.py"))]
+    names = [".".join(path.relative_to(package).with_suffix("").parts) for path in found]
+    return [name for name in names if not name.endswith("__init__")]
 
 
 def relink(text: str, old: str, new: str, moved: dict[str, str]) -> tuple[str, set[str]]:

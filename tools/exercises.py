@@ -96,7 +96,7 @@ def exercise_cells(sheet: Sheet) -> list[NotebookNode]:
         f"and gives a hint if not. The [solutions](solutions/{sheet.name}.ipynb) are there for afterwards."
     )
     cells = [_markdown("exercises", intro, "exercise")]
-    cells.append(_code("exercises-code", "from metriclearn.checks import check", "exercise"))
+    cells.append(_code("exercises-code", "from metriclearn.course.checks import check", "exercise"))
     for exercise in sheet.exercises:
         cells.append(_markdown(exercise.id, f"{exercise.heading}\n\n{exercise.text}", "exercise"))
         cells.append(_code(f"{exercise.id}-code", exercise.start, "exercise"))

@@ -18,8 +18,7 @@ import torch
 from torch import nn
 
 from metriclearn import QdrantClassifier
-from metriclearn.models import Encoder
-from metriclearn.widgets import (
+from metriclearn.course.widgets import (
     LIVING,
     SIDE,
     TripletPlayground,
@@ -29,6 +28,7 @@ from metriclearn.widgets import (
     sprite_sheet,
     training_run,
 )
+from metriclearn.models import Encoder
 
 
 def write(folder: Path) -> None:

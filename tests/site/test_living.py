@@ -23,8 +23,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from metriclearn import load_images
+from metriclearn.course.widgets import MINERS, TripletPlayground, encoder
 from metriclearn.losses import triplet_loss
-from metriclearn.widgets import MINERS, TripletPlayground, encoder
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

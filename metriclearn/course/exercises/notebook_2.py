@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 
-from metriclearn.exercises import NotYet, array, call, entries, number, of_guess, percent
+from metriclearn.course.exercises import NotYet, array, call, entries, number, of_guess, percent
 
 FloatArray = npt.NDArray[np.float64]
 

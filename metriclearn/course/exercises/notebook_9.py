@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from metriclearn.course.exercises import NotYet, array, call, entries, number, percent
 from metriclearn.data import FloatArray, LabelArray
-from metriclearn.exercises import NotYet, array, call, entries, number, percent
 from metriclearn.explore import what_to_label_next
 from metriclearn.index import EmbeddingIndex
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from metriclearn.course.exercises import NotYet, array, call, choice, entries, of_guess, percent, percents
 from metriclearn.evaluate import mean_interval
-from metriclearn.exercises import NotYet, array, call, choice, entries, of_guess, percent, percents
 
 
 def exercise_1_1(guess: object, measured: object) -> str:

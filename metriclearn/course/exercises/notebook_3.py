@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriclearn.course.exercises import NotYet, call, choice, number, percent
 from metriclearn.evaluate import Gauges
-from metriclearn.exercises import NotYet, call, choice, number, percent
 from metriclearn.losses import negative_mask, pairwise_distances, positive_mask, triplet_loss
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from metriclearn import EmbeddingIndex
-from metriclearn.exercises import NotYet, array, call, choice, entries, number, of_guess, percent
+from metriclearn.course.exercises import NotYet, array, call, choice, entries, number, of_guess, percent
 from metriclearn.explore import suspicious_labels
 
 KINDS = ("any class", "4 and 9", "0 and 1")

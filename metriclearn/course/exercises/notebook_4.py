@@ -4,7 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metriclearn.exercises import NotYet, array, call, choice, entries, number, of_guess, percent, percents
+from metriclearn.course.exercises import (
+    NotYet,
+    array,
+    call,
+    choice,
+    entries,
+    number,
+    of_guess,
+    percent,
+    percents,
+)
 from metriclearn.propagate import surest
 
 

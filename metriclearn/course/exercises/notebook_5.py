@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from metriclearn.exercises import NotYet, call, entries, number, percent
+from metriclearn.course.exercises import NotYet, call, entries, number, percent
 
 
 def exercise_5_1(guess: object, measured: object) -> str:

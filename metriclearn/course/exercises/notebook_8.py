@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from metriclearn.course.exercises import NotYet, array, call, choice, entries, number, percent
 from metriclearn.data import FloatArray
-from metriclearn.exercises import NotYet, array, call, choice, entries, number, percent
 from metriclearn.explore import unknown_threshold
 
 Scores = npt.NDArray[np.float64]

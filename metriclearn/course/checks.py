@@ -2,13 +2,13 @@
 
 In a notebook:
 
-    from metriclearn.checks import check
+    from metriclearn.course.checks import check
 
     check("1.1", my_answer)
 
 prints one line: "right", with what the answer tells; "not yet", with a hint that fits the mistake;
 "crashed", with the line of your code that did; or that there is no answer yet. What is right stands in
-`metriclearn/exercises`.
+`metriclearn/course/exercises`.
 """
 
 import traceback
@@ -18,9 +18,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from metriclearn.exercises import NoAnswer, NotYet, is_missing
+from metriclearn.course.exercises import NoAnswer, NotYet, is_missing
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def judge(number: str, *answer: object) -> Verdict:
 
 def exercises(notebook: str) -> dict[str, Callable[..., str]]:
     """Return the judges of a notebook by the numbers of their exercises; none for an unknown notebook."""
-    name = f"metriclearn.exercises.notebook_{notebook}"
+    name = f"metriclearn.course.exercises.notebook_{notebook}"
     if not notebook.isdigit() or find_spec(name) is None:
         return {}
     found = {key: judge for key, judge in vars(import_module(name)).items() if key.startswith("exercise_")}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.exercises import NotYet, array, call, entries, number, of_guess, percent
+from metriclearn.course.exercises import NotYet, array, call, entries, number, of_guess, percent
 
 WORLDS = ("letters", "turned digits", "photos", "noise")
 
