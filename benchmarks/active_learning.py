@@ -18,9 +18,10 @@ import numpy as np
 from label_efficiency import POOL, TEST, Ledger, one_nearest
 
 from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
 from metriclearn.explore import what_to_label_next
+from metriclearn.labels import UNLABELLED, LabelArray
 from metriclearn.propagate import spread_labels
+from metriclearn.validate import FloatArray
 
 LABELS = [10, 20, 40, 80, 120, 200]
 STRATEGIES = ["random", "uncertainty", "diversity", "mixed"]

@@ -17,8 +17,9 @@ import numpy as np
 from label_efficiency import POOL, TEST, Ledger
 
 from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
 from metriclearn.explore import propagate_labels, unknown_threshold
+from metriclearn.labels import UNLABELLED, LabelArray
+from metriclearn.validate import FloatArray
 
 FILE = "poisoning.json"
 DRAWS = [0, 1, 2, 3, 4]

@@ -22,8 +22,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.semi_supervised import LabelSpreading
 
 from metriclearn import MetricEmbedding, scarce_labels
-from metriclearn.data import FloatArray
 from metriclearn.propagate import spread_labels
+from metriclearn.validate import FloatArray
 
 FILE = "spreading.json"
 BUDGETS, DRAWS, CHOSEN_ON, STEPS = [1, 10], [0, 1, 2, 3, 4], [100, 101, 102], 300

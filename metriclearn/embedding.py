@@ -14,10 +14,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from metriclearn.data import UNLABELLED, FloatArray
+from metriclearn.labels import UNLABELLED, check_class_labels
 from metriclearn.models import Encoder
 from metriclearn.training import LOSSES, Loss, embed, train_metric
-from metriclearn.validate import as_one_array, check_class_labels, check_images
+from metriclearn.validate import DIFFER, FloatArray, as_array, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
@@ -234,7 +234,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_pixels(self, X: FloatArray, fitting: bool) -> FloatArray:
         if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
-            X = as_one_array(X)
+            X = as_array(X, "The images", DIFFER)
         dimensions = len(getattr(X, "shape", ()))
         if dimensions == 4:
             pixels = check_images(X)

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from metriclearn.data import FloatArray, LabelArray
+from metriclearn.labels import LabelArray
+from metriclearn.validate import FloatArray
 
 RECORD_VARIABLE = "METRICLEARN_RECORD"
 

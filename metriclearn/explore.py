@@ -10,10 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
 from metriclearn.index import EmbeddingIndex
+from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels
 from metriclearn.propagate import spread_labels, surest
-from metriclearn.validate import check_class_labels, check_embeddings
+from metriclearn.validate import FloatArray, check_embeddings
 
 Rows = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]

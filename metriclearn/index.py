@@ -21,14 +21,8 @@ import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
-from metriclearn.validate import (
-    check_embeddings,
-    check_ids,
-    check_payloads,
-    check_point_labels,
-    check_sources,
-)
+from metriclearn.labels import UNLABELLED, LabelArray, check_point_labels
+from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
 
 Distance = Literal["cosine", "euclid"]
 Where = Mapping[str, Any] | models.Filter
@@ -175,9 +169,9 @@ class EmbeddingIndex:
         n = len(vectors)
         checked_labels = check_point_labels(labels, n)
         if sources is not None:
-            check_sources(sources, n)
+            sources = check_sources(sources, n)
         if payloads is not None:
-            check_payloads(payloads, n, INDEXED.keys())
+            payloads = check_payloads(payloads, n, INDEXED.keys())
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: choose at least 1.")
         if sources is not None:
@@ -264,7 +258,7 @@ class EmbeddingIndex:
             raise ValueError("Say what to delete: pass either ids or where.")
         selector: models.Filter | list[models.ExtendedPointId]
         if ids is not None:
-            check_ids(ids)
+            ids = check_ids(ids)
             if len(ids) == 0:
                 return  # Qdrant takes an empty list for a mistake
             selector = [str(point) for point in ids]

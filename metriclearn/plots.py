@@ -12,8 +12,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metriclearn.data import FloatArray, LabelArray
 from metriclearn.evaluate import Interval
+from metriclearn.labels import LabelArray
+from metriclearn.validate import FloatArray
 
 COLOURS = (
     "#0072B2",

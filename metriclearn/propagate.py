@@ -10,7 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sparse
 from sklearn.neighbors import kneighbors_graph
 
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+from metriclearn.labels import UNLABELLED, LabelArray
+from metriclearn.validate import FloatArray
 
 
 def spread_labels(

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.augment import random_affine
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+from metriclearn.labels import UNLABELLED, LabelArray
 from metriclearn.losses import contrastive_loss, supervised_contrastive_loss, triplet_loss
 from metriclearn.models import Autoencoder, Encoder
 from metriclearn.propagate import spread_labels, surest
+from metriclearn.validate import FloatArray
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Model = TypeVar("Model", bound=nn.Module)

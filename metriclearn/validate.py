@@ -1,105 +1,299 @@
 """Say early, in one sentence, what is wrong with an input and what to do about it.
 
-Nothing is computed here. Each function returns its input in the project's own form, or raises a
-`ValueError` before anything has been trained or written.
+Nothing is computed here. Each function returns its input in the project's own form, which is all that may
+be used afterwards, or raises a `ValueError` before anything has been trained or written. Lists, tuples,
+generators, tensors and a table's columns are read by position: an index of their own plays no part.
 """
 
 import json
 import uuid
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+import scipy.sparse as sparse
+import torch
 
-from metriclearn.data import UNLABELLED, FloatArray, LabelArray
+FloatArray = npt.NDArray[np.float32]
+
+ROUNDING = 1e-3  # how far a rounded pixel may lie outside [0, 1]; half precision rounds by half of it
+OVERSHOOT = 0.25  # how far a bicubic resize may overshoot
+DIFFER = "The images differ in size: resize them to one height and width first."
+CHANNELS_LAST = (1, 3, 4)  # grey, RGB, RGBA
 
 
-def as_one_array(images: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return a list of images as one array.
+def as_array(values: Any, name: str, uneven: str = "") -> npt.NDArray[Any]:
+    """Return what any container of numbers or texts holds, as one NumPy array.
+
+    Args:
+        values: an array, a tensor (on any device, with or without a gradient), a column or a table of
+            pandas, a list, a tuple, a generator, or a list of these.
+        name: what it is called in a message, such as "The labels".
+        uneven: what to say if its parts differ in shape.
+
+    Returns:
+        An array of the same shape; an object array only if its entries are not all of one kind.
 
     Raises:
-        ValueError: if the images differ in size.
+        ValueError: for parts of different shapes, a sparse matrix, masked entries, or a container that
+            has no order.
     """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} have masked entries, which would count as well: fill or drop them first.")
+    if sparse.issparse(values):
+        raise ValueError(f"{name} are a sparse matrix: pass an array, as made by .toarray().")
+    if isinstance(values, Mapping | Set):
+        raise ValueError(f"{name} are a {type(values).__name__}, which has no order: pass a list.")
+    if isinstance(values, torch.Tensor):
+        return _from_tensor(values)
+    if (
+        isinstance(values, Iterable)
+        and not isinstance(values, str | bytes)
+        and not hasattr(values, "__array__")
+    ):
+        values = [_from_tensor(part) if isinstance(part, torch.Tensor) else part for part in values]
     try:
-        array = np.asarray(images)
+        array = np.asarray(values)
+        if array.dtype == object and array.ndim:  # as a column of pandas may come, though all are numbers
+            values = array.tolist()
+            array = np.asarray(values)
     except ValueError:  # NumPy's own message speaks of inhomogeneous sequences
-        array = np.empty(0, dtype=object)
-    if array.dtype == object and array.ndim == 1:
-        raise ValueError("The images differ in size: resize them to one height and width first.")
+        raise ValueError(uneven or f"{name} have parts of different shapes: give all one shape.") from None
+    if array.dtype.kind == "U" and isinstance(values, list) and not all(isinstance(v, str) for v in values):
+        array = np.array(values, dtype=object)  # NumPy writes None, NaN and -1 among texts as texts
     return array
 
 
-def check_images(pixels: npt.ArrayLike) -> FloatArray:
-    """Return the images as a float32 array, or say in one sentence what is wrong with them.
+def _from_tensor(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    tensor = tensor.detach().cpu()
+    array: npt.NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
+
+
+def check_count(value: Any, name: str, low: int = 1) -> int:
+    """Return a whole number as an int; NumPy's and a tensor's are as good as Python's.
+
+    Raises:
+        ValueError: for anything else, or a number below `low`.
+    """
+    plain = _plain_number(value)
+    if isinstance(plain, bool) or not isinstance(plain, int) or plain < low:
+        raise ValueError(f"{name} is {_shown(value)}: choose a whole number of at least {low}.")
+    return plain
+
+
+def check_number(
+    value: Any, name: str, wanted: str, low: float = -np.inf, high: float = np.inf, *, without: float = np.nan
+) -> float:
+    """Return a finite number from `low` to `high` as a float.
 
     Args:
-        pixels: floats in [0, 1], shape `(n, channels, height, width)`.
+        value: a number of Python or NumPy, or a tensor that holds one.
+        name: what it is called in the message.
+        wanted: what to choose, such as "a number above 0".
+        low: smallest number allowed.
+        high: largest number allowed.
+        without: an end that is not allowed itself, such as 0 for a number above 0.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    plain = _plain_number(value)
+    fits = isinstance(plain, int | float) and not isinstance(plain, bool) and low <= plain <= high
+    if not fits or plain == without or not np.isfinite(plain):
+        raise ValueError(f"{name} is {_shown(value)}: choose {wanted}.")
+    return float(plain)
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """Return True or False; a text such as "no" is neither.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    plain = _plain_number(value)
+    if not isinstance(plain, bool):
+        raise ValueError(f"{name} is {_shown(value)}: choose True or False.")
+    return plain
+
+
+def check_choice(value: Any, name: str, options: Iterable[str]) -> str:
+    """Return one of a few texts.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    options = list(options)
+    if not isinstance(value, str) or value not in options:
+        *most, last = (f'"{option}"' for option in options)
+        raise ValueError(f"{name} is {_shown(value)}: choose {', '.join(most)} or {last}.")
+    return str(value)
+
+
+def check_seed(value: Any) -> int:
+    """Return a seed as an int.
+
+    Raises:
+        ValueError: for anything but a whole number from 0 to 2**32 - 1.
+    """
+    seed = _plain_number(value)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {_shown(value)}: choose a whole number from 0 to 2**32 - 1.")
+    return seed
+
+
+def check_device(device: Any) -> torch.device:
+    """Return where to compute, once it is there.
+
+    Raises:
+        ValueError: for a device that PyTorch does not know or this machine does not have.
+    """
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).item()  # fails on "meta", too, which holds no numbers
+    except Exception:  # PyTorch's errors are of many kinds, an AssertionError among them
+        raise ValueError(
+            f'device is {_shown(device)}, which this machine does not have: choose "cpu", or what '
+            "torch.accelerator.current_accelerator() says."
+        ) from None
+    return found
+
+
+def check_folder(folder: Any) -> Path:
+    """Return a folder as a path, `~` replaced by the home folder. It need not exist.
+
+    Raises:
+        ValueError: if it is no path, or a file lies there.
+    """
+    if not isinstance(folder, str | Path) or not str(folder).strip() or "\0" in str(folder):
+        raise ValueError(f"The folder is {folder!r}: pass a path, such as 'models/first'.")
+    try:
+        path = Path(folder).expanduser()
+    except RuntimeError:  # a user that this machine does not have
+        raise ValueError(
+            f"The folder is {str(folder)!r}, and there is no such user: pass another path."
+        ) from None
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file: pass a folder.")
+    return path
+
+
+def _shown(value: Any) -> str:
+    """Return how a value is shown in a message: a number of NumPy as that of Python, a long text cut."""
+    text = repr(_plain_number(value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a number of NumPy, or a tensor or array without axes, as Python has it."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray | torch.Tensor) and value.ndim == 0):
+        return value.item()
+    return value
+
+
+def check_images(pixels: Any) -> FloatArray:
+    """Return images as a float32 array, or say in one sentence what is wrong with them.
+
+    Args:
+        pixels: floats in [0, 1], shape `(n, channels, height, width)`. What rounding left outside, up to
+            0.001, is clipped.
 
     Raises:
         ValueError: for another shape, type or range, images of different sizes, no image at all,
             NaN or infinity.
     """
-    images = as_one_array(pixels)
+    images = as_array(pixels, "The images", DIFFER)
+    shape = images.shape
+    if images.dtype == object and images.ndim == 1:
+        raise ValueError(DIFFER)
     if images.ndim != 4:
-        raise ValueError(f"The images have shape {images.shape}: pass (n, channels, height, width).")
-    if 0 in images.shape:
+        wanted = "pass (n, channels, height, width)"
+        if images.ndim == 3:
+            wanted = (
+                "pass images as (n, channels, height, width); for grey images add the channel axis with "
+                "X[:, None], for a single image use X[None]"
+            )
+        raise ValueError(f"The images have shape {shape}: {wanted}.")
+    if 0 in shape:
+        raise ValueError(f"The images have shape {shape}, which holds no pixel: pass at least one image.")
+    if shape[3] in CHANNELS_LAST and shape[1] > max(CHANNELS_LAST):
         raise ValueError(
-            f"The images have shape {images.shape}, which holds no pixel: pass at least one image."
+            f"The images have shape {shape}, with the channels last: pass (n, channels, height, width), as "
+            "X.transpose(0, 3, 1, 2)."
         )
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(
-            f"The images are of type {images.dtype}: convert them to float32 in [0, 1], as X / 255."
+            f"The images are of type {images.dtype}: convert them to float32 in [0, 1]{_scaling(images)}."
         )
-    if not np.isfinite(images).all():
+    low, high = float(images.min()), float(images.max())  # NaN, if there is one, is both
+    if not np.isfinite([low, high]).all():
         raise ValueError("The images hold NaN or infinity: repair or remove these images first.")
-    if images.min() < 0 or images.max() > 1:
-        raise ValueError(
-            f"The images lie in [{images.min():g}, {images.max():g}]: scale them to [0, 1], as X / 255."
-        )
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        lie = f"The images lie in [{low:g}, {high:g}]"
+        if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+            raise ValueError(f"{lie}, as a resize that overshoots leaves them: use np.clip(X, 0, 1).")
+        raise ValueError(f"{lie}: scale them to [0, 1]{_scaling(images)}.")
+    if 0 < high < 1 / 256:
+        warnings.warn(f"The images lie in [{low:g}, {high:g}]: were they divided by 255 twice?", stacklevel=3)
+    if low < 0 or high > 1:
+        images = np.clip(images, 0, 1)
     return np.ascontiguousarray(images, dtype=np.float32)
 
 
-def check_class_labels(y: npt.ArrayLike, n: int) -> LabelArray:
-    """Return the labels to learn from as int64, shape `(n,)`, −1 = unlabelled.
+def _scaling(images: npt.NDArray[Any]) -> str:
+    """Return the formula that brings images of another scale to [0, 1], if it can be told."""
+    if not np.issubdtype(images.dtype, np.number):
+        return ", as X.astype('float32')" if images.dtype == bool else ""
+    low, high = images.min(), images.max()
+    if low < 0:
+        return ", as (X + 1) / 2" if low >= -1 and high <= 1 else ", by undoing their normalisation"
+    if high <= 1:
+        return ", as X.astype('float32')"
+    return ", as X / 255" if high <= 255 else ", as X / 65535"
+
+
+def check_inputs(X: Any) -> FloatArray:
+    """Return what an encoder takes: images (see `check_images`), or rows of numbers as float32.
+
+    Args:
+        X: images, shape `(n, channels, height, width)`, or rows, shape `(n, d)`.
 
     Raises:
-        ValueError: for no labels, another number than n, anything but whole numbers, or fewer
-            than two labelled classes.
+        ValueError: for another shape, or numbers that are missing or not finite.
     """
-    if y is None:
-        raise ValueError(
-            "fit requires y to be passed, but the target y is None: give labels, −1 = unlabelled."
-        )
-    given = column_or_1d(y, warn=True)
-    if len(given) != n:
-        raise ValueError(
-            f"There are {n} images but {len(given)} labels: pass one label per image, −1 = unlabelled."
-        )
-    check_classification_targets(given)
-    if not np.issubdtype(given.dtype, np.number) or not np.array_equal(given, given.astype(np.int64)):
-        raise ValueError(
-            f"Labels of type {given.dtype} are not class numbers: pass integers, −1 = unlabelled."
-        )
-    labels: LabelArray = np.array(given, dtype=np.int64)  # a copy: PyTorch wants to own what it reads
-    classes = np.unique(labels[labels != UNLABELLED])
-    if len(classes) < 2:
-        found = "no label" if len(classes) == 0 else f"only one class ({classes[0]})"
-        raise ValueError(f"y holds {found}: label images of at least two classes.")
-    return labels
+    inputs = as_array(X, "The images", DIFFER)
+    if inputs.ndim != 2:
+        return check_images(inputs)
+    if 0 in inputs.shape:
+        raise ValueError(f"The rows have shape {inputs.shape}: pass at least one row of numbers.")
+    if inputs.dtype.kind not in "fiu":
+        raise ValueError(f"The rows are of type {inputs.dtype}: pass numbers, as float32.")
+    with np.errstate(over="ignore"):  # what overflows in float32 is found in the next line
+        rows = np.ascontiguousarray(inputs, dtype=np.float32)
+    if not np.isfinite(rows).all():
+        raise ValueError("The rows hold NaN or infinity: repair or remove these rows first.")
+    return rows
 
 
-def check_embeddings(embeddings: npt.ArrayLike, dim: int, *, unit_length: bool) -> FloatArray:
+def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bool) -> FloatArray:
     """Return embeddings as float32, shape `(n, dim)`, scaled to unit length if wanted.
+
+    Args:
+        embeddings: floats, shape `(n, dim)`.
+        dim: their length; by default whatever they have.
+        unit_length: whether to divide each by its length.
 
     Raises:
         ValueError: for another shape or type, no row at all, NaN or infinity, or with `unit_length`
             a row of zeros, which has no direction.
     """
-    given = np.asarray(embeddings)
+    given = as_array(embeddings, "The embeddings", "The embeddings differ in length: give all the same.")
+    if dim is None:
+        dim = given.shape[-1] if given.ndim else 0
     if given.ndim != 2 or given.shape[1] != dim:
         hint = "; for a single one use embedding[None]" if given.shape == (dim,) else ""
         raise ValueError(f"The embeddings have shape {given.shape}: pass (n, {dim}){hint}.")
@@ -125,54 +319,43 @@ def check_embeddings(embeddings: npt.ArrayLike, dim: int, *, unit_length: bool) 
     return unit
 
 
-def check_point_labels(labels: npt.ArrayLike | None, n: int) -> LabelArray:
-    """Return the labels of n points as int64; None gives −1 for all, and any number of classes will do.
+def check_sources(sources: Any, n: int) -> list[str]:
+    """Return n texts, each once, as a list.
 
     Raises:
-        ValueError: for another number than n, or anything but integers.
+        ValueError: for another number of them, anything but texts, or a text that comes twice.
     """
-    if labels is None:
-        return np.full(n, UNLABELLED, dtype=np.int64)
-    given = np.asarray(labels)
-    if given.shape != (n,):
-        raise ValueError(
-            f"There are {n} embeddings but labels of shape {given.shape}: pass one label for each."
-        )
-    if given.dtype.kind not in "iu" or not np.can_cast(given.dtype, np.int64):
-        raise ValueError(f"The labels are of type {given.dtype}: pass int64, −1 = unlabelled.")
-    return given.astype(np.int64)
-
-
-def check_sources(sources: Sequence[str], n: int) -> None:
-    """Make sure that there are n texts, each once.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if isinstance(sources, str) or len(sources) != n:
+    given = _in_order(sources)
+    if len(given) != n:
         raise ValueError(f"There are {n} embeddings but sources of another number: pass one text for each.")
-    if not all(isinstance(source, str) and source for source in sources):
+    if not all(isinstance(source, str) and source for source in given):
         raise ValueError("A source is empty or not a text: pass one text for each embedding.")
-    if len(set(sources)) < n:
-        twice = Counter(sources).most_common(1)[0][0]
-        raise ValueError(f"The source {str(twice)!r} comes twice: each source names one point.")
+    texts = [str(source) for source in given]
+    for text in texts:
+        if not text.isascii() and text != text.encode(errors="replace").decode():
+            raise ValueError(f"The source {text!r} is no valid Unicode text: rename the image.")
+    if len(set(texts)) < n:
+        twice = Counter(texts).most_common(1)[0][0]
+        raise ValueError(f"The source {twice!r} comes twice: each source names one point.")
+    return texts
 
 
-def check_payloads(payloads: Sequence[Mapping[str, Any]], n: int, reserved: Set[str]) -> None:
-    """Make sure that there are n dictionaries that a database can store, none with a reserved key.
+def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, Any]]:
+    """Return n dictionaries that a database can store, none with a reserved key, as a list.
 
     Raises:
         ValueError: otherwise.
     """
-    if len(payloads) != n:
-        raise ValueError(
-            f"There are {n} embeddings but {len(payloads)} payloads: pass one dictionary for each."
-        )
-    for i, payload in enumerate(payloads):
+    given = _in_order(payloads)
+    if len(given) != n:
+        raise ValueError(f"There are {n} embeddings but {len(given)} payloads: pass one dictionary for each.")
+    for i, payload in enumerate(given):
         if not isinstance(payload, Mapping):
             raise ValueError(f"Payload {i} is {payload!r}: pass a dictionary for each embedding.")
         if taken := sorted(reserved & payload.keys()):
             raise ValueError(f"Payload {i} sets {taken[0]!r}, which the index sets itself: use another key.")
+        if odd := [key for key in payload if not isinstance(key, str)]:
+            raise ValueError(f"Payload {i} has the key {odd[0]!r}: use texts as keys.")
         try:
             json.dumps(dict(payload), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -180,18 +363,30 @@ def check_payloads(payloads: Sequence[Mapping[str, Any]], n: int, reserved: Set[
                 f"Payload {i} cannot be stored ({error}): use texts, finite numbers, lists and "
                 "dictionaries, and .item() for NumPy's numbers."
             ) from None
+    return [dict(payload) for payload in given]
 
 
-def check_ids(ids: Sequence[str]) -> None:
-    """Make sure that all ids are UUIDs, as the index gives them out.
+def _in_order(values: Any) -> list[Any]:
+    """Return the entries of a sequence, a column or a generator by position; none of what has no order."""
+    ordered = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping | Set)
+    return list(values) if ordered else []
+
+
+def check_ids(ids: Any) -> list[str]:
+    """Return ids as the index gives them out: a list of UUIDs as texts.
 
     Raises:
-        ValueError: otherwise.
+        ValueError: for anything else.
     """
-    for point in [ids] if isinstance(ids, str) else ids:
+    if isinstance(ids, Mapping) or not isinstance(ids, Iterable):
+        raise ValueError(f"ids is {ids!r}: pass a list of ids that upsert returned.")
+    given: Sequence[Any] = [ids] if isinstance(ids, str) else list(ids)
+    texts = []
+    for point in given:
         try:
-            uuid.UUID(str(point))
+            texts.append(str(uuid.UUID(str(point))))
         except ValueError:
             raise ValueError(f"{point!r} is not an id: pass ids that upsert returned.") from None
     if isinstance(ids, str):
         raise ValueError("ids is one text: pass a list of ids.")
+    return texts

@@ -130,7 +130,7 @@ BAD_FITS = {
         LABELS,
         "The images differ in size: resize them",
     ),
-    "no y": (images(), None, "give labels, −1 = unlabelled"),
+    "no y": (images(), None, "give labels, -1 = unlabelled"),
     "no label": (images(), np.full(12, -1), "y holds no label: label images of at least two classes"),
     "one class": (images(), np.where(LABELS == 1, 1, -1), r"y holds only one class \(1\)"),
     "too few labels": (images(), LABELS[:11], "There are 12 images but 11 labels: pass one label per image"),

@@ -25,11 +25,11 @@ from metriclearn.classify import QdrantClassifier
 from metriclearn.data import ImageSet, load_images, scarce_labels
 from metriclearn.embedding import MetricEmbedding
 from metriclearn.explore import unknown_threshold
+from metriclearn.labels import check_class_labels
 from metriclearn.losses import Mining, triplet_loss
 from metriclearn.plots import COLOURS
-from metriclearn.validate import check_class_labels, check_embeddings, check_images
+from metriclearn.validate import FloatArray, check_embeddings, check_images
 
-FloatArray = npt.NDArray[np.float32]
 LIVING = Path(__file__).parent / "living"
 TRAINING = LIVING / "training.npz"
 COLUMNS = 40  # of a sheet of images; the JavaScript knows this number

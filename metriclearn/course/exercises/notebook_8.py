@@ -7,8 +7,8 @@ import numpy.typing as npt
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from metriclearn.course.exercises import NotYet, array, call, choice, entries, number, percent
-from metriclearn.data import FloatArray
 from metriclearn.explore import unknown_threshold
+from metriclearn.validate import FloatArray
 
 Scores = npt.NDArray[np.float64]
 WAYS = ("all examples", "class means")

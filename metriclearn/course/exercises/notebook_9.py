@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from metriclearn.course.exercises import NotYet, array, call, entries, number, percent
-from metriclearn.data import FloatArray, LabelArray
 from metriclearn.explore import what_to_label_next
 from metriclearn.index import EmbeddingIndex
+from metriclearn.labels import LabelArray
+from metriclearn.validate import FloatArray
 
 DEGREES = np.array([0, 5, 10, 45, 80, 85, 90, -70])
 TOY_LABELS = np.array([0, -1, -1, -1, -1, -1, 1, -1])
