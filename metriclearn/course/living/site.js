@@ -1,9 +1,19 @@
 // On a page without Python: a stand-in for anywidget's model, and an answer for the pad from encoder.js.
-// Each <div data-living="map | draw | triplets"> becomes a figure; the data lie beside this file.
+// Each <div data-living="map | draw | triplets"> becomes a figure. What stands in the <div> before that says
+// what to do where no figure comes; it stays, or comes back, when anything fails.
+//
+// The page may be opened from the disk, where a browser loads plain scripts only: tools/living_data.py makes
+// one of this module and of all that it imports, and of each figure's data, which lie beside it.
 
+import draw from "./draw.js";
 import { encode, floats, readEncoder, vote } from "./encoder.js";
+import map from "./map.js";
+import triplets from "./triplets.js";
 
-export class StandIn {
+const FIGURES = { draw, map, triplets };
+const HERE = document.currentScript.src;
+
+class StandIn {
   constructor(state) {
     this.state = state;
     this.listeners = {};
@@ -18,10 +28,17 @@ export class StandIn {
   save_changes() {}
 }
 
-async function load(name) {
-  const response = await fetch(new URL(`./${name}.json`, import.meta.url));
-  if (!response.ok) throw new Error(`${name}.json: ${response.status}`);
-  return response.json();
+function load(name) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL(`${name}-data.js`, HERE);
+    script.onerror = () => reject(new Error(`${script.src} is missing`));
+    script.onload = () => {
+      if (living.data[name]) resolve(living.data[name]);
+      else reject(new Error(`${script.src} is damaged`));
+    };
+    document.head.append(script);
+  });
 }
 
 function answerDrawings(model, { encoder, references }) {
@@ -33,16 +50,19 @@ function answerDrawings(model, { encoder, references }) {
   });
 }
 
-for (const el of document.querySelectorAll("[data-living]")) {
-  const name = el.dataset.living;
+async function start(el) {
+  const name = el.dataset.living, advice = [...el.childNodes];
   try {
-    const [{ default: figure }, { state, ...rest }] = await Promise.all([import(`./${name}.js`), load(name)]);
+    const { state, ...rest } = await load(name);
     const model = new StandIn(state);
     if (rest.encoder) answerDrawings(model, rest);
-    await figure.render({ model, el });
-    el.dataset.ready = "true";
+    await FIGURES[name].render({ model, el });
+    el.dataset.state = "ready";
   } catch (error) {
-    el.textContent = "This figure could not be loaded. Notebook playground.ipynb shows it as well.";
+    el.replaceChildren(...advice);
+    el.dataset.state = "failed";
     console.error(error);
   }
 }
+
+for (const el of document.querySelectorAll("[data-living]")) start(el);
