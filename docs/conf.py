@@ -1,5 +1,6 @@
 """How Sphinx builds the site. tools/build_site.py copies this file beside the pages and runs Sphinx."""
 
+import json
 import os
 import re
 import sys
@@ -50,6 +51,7 @@ html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_show_search_summary = False  # Sphinx would fetch each page for it; docs/_static/search.js needs no fetch
 # Only notebooks and the API have neighbours to list at the left.
 html_sidebars = {page: [] for page in ("index", "readme", "contributing", "data", "search")} | {
     path.stem: [] for path in (ROOT / "docs").glob("*.md") if path.stem != "api"
@@ -68,6 +70,10 @@ html_theme_options: dict[str, Any] = {
 }
 # Where a page's source can be edited, such as https://HOST/OWNER/REPOSITORY/edit/main; unset: no such links.
 EDIT_URL = os.environ.get("METRICLEARN_EDIT_URL", "").rstrip("/")
+
+# For the search: each page's sections, their anchors and their texts.
+TEXTS: dict[str, list[tuple[str, str]]] = {}
+LEFT_OUT = (nodes.Inline, nodes.raw, nodes.comment)
 
 
 def page_files(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -95,6 +101,29 @@ def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
             node["alt"] = describe_figure(heading, before)
 
 
+def keep_texts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Keep a page's texts for the search; the page of the search itself gets the scripts that show them."""
+    if isinstance(doctree, nodes.document):
+        TEXTS[page] = [(section["ids"][0], own_text(section)) for section in doctree.findall(nodes.section)]
+    elif page == "search":
+        app.add_js_file("search-texts.js")
+        app.add_js_file("search.js")
+
+
+def own_text(section: nodes.section) -> str:
+    """Return the text of a section without that of the sections within it."""
+    parts = [part for part in section.children if not isinstance(part, nodes.section)]
+    texts = [text for part in parts for text in part.findall(nodes.TextElement)]
+    return " ".join(" ".join(text.astext() for text in texts if not isinstance(text, LEFT_OUT)).split())
+
+
+def write_texts(app: Sphinx, error: Exception | None) -> None:
+    """Write the texts of all pages as a script: a page opened from the disk may load no other data."""
+    if error is None:
+        text = f"const SEARCH_TEXTS = {json.dumps(TEXTS, ensure_ascii=False)};\n"
+        (Path(app.outdir) / "_static" / "search-texts.js").write_text(text, encoding="utf-8")
+
+
 def escape_names(app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]) -> None:
     """Keep `numpy.str_` a name: to Sphinx an underscore at the end of a word makes it a link."""
     lines[:] = [re.sub(r"(?<=\bnumpy\.str)_\b", r"\\_", line) for line in lines]
@@ -110,6 +139,8 @@ def skip_routing(
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("html-page-context", page_files)
+    app.connect("html-page-context", keep_texts)
+    app.connect("build-finished", write_texts)
     app.connect("doctree-read", describe_pictures)
     app.connect("autodoc-skip-member", skip_routing)
     app.connect("autodoc-process-docstring", escape_names)
