@@ -1,4 +1,4 @@
-"""A headless Chromium, a server for the built site, and a page that keeps a list of what went wrong."""
+"""A headless Chromium, the built site by HTTP and from the disk, and a page that lists what went wrong."""
 
 import functools
 import http.server
@@ -30,9 +30,13 @@ FLAGS = [
 ]
 
 
+WAYS = ("http", "file")  # how a reader opens the site: from a server, or by a double-click on a file
+DESKTOP = {"width": 1280, "height": 900}
+
+
 @dataclass
 class Visit:
-    """A browser page, and what it complained about and asked other hosts for."""
+    """A browser page, and what it complained about and asked for outside the folder that it shows."""
 
     page: playwright.Page
     address: str
@@ -41,6 +45,7 @@ class Visit:
 
     def open(self, path: str) -> playwright.Page:
         """Go to a page of the site, such as `notebooks/01_scarce_labels.html`; forget earlier complaints."""
+        self.page.goto("about:blank")  # what the page before still had to say comes now
         self.errors.clear()
         self.external.clear()
         self.page.goto(f"{self.address}/{path}", wait_until="load")
@@ -59,7 +64,7 @@ def serve(folder: Path) -> http.server.ThreadingHTTPServer:
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     return server
 
 
@@ -73,11 +78,16 @@ def site() -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(site: Path) -> Iterator[str]:
-    """Serve the built site and return where."""
+def addresses(site: Path) -> Iterator[dict[str, str]]:
+    """Serve the built site and return where it is, each way."""
     server = serve(site)
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield both(server, site)
     server.shutdown()
+
+
+def both(server: http.server.ThreadingHTTPServer, folder: Path) -> dict[str, str]:
+    """Return the addresses of a folder that is served: by HTTP, and on the disk."""
+    return {"http": f"http://127.0.0.1:{server.server_port}", "file": folder.resolve().as_uri()}
 
 
 @pytest.fixture(scope="session")
@@ -94,10 +104,10 @@ def browser() -> Iterator[playwright.Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def new_visit(browser: playwright.Browser) -> Iterator[Visit]:
-    """Open an empty page that keeps console errors, failed requests, and requests to other hosts."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+@pytest.fixture(scope="session")
+def only_visit(browser: playwright.Browser) -> Iterator[Visit]:
+    """Open a page that keeps console errors, failed requests, and requests that leave; all tests share it."""
+    page = browser.new_page(viewport=DESKTOP)
     page.set_default_timeout(15_000)
     visit = Visit(page, "")
     page.on("console", lambda message: visit.errors.append(message.text) if message.type == "error" else None)
@@ -106,24 +116,30 @@ def new_visit(browser: playwright.Browser) -> Iterator[Visit]:
         "response",
         lambda answer: visit.errors.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None,
     )
-    page.on("request", lambda request: visit.external.append(request.url) if leaves(request.url) else None)
+    page.on(
+        "request",
+        lambda request: visit.external.append(request.url) if leaves(request.url, visit.address) else None,
+    )
     yield visit
     page.close()
 
 
 @pytest.fixture
-def visit(new_visit: Visit, address: str) -> Visit:
-    """Return a visit whose `open` goes to the built site."""
-    new_visit.address = address
+def new_visit(only_visit: Visit) -> Visit:
+    """Return the visit as at the start: the caller says whereto."""
+    only_visit.page.goto("about:blank")
+    only_visit.page.set_viewport_size(DESKTOP)
+    only_visit.address = ""
+    return only_visit
+
+
+@pytest.fixture(params=WAYS)
+def visit(request: pytest.FixtureRequest, new_visit: Visit, addresses: dict[str, str]) -> Visit:
+    """Return a visit whose `open` goes to the built site, once by HTTP and once from the disk."""
+    new_visit.address = addresses[request.param]
     return new_visit
 
 
-@pytest.fixture
-def page(visit: Visit) -> playwright.Page:
-    """Return the bare page of a visit."""
-    return visit.page
-
-
-def leaves(url: str) -> bool:
-    """Return whether a request goes to another host than this machine."""
-    return not url.startswith(("http://127.0.0.1:", "data:", "blob:", "about:", "chrome"))
+def leaves(url: str, address: str) -> bool:
+    """Return whether a request asks for anything outside the folder at an address."""
+    return not url.startswith((f"{address}/", "data:", "blob:", "about:", "chrome"))

@@ -1,18 +1,20 @@
-"""The living figures in a real browser: strokes, hover, clicks, slides and drags, and what they show."""
+"""The living figures in a real browser: strokes, hover, clicks, slides and drags, and what they show.
+
+They are those of the built site's page, by HTTP and from the disk, and those of a notebook with a kernel.
+"""
 
 import base64
 import contextlib
-import http.server
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,13 @@ import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
+from conftest import WAYS, both, leaves
+from conftest import serve as serve_folder
 from playwright.sync_api import Browser, Locator, Page, expect
+from test_site import AXE
 
 from metriclearn import load_images
-from metriclearn.course.widgets import MINERS, TripletPlayground, encoder
+from metriclearn.course.widgets import LIVING, MINERS, TripletPlayground, encoder
 from metriclearn.losses import triplet_loss
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,13 +36,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import living_data  # noqa: E402
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Play</title>
-<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>
-body {{ font-family: sans-serif; margin: 1rem; background: #fff; color: #222 }}
-body.dark {{ background: #121212; color: #ddd }}</style></head>
-<body><main><h1>Play</h1>{figures}</main></body>
-</html>"""
 # Ten digits as a hand draws them: strokes of points on a pad that is 1 wide and 1 high.
 ARC = np.linspace(0, 2 * np.pi, 24)
 DIGITS: dict[int, list[list[tuple[float, float]]]] = {
@@ -130,25 +128,7 @@ DIGITS: dict[int, list[list[tuple[float, float]]]] = {
 }
 
 
-# The static page: the figures of docs/play.md without the site around them.
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("site")
-    living_data.write(folder / "_static" / "living")
-    source = (ROOT / "docs/play.md").read_text(encoding="utf-8")
-    figures = "".join(re.findall(r"```\{raw\} html\n(.*?)```", source, flags=re.DOTALL))
-    (folder / "play.html").write_text(PAGE.format(figures=figures), encoding="utf-8")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/play.html"
-        server.shutdown()
-
-
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+# The site's page.
 
 
 # Voilà's own page template asks for icons, which our figures do not use.
@@ -157,7 +137,7 @@ VOILA_ICONS = "https://cdn.jsdelivr.net/npm/@fortawesome/"
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open pages that must log no error and must ask no other host for anything."""
+    """Open pages that must log no error and must ask no other place for anything."""
     pages, complaints = [], []
 
     def open_at(url: str, **options: object) -> Page:
@@ -167,15 +147,14 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             "console", lambda message: complaints.append(message.text) if message.type == "error" else None
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: outside(request.url))
+        page.on("request", lambda request: outside(request.url, url.rpartition("/")[0]))
         page.route(VOILA_ICONS + "**", lambda route: route.fulfill(body="", content_type="text/css"))
         page.goto(url, timeout=120_000)  # Voilà answers when the notebook has run
         return page
 
-    def outside(url: str) -> None:
-        if not url.startswith(VOILA_ICONS) and not re.match(
-            r"(https?|ws)://(127\.0\.0\.1|localhost)[:/]|data:|blob:", url
-        ):
+    def outside(url: str, folder: str) -> None:
+        here = leaves(url, folder) and not re.match(r"(https?|ws)://(127\.0\.0\.1|localhost)[:/]", url)
+        if here and not url.startswith(VOILA_ICONS):
             complaints.append(f"asks {url}")
 
     yield open_at
@@ -184,13 +163,18 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert complaints == []
 
 
-@pytest.fixture
-def play(open_page: Callable[..., Page], address: str) -> Page:
-    return loaded(open_page(address))
+@pytest.fixture(params=["http"])
+def play(request: pytest.FixtureRequest, open_page: Callable[..., Page], addresses: dict[str, str]) -> Page:
+    """Return the page with its three figures, from a server unless a test asks for more."""
+    return loaded(open_page(f"{addresses[request.param]}/play.html"))
+
+
+both_ways = pytest.mark.parametrize("play", WAYS, indirect=True)
 
 
 def loaded(page: Page) -> Page:
-    expect(page.locator("[data-ready]")).to_have_count(3)
+    expect(page.locator("[data-state=ready]")).to_have_count(3)
+    expect(page.locator(".living-missing")).to_have_count(0)
     return page
 
 
@@ -204,7 +188,7 @@ def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
         page.mouse.move(*points[0])
         page.mouse.down()
         for point in points[1:]:
-            page.mouse.move(*point, steps=3)
+            page.mouse.move(*point)
         page.mouse.up()
 
 
@@ -212,6 +196,7 @@ def said(page: Page) -> str:
     return page.locator(".living-draw .living-say").inner_text()
 
 
+@both_ways
 def test_thirty_drawn_digits(play: Page) -> None:
     """All ten digits with three pens: at least 27 of 30 are recognised."""
     answers = []
@@ -247,8 +232,10 @@ def test_drawing_with_keys(play: Page) -> None:
     assert said(play) == "This is a 1."
 
 
-def test_drawing_with_a_finger(open_page: Callable[..., Page], address: str) -> None:
-    page = loaded(open_page(address, has_touch=True, viewport={"width": 390, "height": 800}))
+def test_drawing_with_a_finger(open_page: Callable[..., Page], addresses: dict[str, str]) -> None:
+    page = loaded(
+        open_page(f"{addresses['file']}/play.html", has_touch=True, viewport={"width": 390, "height": 800})
+    )
     page.locator(".living-pad canvas").scroll_into_view_if_needed()
     box = page.locator(".living-pad canvas").bounding_box()
     assert box
@@ -269,8 +256,8 @@ def test_drawing_with_a_finger(open_page: Callable[..., Page], address: str) -> 
 def test_a_drawing_is_centred_and_scaled_like_mnist(play: Page) -> None:
     """A bar of 40 x 120 in a corner becomes 20 high, about 7 wide, its mass in the middle."""
     image = np.array(
-        play.evaluate("""async () => {
-            const { likeMnist } = await import("./_static/living/draw.js");
+        play.evaluate("""() => {
+            const { likeMnist } = living.modules.draw;
             const ink = new Uint8Array(280 * 280);
             for (let y = 10; y < 130; y++) for (let x = 200; x < 240; x++) ink[y * 280 + x] = 255;
             return Array.from(likeMnist(ink));
@@ -287,10 +274,9 @@ def test_the_encoder_in_the_browser_is_torchs(play: Page) -> None:
     _, test = load_images("mnist-5k")
     images = np.round(test.pixels[:20] * 255).astype(np.uint8)
     embeddings = play.evaluate(
-        """async (images) => {
-            const { encode, readEncoder } = await import("./_static/living/encoder.js");
-            const { encoder } = await (await fetch("./_static/living/draw.json")).json();
-            const weights = readEncoder(encoder);
+        """(images) => {
+            const { encode, readEncoder } = living.modules.encoder;
+            const weights = readEncoder(living.data.draw.encoder);
             return images.map((image) => Array.from(
                 encode(Float32Array.from(atob(image), (c) => c.charCodeAt(0) / 255), weights)));
         }""",
@@ -309,10 +295,7 @@ def test_triplets_in_the_browser_are_those_of_the_loss(play: Page, mining: str) 
         for n in (2, 5, 9):
             points, labels = random.uniform(-1, 1, (n, 2)), random.integers(0, 3, n)
             found = play.evaluate(
-                """async ([points, labels, margin, mining]) => {
-                    const { tripletLoss } = await import("./_static/living/triplets.js");
-                    return tripletLoss(points, labels, margin, mining);
-                }""",
+                "asked => living.modules.triplets.tripletLoss(...asked)",
                 [points.tolist(), labels.tolist(), margin, mining],
             )
             at = torch.tensor(points, requires_grad=True)
@@ -338,6 +321,7 @@ def on_map(page: Page, row: int, snapshot: int) -> dict[str, float]:
     return {"x": margin + places[0] * inner, "y": box["height"] - margin - places[1] * inner}
 
 
+@both_ways
 def test_map_hover_click_and_slide(play: Page) -> None:
     state = map_state()
     canvas, last = play.locator(".living-map canvas").first, len(state["titles"]) - 1
@@ -358,8 +342,9 @@ def test_map_hover_click_and_slide(play: Page) -> None:
     expect(chosen.locator(".living-image")).to_have_text(
         names(state, state["by_pixels"], alone) + names(state, state["by_embedding"][0], alone)
     )
-    play.wait_for_timeout(800)  # the dots move for 0.6 s
-    assert pixels(canvas) != before
+    play.wait_for_function(  # the dots move for 0.6 s
+        "before => document.querySelector('.living-map canvas').toDataURL() != before", arg=before
+    )
     slider.focus()
     play.keyboard.press("ArrowRight")
     expect(play.locator(".living-map output")).to_have_text("after 10 of 600 steps")
@@ -391,6 +376,7 @@ def playground_says(page: Page) -> str:
     return page.locator(".living-triplets .living-say").inner_text()
 
 
+@both_ways
 def test_playground_drag_slide_pick_and_step(play: Page) -> None:
     assert playground_says(play) == "8 of 12 mined triplets are active. Loss 0.117."
     play.get_by_label("Margin").fill("0")
@@ -428,22 +414,161 @@ def test_playground_drag_slide_pick_and_step(play: Page) -> None:
 @pytest.mark.parametrize("dark", [False, True])
 def test_everybody_can_read_the_figures(play: Page, dark: bool) -> None:
     if dark:
-        play.evaluate("document.body.classList.add('dark')")
+        play.evaluate("document.documentElement.dataset.theme = 'dark'")
     draw(play, DIGITS[3])
     play.locator(".living-map canvas").first.focus()
     play.keyboard.press("ArrowRight")
     play.keyboard.press("Enter")
-    found = Axe().run(play).response["violations"]
+    found = Axe().run(play, options=AXE).response["violations"]
     assert [
         (v["id"], v["nodes"][0]["html"][:90]) for v in found if v["impact"] in ("serious", "critical")
     ] == []
 
 
-def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], address: str) -> None:
-    page = loaded(open_page(address, viewport={"width": 390, "height": 800}))
+def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], addresses: dict[str, str]) -> None:
+    page = loaded(open_page(f"{addresses['file']}/play.html", viewport={"width": 390, "height": 800}))
     draw(page, DIGITS[8])
     page.locator(".living-map canvas").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_sentence_keeps_its_distance_from_a_figure(play: Page) -> None:
+    gaps = play.locator("[data-living]").evaluate_all("""all => all.map(figure => {
+        const [top, bottom] = [figure.getBoundingClientRect().top, figure.getBoundingClientRect().bottom];
+        return [top - figure.previousElementSibling.getBoundingClientRect().bottom,
+                figure.nextElementSibling.getBoundingClientRect().top - bottom];
+    })""")
+    assert len(gaps) == 3
+    assert np.min(gaps) >= 16
+
+
+# A figure that does not start: its place says so.
+
+FIGURES = ("draw", "map", "triplets")
+
+
+def place(page: Page, name: str) -> Locator:
+    """Return what is seen in the place of a figure, which must be one sentence that says what to do."""
+    advice = page.locator(f"[data-living={name}]")
+    expect(advice).to_have_text(
+        re.compile(r"^\s*This figure did not start [^.]+: open\s+notebooks/playground\.ipynb, [^.]+\.\s*$")
+    )
+    expect(advice.locator("p")).to_be_visible()
+    expect(advice.locator("a")).to_have_attribute("href", "notebooks/playground.html")
+    return advice
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_without_javascript_a_sentence_is_there(
+    browser: Browser, addresses: dict[str, str], way: str
+) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(f"{addresses[way]}/play.html")
+    for name in FIGURES:
+        place(page, name)
+    page.close()
+
+
+# What is broken: a file, what becomes of it (None: it is gone), and the figures that then do not start.
+BROKEN: dict[str, tuple[str, Callable[[str], str] | None, tuple[str, ...]]] = {
+    "no script": ("living.js", None, FIGURES),
+    "half a script": ("living.js", lambda text: text[: len(text) // 2], FIGURES),
+    "no data": ("map-data.js", None, ("map",)),
+    "half the data": ("draw-data.js", lambda text: text[: len(text) // 2], ("draw",)),
+    "other data": ("triplets-data.js", lambda text: text.replace("triplets", "other"), ("triplets",)),
+    "a picture that is none": ("map-data.js", lambda text: text.replace("image/png;base64,", "&"), ("map",)),
+    "an error in render": ("triplets-data.js", lambda text: text.replace("margin", "none"), ("triplets",)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_figure_that_cannot_start_says_so(
+    browser: Browser, site: Path, tmp_path: Path, what: str, way: str
+) -> None:
+    name, change, silent = BROKEN[what]
+    shutil.copytree(site / "_static" / "living", tmp_path / "_static" / "living")
+    text = (site / "play.html").read_text(encoding="utf-8")
+    start = text.index('<link rel="stylesheet" href="_static/living/')  # the article, without the rest
+    (tmp_path / "play.html").write_text(text[start : text.index("</article>")], encoding="utf-8")
+    file = tmp_path / "_static" / "living" / name
+    content = file.read_text(encoding="utf-8")
+    file.unlink()
+    if change:
+        assert change(content) != content
+        file.write_text(change(content), encoding="utf-8")
+    server, page = serve_folder(tmp_path), browser.new_page()
+    page.goto(f"{both(server, tmp_path)[way]}/play.html")
+    for figure in FIGURES:
+        if figure in silent:
+            place(page, figure)
+        else:
+            expect(page.locator(f"[data-living={figure}][data-state=ready] .living")).to_be_visible()
+            expect(page.locator(f"[data-living={figure}] .living-missing")).to_have_count(0)
+    page.close()
+    server.shutdown()
+
+
+def test_the_advice_does_not_flash_up(browser: Browser, site: Path) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto((site / "play.html").as_uri())
+    delay = page.locator(".living-missing").first.evaluate("p => getComputedStyle(p).animationDelay")
+    assert delay == "1s"
+    page.close()
+
+
+# One plain script of all modules.
+
+
+def script_of(folder: Path, **modules: str) -> str:
+    for name, source in modules.items():
+        (folder / f"{name}.js").write_text(source, encoding="utf-8")
+    return living_data.plain_script(folder, "site")
+
+
+def test_the_site_has_the_figures_as_they_are_now(site: Path) -> None:
+    script = (site / "_static" / "living" / "living.js").read_text(encoding="utf-8")
+    assert script == living_data.plain_script(LIVING, "site"), "The site is old: run make site."
+
+
+def test_modules_become_one_plain_script(tmp_path: Path, browser: Browser) -> None:
+    script = script_of(
+        tmp_path,
+        site='import one from "./one.js";\nimport { two, Three } from "./two.js";\n'
+        "document.title = [one.name, two(), new Three().name].join();\n",
+        one='import { two } from "./two.js";\nexport default {\n  name: `one of ${two()}`,\n};\n',
+        two="const hidden = 2;\nexport function two() { return hidden; }\n"
+        'export class Three { name = "three"; }\n',
+    )
+    assert script.count("living.modules.two = ") == 1
+    page = browser.new_page()
+    page.set_content(f"<script>{script}</script>")
+    assert page.title() == "one of 2,2,three"
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ('import * as one from "./one.js";', "does not know the form 'import \\* as one"),
+        ('import { one as two } from "./one.js";', "does not know the form 'import { one as two }"),
+        ('import one, { two } from "./one.js";', "does not know the form"),
+        ('import "./one.js";', "does not know the form"),
+        ('import one from "https://a.org/one.js";', "does not know the form"),
+        ('const one = await import("./one.js");', "does not know the form 'import\\("),
+        ("new URL(import.meta.url);", "does not know the form 'import.meta"),
+        ('export * from "./one.js";', "does not know the form"),
+        ("export const one = 1, two = 2;", "does not know the form"),
+        ("export { one };", "does not know the form"),
+        ("export default render;", "does not know the form"),
+        ("export function* one() {}", "does not know the form"),
+        ('import { gone } from "./one.js";', "imports gone, which one.js does not export"),
+        ('import site from "./site.js";', "in a circle"),
+    ],
+)
+def test_other_forms_of_modules_are_refused(tmp_path: Path, source: str, message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        script_of(tmp_path, site=source, one="export default {};\nexport function one() {}\n")
 
 
 # With a kernel: JupyterLab and Voilà.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, Visit, serve
+from conftest import ROOT, WAYS, Visit, both, serve
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from test_site import bad_pictures, complaints, dead, raw_maths
@@ -44,14 +44,20 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def show(new_visit: Visit, slides: Path, tmp_path: Path) -> Iterator[Visit]:
-    """Return a visit whose `open` goes to the decks, on a projector's screen."""
+@pytest.fixture(scope="session")
+def slides_addresses(slides: Path) -> Iterator[dict[str, str]]:
+    """Serve the decks and return where they are, each way."""
     server = serve(slides)
-    new_visit.address = f"http://127.0.0.1:{server.server_port}"
-    new_visit.page.set_viewport_size(SCREEN)
-    yield new_visit
+    yield both(server, slides)
     server.shutdown()
+
+
+@pytest.fixture(params=WAYS)
+def show(request: pytest.FixtureRequest, new_visit: Visit, slides_addresses: dict[str, str]) -> Visit:
+    """Return a visit whose `open` goes to the decks, on a projector's screen, each way."""
+    new_visit.address = slides_addresses[request.param]
+    new_visit.page.set_viewport_size(SCREEN)
+    return new_visit
 
 
 def overflows(visit: Visit) -> list[str]:
@@ -86,14 +92,13 @@ def test_arrow_keys_visit_every_slide(show: Visit) -> None:
     assert page.locator(".slide-number-a").inner_text() == str(count - 1)
 
 
-def test_decks_open_from_the_disk(show: Visit, slides: Path) -> None:
-    show.page.goto((slides / "index.html").as_uri())
-    show.page.get_by_role("link", name="1. Scarce labels").click()
-    show.page.wait_for_function("() => window.Reveal?.isReady()")
-    show.page.keyboard.press("ArrowRight")
-    assert show.page.evaluate("Reveal.getSlidePastCount()") == 1
-    assert show.errors == []
-    assert [url for url in show.external if not url.startswith("file:")] == []
+def test_a_deck_opens_from_the_list(show: Visit) -> None:
+    page = show.open("index.html")
+    page.get_by_role("link", name="1. Scarce labels").click()
+    page.wait_for_function("() => window.Reveal?.isReady()")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getSlidePastCount()") == 1
+    assert complaints(show) == []
 
 
 def test_speakers_window_has_the_notes(show: Visit) -> None:
