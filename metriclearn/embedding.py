@@ -2,22 +2,29 @@
 
 import hashlib
 import json
+import math
+import os
 import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.torch import load_file, save_file
+import scipy.sparse as sparse
+import torch
+from safetensors.torch import load_file, save
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from metriclearn.labels import UNLABELLED, check_class_labels
+from metriclearn.labels import check_class_labels, is_labelled
 from metriclearn.models import Encoder
 from metriclearn.training import LOSSES, Loss, embed, train_metric
-from metriclearn.validate import DIFFER, FloatArray, as_array, check_images
+from metriclearn.validate import DIFFER, FloatArray, as_array, check_device, check_folder, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
@@ -32,7 +39,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         dim: N, the length of the embedding.
-        loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels.
+        loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels; a module with
+            weights of its own, such as ArcFace, learns along (see `train_metric`).
         augment: whether to change the labelled images by random affine maps.
         pseudo_labels: whether to learn from the pool through its neighbour graph. If the pool holds
             classes without a label, it pulls them to the labelled ones (notebook 8 measures it).
@@ -99,8 +107,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 infinity, labels that do not match, fewer than two labelled classes, or a parameter
                 out of range.
         """
-        self._check_parameters()
-        pixels = self._check_pixels(X, fitting=True)
+        X, pixels = self._check_pixels(X, fitting=True)
         labels = check_class_labels(y, len(pixels))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         model, losses = train_metric(
@@ -118,11 +125,12 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
         )
         # Everything is set at the end: an interrupted fit changes nothing.
-        self.n_features_in_ = pixels.shape[1]
+        validate_data(self, X, skip_check_array=True)  # notes the columns' number, and their names
         self.encoder_ = model.encoder
         self.encoder_id_ = encoder_id(model.encoder)
-        self.classes_ = np.unique(labels[labels != UNLABELLED])
-        self.n_labels_ = int((labels != UNLABELLED).sum())
+        known = is_labelled(labels)
+        self.classes_ = np.unique(labels[known])
+        self.n_labels_ = int(known.sum())
         self.losses_ = losses
         return self
 
@@ -136,39 +144,47 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: for images unlike those that the encoder was trained on.
         """
         check_is_fitted(self, "encoder_")
-        return embed(self.encoder_, self._check_pixels(X, fitting=False))
+        return embed(self.encoder_, self._check_pixels(X, fitting=False)[1])
 
     def save(self, folder: str | Path, **notes: Any) -> dict[str, Any]:
         """Write the encoder's weights (safetensors) and its card (JSON) into a folder.
 
         Args:
-            folder: made if missing; an encoder that lies there is replaced.
-            notes: further entries of the card, such as `data="mnist-5k"` or `accuracy=96.6`.
+            folder: made if missing; an encoder that lies there is replaced, once both files are written.
+            notes: further entries of the card, such as `data="mnist-5k"` or `accuracy=96.6`. What JSON
+                does not know is written as a list, a dictionary or a text.
 
         Returns:
-            The card.
+            The card, as `load` will read it.
+
+        Raises:
+            ValueError: for a note with a name that the card uses itself, or one that holds itself.
+            OSError: if the folder cannot be written. What lay there is then untouched.
         """
         check_is_fitted(self, "encoder_")
-        card = {
+        path = check_folder(folder)
+        card: dict[str, Any] = {
             "encoder_id": self.encoder_id_,
             "architecture": "convolutional" if len(self.encoder_.input_shape) == 3 else "dense",
             "input_shape": list(self.encoder_.input_shape),
             "dim": self.encoder_.dim,
             "classes": [int(label) for label in self.classes_],
             "label_budget": self.n_labels_,
-            "parameters": {
-                name: value if isinstance(value, int | float | str | bool | None) else repr(value)
-                for name, value in self.get_params().items()
-            },
+            "parameters": self.get_params(),
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
-            **notes,
         }
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"  # fails before anything is written
-        save_file(self.encoder_.state_dict(), folder / WEIGHTS_FILE)
-        (folder / CARD_FILE).write_text(text, encoding="utf-8")
+        if taken := sorted(card.keys() & notes.keys()):
+            raise ValueError(f"The card itself says {taken[0]!r}: give this note another name.")
+        try:
+            card = plain(card | notes)
+        except RecursionError:
+            raise ValueError("A note holds itself, which no file can: leave it out.") from None
+        files = {
+            WEIGHTS_FILE: save(self.encoder_.state_dict()),
+            CARD_FILE: (json.dumps(card, indent=2, allow_nan=False) + "\n").encode(),
+        }
+        write_whole(path, files)
         return card
 
     @classmethod
@@ -186,9 +202,9 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             FileNotFoundError: if the weights or the card are missing.
-            ValueError: if the weights are not those that the card describes.
+            ValueError: if the weights are not those that the card describes, or the device is not there.
         """
-        folder = Path(folder)
+        folder, where = check_folder(folder), check_device(device)
         for name in (WEIGHTS_FILE, CARD_FILE):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: point to a folder that save() wrote.")
@@ -196,6 +212,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
             encoder = Encoder(card["input_shape"], card["dim"]).eval()
             classes, n_labels = np.array(card["classes"], dtype=np.int64), int(card["label_budget"])
+            parameters = _known_parameters(card["parameters"]) | {"dim": card["dim"], "device": device}
         except Exception as error:
             raise ValueError(f"{folder / CARD_FILE} cannot be read: copy both files again.") from error
         try:
@@ -205,9 +222,9 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"{folder / WEIGHTS_FILE} cannot be read: copy both files again.") from error
         if not intact:
             raise ValueError(f"The weights in {folder} are not those of its card: copy both files again.")
-        embedding = cls(dim=card["dim"], device=device)
+        embedding = cls(**parameters)
         embedding.n_features_in_ = card["input_shape"][0]
-        embedding.encoder_ = encoder.to(device)
+        embedding.encoder_ = encoder.to(where)
         embedding.encoder_id_ = card["encoder_id"]
         embedding.classes_ = classes
         embedding.n_labels_ = n_labels
@@ -220,37 +237,78 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _check_parameters(self) -> None:
-        for name in ("dim", "steps", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} is {value!r}: choose a whole number of at least 1.")
-        if not (callable(self.loss) or self.loss in LOSSES):
-            raise ValueError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}, or pass a function.")
-        if not 0 < self.learning_rate < np.inf:  # NaN fails too
-            raise ValueError(f"learning_rate is {self.learning_rate}: choose a number above 0.")
-        if not 0 <= self.reconstruction < np.inf:
-            raise ValueError(f"reconstruction is {self.reconstruction}: choose 0 or a number above.")
-
-    def _check_pixels(self, X: FloatArray, fitting: bool) -> FloatArray:
-        if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
+    def _check_pixels(self, X: Any, fitting: bool) -> tuple[Any, FloatArray]:
+        """Return X, as a table or an array, and its numbers as float32, shape `(n, ...)`."""
+        if not (hasattr(X, "columns") or sparse.issparse(X)):  # scikit-learn has its own words for these
             X = as_array(X, "The images", DIFFER)
-        dimensions = len(getattr(X, "shape", ()))
-        if dimensions == 4:
-            pixels = check_images(X)
+        if np.ndim(X) > 2:
+            X = pixels = check_images(X)
+        elif fitting:
+            pixels = check_array(X, dtype=np.float32, estimator=self)
         else:
-            if dimensions == 3:
-                raise ValueError(
-                    f"X has shape {X.shape}: pass images as (n, channels, height, width); "
-                    "for grey images add the channel axis with X[:, None]."
-                )
-            pixels = validate_data(self, X, reset=fitting, dtype=np.float32)
+            pixels = validate_data(self, X, reset=False, dtype=np.float32)
         if not fitting and pixels.shape[1:] != self.encoder_.input_shape:
             raise ValueError(
                 f"X holds inputs of shape {pixels.shape[1:]}, but the encoder was trained on "
                 f"{self.encoder_.input_shape}: resize them to that shape."
             )
-        return pixels
+        return X, pixels
+
+
+def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a card's parameters that can be set again; a loss of one's own is only named there."""
+    names = MetricEmbedding().get_params()
+    found = {name: value for name, value in stored.items() if name in names}
+    if found.get("loss") not in LOSSES:
+        found.pop("loss", None)
+    if not isinstance(found.get("random_state"), int):
+        found.pop("random_state", None)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: numbers, texts, lists and dictionaries; of all else, its text.
+
+    NumPy's and PyTorch's numbers and arrays become Python's; NaN and infinity, which JSON lacks, become
+    texts.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value if not isinstance(value, str) else str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(part) for part in value), key=str)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, torch.Tensor) or hasattr(value, "__array__"):
+        numbers = as_array(value, "The note").tolist()
+        return str(value) if numbers is value else plain(numbers)
+    return getattr(value, "__qualname__", str(value))
+
+
+def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, all of them or none: beside those that they replace, which are then renamed.
+
+    Raises:
+        OSError: if that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+            for name, content in files.items():
+                (Path(scratch) / name).write_bytes(content)
+            for name in files:
+                os.replace(Path(scratch) / name, folder / name)
+    except OSError as error:
+        raise OSError(
+            f"{folder} cannot be written ({error.strerror or error}): choose another folder, or make room."
+        ) from None
 
 
 def encoder_id(encoder: Encoder) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from metriclearn.labels import LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn.labels import LabelArray, check_labels, is_labelled
+from metriclearn.validate import FloatArray, as_array, check_count, check_embeddings, check_number
 
 RECORD_VARIABLE = "METRICLEARN_RECORD"
+ROWS_AT_ONCE = 1000  # compared with all others at a time: memory grows with n, not with n²
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,16 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
         confidence: how often such an interval holds the true mean, in (0, 1).
 
     Raises:
-        ValueError: with fewer than two values there is no spread to judge by.
+        ValueError: with fewer than two values, where there is no spread to judge by, or values that are no
+            finite numbers.
     """
-    numbers = np.asarray(values, dtype=np.float64)
+    given = as_array(values, "The values")
+    if given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+        raise ValueError("The values hold something that is no finite number: leave failed runs out.")
+    numbers = given.astype(np.float64)
     if numbers.ndim != 1 or len(numbers) < 2:
         raise ValueError(f"An interval needs at least two runs, got an array of shape {numbers.shape}.")
+    confidence = _confidence(confidence)
     mean, error = numbers.mean(), stats.sem(numbers)
     half = stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * error
     return Interval(float(mean), float(mean - half), float(mean + half), len(numbers))
@@ -74,34 +80,56 @@ def share_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: if `hits` does not lie between 0 and `n`, or `n` is less than 1.
     """
-    if n < 1 or not 0 <= hits <= n:
-        raise ValueError(f"{hits} hits out of {n} make no share: pass 0 <= hits <= n with n >= 1.")
-    result = stats.binomtest(int(hits), int(n)).proportion_ci(confidence, method="wilson")
+    wanted = f"{hits} hits out of {n} make no share: pass 0 <= hits <= n with n >= 1"
+    try:
+        n = check_count(n, "n")
+        hits = check_count(hits, "hits", 0, n)
+    except ValueError:
+        raise ValueError(f"{wanted}, both whole numbers.") from None
+    result = stats.binomtest(hits, n).proportion_ci(_confidence(confidence), method="wilson")
     return Interval(100 * hits / n, 100 * float(result.low), 100 * float(result.high), n)
+
+
+def _confidence(value: float) -> float:
+    return check_number(value, "confidence", "a share between 0 and 1, such as 0.95", 0, 1, without=(0, 1))
 
 
 def recall_at_k(embeddings: FloatArray, labels: LabelArray, k: int = 1) -> float:
     """Return the share of images that have one of their own class among their k nearest others.
 
+    Unlabelled images are left out: they neither ask nor answer.
+
     Source: Jégou et al. 2011, https://doi.org/10.1109/TPAMI.2010.57; in the form used for metric
     learning by Oh Song et al. 2016, https://arxiv.org/abs/1511.06452
 
     Args:
-        embeddings: float32, shape `(n, N)`, unit length.
-        labels: int64, shape `(n,)`.
-        k: how many neighbours to look at, from 1 to n - 1.
+        embeddings: float, shape `(n, N)`, unit length.
+        labels: int64, shape `(n,)`; −1 = unlabelled.
+        k: how many neighbours to look at, from 1 to one less than there are labelled images.
 
     Raises:
-        ValueError: if k is out of that range.
+        ValueError: for arrays that do not fit, or if k is out of that range.
     """
-    if not 1 <= k < len(embeddings):
-        raise ValueError(
-            f"k is {k}, but each image has {len(embeddings) - 1} others: choose 1 to that number."
-        )
-    similarity = embeddings @ embeddings.T
-    np.fill_diagonal(similarity, -np.inf)
-    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-    return float((labels[nearest] == labels[:, None]).any(axis=1).mean())
+    embeddings, labels = _labelled_rows(embeddings, labels)
+    n = len(embeddings)
+    if not isinstance(k, int | np.integer) or not 1 <= k < n:
+        raise ValueError(f"k is {k}, but each image has {n - 1} others: choose 1 to that number.")
+    found = 0
+    for start in range(0, n, ROWS_AT_ONCE):
+        similarity = embeddings[start : start + ROWS_AT_ONCE] @ embeddings.T
+        rows = np.arange(len(similarity))
+        similarity[rows, start + rows] = -np.inf  # nobody is a neighbour of his own
+        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        found += int((labels[nearest] == labels[start + rows, None]).any(axis=1).sum())
+    return found / n
+
+
+def _labelled_rows(embeddings: FloatArray, labels: LabelArray) -> tuple[FloatArray, LabelArray]:
+    """Return the embeddings that have a label, and these labels."""
+    vectors = check_embeddings(embeddings, unit_length=False)
+    classes = check_labels(labels, len(vectors))
+    known = is_labelled(classes)
+    return vectors[known], classes[known]
 
 
 @dataclass(frozen=True)
@@ -126,28 +154,37 @@ def collapse_gauges(embeddings: FloatArray, labels: LabelArray, margin: float = 
     """Read the four gauges of a batch of embeddings.
 
     The effective rank is exp(entropy) of the normalised singular values, without centring
-    (https://ieeexplore.ieee.org/document/7098875). Keep the batch below a few hundred images: the
-    triplets of n images fill an array of n³ entries.
+    (https://ieeexplore.ieee.org/document/7098875). Unlabelled images are left out.
 
     Args:
-        embeddings: float32, shape `(n, N)`, unit length.
-        labels: int64, shape `(n,)`, all known, at least two of one class and two classes.
+        embeddings: float, shape `(n, N)`, unit length.
+        labels: int64, shape `(n,)`; −1 = unlabelled. At least two images of one class, and two classes.
         margin: the triplet margin, as a distance.
+
+    Raises:
+        ValueError: for arrays that do not fit, or labels without a triplet.
     """
+    embeddings, labels = _labelled_rows(embeddings, labels)
+    margin = check_number(margin, "margin", "a distance from 0 on", 0)
     distances = np.sqrt(np.maximum(2 - 2 * embeddings @ embeddings.T, 0))
     same = labels[:, None] == labels
     positives = same & ~np.eye(len(labels), dtype=bool)
+    if not positives.any() or same.all():
+        raise ValueError("There is no triplet here: pass two images of one class, and one of another.")
     singular = np.linalg.svd(embeddings, compute_uv=False)
     weights = singular / singular.sum()
     entropy = -(weights * np.log(weights + 1e-12)).sum()
     hardest = np.where(positives, distances, -np.inf).max(1) - np.where(same, np.inf, distances).min(1)
-    costs = distances[:, :, None] - distances[:, None, :] + margin
-    triplets = positives[:, :, None] & ~same[:, None, :]
+    active = triplets = 0
+    for away, its_own, its_class in zip(distances, positives, same, strict=True):  # one anchor after another
+        near, far = away[its_own], np.sort(away[~its_class])
+        active += int(np.searchsorted(far, near + margin).sum())  # negatives nearer than this still cost
+        triplets += len(near) * len(far)
     return Gauges(
         mean_distance=float(distances[~np.eye(len(labels), dtype=bool)].mean()),
         rank=float(np.exp(entropy)),
         hard_loss=float(np.maximum(hardest + margin, 0)[positives.any(1)].mean()),
-        active=float((costs[triplets] > 0).mean()),
+        active=active / triplets,
     )
 
 

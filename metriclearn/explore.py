@@ -11,12 +11,20 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
 from metriclearn.index import EmbeddingIndex
-from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels
+from metriclearn.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.propagate import spread_labels, surest
-from metriclearn.validate import FloatArray, check_embeddings
+from metriclearn.validate import (
+    FloatArray,
+    check_choice,
+    check_count,
+    check_embeddings,
+    check_number,
+    check_seed,
+)
 
 Rows = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
+ROWS_AT_ONCE = 1000  # compared with all others at a time: memory grows with n, not with n²
 
 
 def near_duplicates(embeddings: FloatArray, threshold: float = 0.99, k: int = 10) -> tuple[Rows, Scores]:
@@ -37,8 +45,8 @@ def near_duplicates(embeddings: FloatArray, threshold: float = 0.99, k: int = 10
     Raises:
         ValueError: for embeddings that do not fit, a threshold outside (−1, 1], or k not below n.
     """
-    if not -1 < threshold <= 1:
-        raise ValueError(f"threshold is {threshold!r}: choose a cosine above -1 and up to 1, such as 0.99.")
+    wanted = "a cosine above -1 and up to 1, such as 0.99"
+    threshold = check_number(threshold, "threshold", wanted, -1, 1, without=(-1,))
     neighbours, cosines = _nearest_others(_unit_rows(embeddings), k)
     first = np.repeat(np.arange(len(neighbours)), neighbours.shape[1])
     pairs = np.sort(np.column_stack([first, neighbours.ravel()]), axis=1)
@@ -94,7 +102,8 @@ def suspicious_labels(
     """
     vectors = _unit_rows(embeddings)
     given = check_class_labels(labels, len(vectors))
-    known = np.flatnonzero(given != UNLABELLED)
+    temperature = check_number(temperature, "temperature", "a number above 0", 0, without=(0,))
+    known = np.flatnonzero(is_labelled(given))
     neighbours, cosines = _nearest_others(vectors[known], k)
     weights = np.exp((cosines - 1) / temperature)
     agree = given[known][neighbours] == given[known][:, None]
@@ -125,8 +134,7 @@ def embedding_map(
         ValueError: for another method, embeddings that do not fit, one image only, or an index with fewer
             than three points.
     """
-    if method not in ("tsne", "pca"):
-        raise ValueError(f'method is {method!r}: choose "tsne" or "pca".')
+    method, seed = check_choice(method, "method", ("tsne", "pca")), check_seed(seed)
     if isinstance(embeddings, EmbeddingIndex):
         if method == "pca":
             raise ValueError('An index gives no vectors, which PCA needs: choose "tsne".')
@@ -161,19 +169,24 @@ def _map_of_index(index: EmbeddingIndex, seed: int) -> tuple[FloatArray, list[st
 
 
 def _unit_rows(embeddings: FloatArray) -> FloatArray:
-    width = np.shape(embeddings)[-1] if np.ndim(embeddings) else 0
-    return check_embeddings(embeddings, width, unit_length=True)
+    return check_embeddings(embeddings, unit_length=True)
 
 
 def _nearest_others(vectors: FloatArray, k: int) -> tuple[Rows, Scores]:
     """Return the k nearest others of each row and their cosines, shape `(n, k)`, the nearest first."""
     n = len(vectors)
-    if not isinstance(k, int | np.integer) or not 1 <= k < n:
-        raise ValueError(f"k is {k!r}, but each of {n} images has {n - 1} others: choose 1 to that number.")
+    k = _check_k(k, f"each of {n} images", n - 1)
     graph = NearestNeighbors(n_neighbors=k).fit(vectors).kneighbors_graph(mode="distance")
     neighbours = graph.indices.reshape(n, k)
     distances = graph.data.reshape(n, k)
     return neighbours, 1 - distances**2 / 2  # on the unit sphere d² = 2 − 2 cos
+
+
+def _check_k(k: int, each: str, others: int) -> int:
+    try:
+        return check_count(k, "k", 1, others)
+    except ValueError:
+        raise ValueError(f"k is {k!r}, but {each} has {others} others: choose 1 to that number.") from None
 
 
 def unknown_threshold(
@@ -210,8 +223,8 @@ def unknown_threshold(
             do not fit, for an empty or a Euclidean index, one without held-out images, or if k is
             not less than the number of known images (with held-out ones: if it is larger).
     """
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile is {quantile!r}: choose a share between 0 and 1, such as 0.05.")
+    wanted = "a share between 0 and 1, such as 0.05"
+    quantile = check_number(quantile, "quantile", wanted, 0, 1, without=(0, 1))
     if isinstance(known, EmbeddingIndex):
         if known.distance != "cosine":
             raise ValueError(f'The index measures by {known.distance}: use one with distance="cosine".')
@@ -219,15 +232,16 @@ def unknown_threshold(
             raise ValueError("An index alone gives no threshold: pass held-out embeddings as well.")
         scores = known.query(held_out, k).scores[:, -1]
     else:
-        stored = check_embeddings(known, np.shape(known)[-1] if np.ndim(known) else 0, unit_length=True)
+        stored = _unit_rows(known)
         asked = stored if held_out is None else check_embeddings(held_out, stored.shape[1], unit_length=True)
-        others = len(stored) - (held_out is None)
-        if not isinstance(k, int | np.integer) or not 1 <= k <= others:
-            raise ValueError(f"k is {k!r}, but each image has {others} others: choose 1 to that number.")
-        cosine = asked @ stored.T
-        if held_out is None:
-            np.fill_diagonal(cosine, -np.inf)
-        scores = np.partition(cosine, -k, axis=1)[:, -k]
+        k = _check_k(k, "each image", len(stored) - (held_out is None))
+        scores = np.empty(len(asked), dtype=np.float32)
+        for start in range(0, len(asked), ROWS_AT_ONCE):
+            cosine = asked[start : start + ROWS_AT_ONCE] @ stored.T
+            rows = np.arange(len(cosine))
+            if held_out is None:
+                cosine[rows, start + rows] = -np.inf  # nobody is a neighbour of his own
+            scores[start + rows] = np.partition(cosine, -k, axis=1)[:, -k]
     rank = int(quantile * (len(scores) + 1))
     if rank < 1:
         raise ValueError(
@@ -263,13 +277,18 @@ def what_to_label_next(
     """
     vectors = _unit_rows(embeddings)
     labels = check_class_labels(labels, len(vectors))
-    free = np.flatnonzero(labels == UNLABELLED)
-    if strategy not in ("uncertainty", "diversity", "mixed"):
-        raise ValueError(f"strategy is {strategy!r}: choose 'uncertainty', 'diversity' or 'mixed'.")
-    if not isinstance(n, int | np.integer) or not 1 <= n <= len(free):
-        raise ValueError(f"n is {n!r}, and {len(free)} images are unlabelled: choose from 1 to {len(free)}.")
+    known = is_labelled(labels)
+    free = np.flatnonzero(~known)
+    strategy = check_choice(strategy, "strategy", ("uncertainty", "diversity", "mixed"))
+    seed = check_seed(seed)
+    try:
+        n = check_count(n, "n", 1, len(free))
+    except ValueError:
+        raise ValueError(
+            f"n is {n!r}, and {len(free)} images are unlabelled: choose from 1 to {len(free)}."
+        ) from None
     if strategy == "diversity":
-        nearest = (vectors[free] @ vectors[labels != UNLABELLED].T).max(axis=1)
+        nearest = (vectors[free] @ vectors[known].T).max(axis=1)
         taken: list[int] = []
         for _ in range(n):
             taken.append(int(nearest.argmin()))
@@ -290,6 +309,9 @@ def what_to_label_next(
 def propagate_labels(embeddings: FloatArray, labels: npt.ArrayLike, share: float = 0.9) -> LabelArray:
     """Return the labels with those added that the neighbours are surest of; the rest stay −1.
 
+    An image that no label reaches, because no chain of neighbours leads to a labelled one, stays −1 at
+    any share.
+
     Args:
         embeddings: float, shape `(m, N)`, scaled to unit length here.
         labels: int64, shape `(m,)`, −1 = unlabelled. Known labels are never changed.
@@ -301,8 +323,7 @@ def propagate_labels(embeddings: FloatArray, labels: npt.ArrayLike, share: float
     Raises:
         ValueError: for arrays that do not fit, fewer than two classes, or a share outside (0, 1].
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share is {share!r}: choose a share above 0 and up to 1, such as 0.9.")
+    share = check_number(share, "share", "a share above 0 and up to 1, such as 0.9", 0, 1, without=(0,))
     vectors = _unit_rows(embeddings)
     added = check_class_labels(labels, len(vectors))  # a copy
     spread, confidence = spread_labels(vectors, added)

@@ -158,8 +158,8 @@ def _refuse_markers(given: npt.NDArray[Any]) -> None:
         usual = Counter(type(label) for label in given).most_common(1)[0][0]
         row = next((i for i, label in enumerate(given) if type(label) is not usual), 0)
         raise ValueError(
-            f"The label in row {row} is {given[row]!r}, unlike the others: use class numbers for all, and -1 = "
-            "unlabelled."
+            f"The label in row {row} is {given[row]!r}, unlike the others: use class numbers for all, and "
+            "-1 = unlabelled."
         )
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         row = np.flatnonzero(~np.isfinite(given))[0]

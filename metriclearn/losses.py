@@ -3,26 +3,39 @@
 Every loss has one call shape: `loss(embeddings, labels, ...) -> scalar`. Embeddings are float, of
 shape `(n, N)` and unit length; labels are integers of shape `(n,)`. Two rows with one label are
 positives of each other, two rows with different labels are negatives. A row is never its own
-positive. A batch that holds no pair or triplet to learn from gives a loss of zero.
+positive. A row of label -1 is unlabelled: nobody knows whose positive it is, so it is left out. A batch
+that holds no pair or triplet to learn from gives a loss of zero, and a warning.
 
 Distances are Euclidean. On the unit sphere d² = 2 - 2 cos, so the largest possible one is 2, and a
 nearest neighbour by distance is a nearest neighbour by cosine.
 """
 
+import warnings
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriclearn.labels import UNLABELLED, check_labels
+from metriclearn.validate import check_choice, check_number
+
 Mining = Literal["all", "semihard", "hard"]
+MINERS = ("all", "semihard", "hard")
 
 
 def pairwise_distances(embeddings: Tensor) -> Tensor:
-    """Return the Euclidean distance between all rows, shape `(n, n)`."""
-    squared = (embeddings[:, None] - embeddings[None]).square().sum(dim=2)
-    # The root's slope at zero is infinite: a duplicate, or a row with itself, would give NaN.
-    return (squared + 1e-12).sqrt()
+    """Return the Euclidean distance between all rows, shape `(n, n)`.
+
+    The gradient between two equal rows is zero, where the root's own slope would be infinite. Memory
+    grows with n², not with n² · N.
+
+    Args:
+        embeddings: float, shape `(n, N)`; half precision is raised to float32.
+    """
+    # "No mm": by dot products, d² = 2 - 2 cos, near rows would lose most of their digits.
+    rows = _precise(embeddings)
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def positive_mask(labels: Tensor) -> Tensor:
@@ -41,6 +54,49 @@ def mean_or_zero(values: Tensor) -> Tensor:
     return values.mean() if values.numel() else values.sum()
 
 
+def _batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the labelled rows of a batch, in at least float32.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the embeddings are no floats.
+    """
+    if not isinstance(embeddings, Tensor):
+        raise ValueError(f"The embeddings are of type {type(embeddings).__name__}: pass a tensor.")
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise ValueError(
+            f"The embeddings have shape {tuple(embeddings.shape)} and type {embeddings.dtype}: pass floats, "
+            "shape (n, N)."
+        )
+    if not isinstance(labels, Tensor):
+        labels = torch.from_numpy(check_labels(labels, len(embeddings))).to(embeddings.device)
+    if labels.shape not in ((len(embeddings),), (len(embeddings), 1)) or labels.is_floating_point():
+        raise ValueError(
+            f"There are {len(embeddings)} embeddings, but labels of shape {tuple(labels.shape)} and type "
+            f"{labels.dtype}: pass one integer for each."
+        )
+    labels = labels.flatten()
+    known = labels != UNLABELLED
+    if not known.all():
+        embeddings, labels = embeddings[known], labels[known]
+    positives = positive_mask(labels)
+    if not positives.any():
+        warnings.warn(
+            "No anchor of this batch has a positive, so there is nothing to learn from: draw at least two "
+            "images of a class.",
+            stacklevel=3,
+        )
+    elif not negative_mask(labels).any():
+        warnings.warn(
+            "No anchor of this batch has a negative: draw images of at least two classes.", stacklevel=3
+        )
+    return _precise(embeddings), labels
+
+
+def _precise(embeddings: Tensor) -> Tensor:
+    """Return embeddings in at least float32: in half precision the smallest differences would vanish."""
+    return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+
+
 def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = 1.0) -> Tensor:
     """Pull positives to distance 0, push negatives beyond a margin (Hadsell et al. 2006).
 
@@ -55,7 +111,12 @@ def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = 1.0) ->
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: if embeddings and labels do not fit, or the margin is out of range.
     """
+    margin = check_number(margin, "margin", "a distance above 0 and up to 2", 0, 2, without=(0,))
+    embeddings, labels = _batch(embeddings, labels)
     distances = pairwise_distances(embeddings)
     pull = distances[positive_mask(labels)].square()
     push = (margin - distances[negative_mask(labels)]).clamp(min=0).square()
@@ -90,27 +151,33 @@ def triplet_loss(
         A scalar.
 
     Raises:
-        ValueError: if `mining` is none of the three.
+        ValueError: if `mining` is none of the three, if embeddings and labels do not fit, or the margin
+            is no number from 0 on.
     """
+    check_choice(mining, "mining", MINERS)
+    margin = check_number(margin, "margin", "a distance from 0 on", 0)
+    embeddings, labels = _batch(embeddings, labels)
     distances = pairwise_distances(embeddings)
     positives, negatives = positive_mask(labels), negative_mask(labels)
-    if mining == "all":
-        costs = distances[:, :, None] - distances[:, None, :] + margin  # (anchor, positive, negative)
-        costs = costs[positives[:, :, None] & negatives[:, None, :]]
-        return mean_or_zero(costs[costs > 0])
+    count = negatives.sum(dim=1, keepdim=True)  # of each anchor
+    usable = positives & (count > 0)
     if mining == "hard":
-        usable = positives.any(dim=1) & negatives.any(dim=1)
+        usable = usable.any(dim=1)
         farthest_positive = distances.where(positives, -torch.inf).amax(dim=1)[usable]
         nearest_negative = distances.where(negatives, torch.inf).amin(dim=1)[usable]
         return mean_or_zero((farthest_positive - nearest_negative + margin).clamp(min=0))
+    # Each anchor's negatives, the nearest first. Then the place where a positive's distance would stand
+    # tells which negatives are nearer: memory grows with n², not with the n³ triplets.
+    ordered = distances.where(negatives, torch.inf).sort(dim=1).values
     if mining == "semihard":
-        farther = negatives[:, None, :] & (distances[:, None, :] > distances[:, :, None])
-        nearest_farther = distances[:, None, :].where(farther, torch.inf).amin(dim=2)
-        farthest = distances.where(negatives, -torch.inf).amax(dim=1, keepdim=True)
-        negative = torch.where(farther.any(dim=2), nearest_farther, farthest)
-        usable = positives & negatives.any(dim=1, keepdim=True)
-        return mean_or_zero((distances - negative + margin)[usable].clamp(min=0))
-    raise ValueError(f'mining is {mining!r}: choose "all", "semihard" or "hard".')
+        place = torch.searchsorted(ordered.detach(), distances.detach(), right=True)
+        place = torch.minimum(place, (count - 1).clamp(min=0))  # none is farther: take the farthest
+        return mean_or_zero((distances - ordered.gather(1, place) + margin)[usable].clamp(min=0))
+    active = torch.searchsorted(ordered.detach(), distances.detach() + margin)  # negatives that still cost
+    active = active.where(usable, 0)
+    nearer = F.pad(ordered.where(ordered.isfinite(), 0.0).cumsum(dim=1), (1, 0)).gather(1, active)
+    cost = (active * (distances + margin) - nearer).sum()  # of all triplets that cost something
+    return cost / active.sum().clamp(min=1)
 
 
 def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
@@ -128,7 +195,12 @@ def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, temperature:
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: if embeddings and labels do not fit, or the temperature is not above 0.
     """
+    temperature = check_number(temperature, "temperature", "a number above 0", 0, without=(0,))
+    embeddings, labels = _batch(embeddings, labels)
     logits = embeddings @ embeddings.T / temperature
     myself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     log_probability = F.log_softmax(logits.masked_fill(myself, -torch.inf), dim=1)

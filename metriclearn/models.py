@@ -20,6 +20,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metriclearn.validate import check_count
+
 CHANNELS = (32, 64, 128)
 HIDDEN = 128
 
@@ -30,11 +32,14 @@ class Encoder(nn.Module):
     Args:
         input_shape: shape of one input: `(channels, height, width)`, or `(d,)` for rows.
         dim: N, the length of the embedding.
+
+    Raises:
+        ValueError: for another number of sides, or a side or dim below 1.
     """
 
     def __init__(self, input_shape: Sequence[int], dim: int = 32) -> None:
         super().__init__()
-        self.input_shape, self.dim = tuple(input_shape), dim
+        self.input_shape, self.dim = check_shape(input_shape), check_count(dim, "dim")
         layers: list[nn.Module] = []
         if len(self.input_shape) == 1:
             width = HIDDEN
@@ -50,7 +55,7 @@ class Encoder(nn.Module):
             layers.append(nn.Flatten())
             width = CHANNELS[-1] * height * width_px
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(width, dim)
+        self.head = nn.Linear(width, self.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the codes, float32 of shape `(n, N)`, of any length."""
@@ -72,7 +77,7 @@ class Decoder(nn.Module):
 
     def __init__(self, input_shape: Sequence[int], dim: int = 32) -> None:
         super().__init__()
-        shape = tuple(input_shape)
+        shape, dim = check_shape(input_shape), check_count(dim, "dim")
         layers: list[nn.Module]
         if len(shape) == 1:
             layers = [nn.Linear(dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, shape[0])]
@@ -115,6 +120,18 @@ class Autoencoder(nn.Module):
         """Return the reconstruction X′, of the shape of `x`."""
         reconstruction: Tensor = self.decoder(self.encoder(x))
         return reconstruction
+
+
+def check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of one input as plain ints: three sides of an image, or the length of a row.
+
+    Raises:
+        ValueError: for another number of sides, or a side below 1.
+    """
+    sides = tuple(check_count(side, "A side of input_shape") for side in input_shape)
+    if len(sides) not in (1, 3):
+        raise ValueError(f"input_shape is {sides}: pass (channels, height, width), or (d,) for rows.")
+    return sides
 
 
 def halved_sizes(input_shape: Sequence[int]) -> list[tuple[int, int]]:

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metriclearn.evaluate import Interval
-from metriclearn.labels import LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn.labels import LabelArray, check_labels, is_labelled
+from metriclearn.validate import DIFFER, FloatArray, as_array, check_count, check_embeddings
 
 COLOURS = (
     "#0072B2",
@@ -39,16 +39,18 @@ def show_images(pixels: FloatArray, titles: Sequence[object] | None = None, colu
         titles: one short text per image.
         columns: images per row.
     """
+    pixels, columns = _pictures(pixels), check_count(columns, "columns")
+    names = None if titles is None else _texts(titles, "titles", len(pixels))
     rows = -(-len(pixels) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * 0.9, rows * (1.15 if titles is not None else 0.9)), squeeze=False
+        rows, columns, figsize=(columns * 0.9, rows * (1.15 if names else 0.9)), squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, pixels, strict=False)):
         _draw(axis, image)
-        if titles is not None:
-            axis.set_title(str(titles[i]), fontsize=9, pad=2)
+        if names:
+            axis.set_title(names[i], fontsize=9, pad=2)
     figure.tight_layout(pad=0.3)
     return figure
 
@@ -69,17 +71,27 @@ def show_neighbours(
         neighbour_titles: for each query one short text per neighbour, such as label and score.
         right: for each neighbour whether its class is the query's: framed in green, otherwise in red.
     """
-    columns = 1 + max(len(row) for row in neighbours)
+    queries, pictures = _pictures(queries), [_pictures(row) for row in neighbours]
+    n = len(queries)
+    if len(pictures) != n:
+        raise ValueError(f"There are {n} queries but neighbours of {len(pictures)}: pass one list for each.")
+    names = _texts(query_titles, "query_titles", n)
+    near = [
+        _texts(row, "neighbour_titles", len(found))
+        for row, found in zip(neighbour_titles, pictures, strict=True)
+    ]
+    frames = None if right is None else [list(row) for row in right]
+    columns = 1 + max(len(row) for row in pictures)
     figure, axes = plt.subplots(
         len(queries), columns, figsize=(columns * 1.1, len(queries) * 1.3), squeeze=False
     )
     for i, row in enumerate(axes):
         for axis in row:
             axis.set_visible(False)
-        _framed(row[0], queries[i], query_titles[i], "black")
-        for j, image in enumerate(neighbours[i]):
-            colour = "white" if right is None else (RIGHT if right[i][j] else WRONG)
-            _framed(row[j + 1], image, neighbour_titles[i][j], colour)
+        _framed(row[0], queries[i], names[i], "black")
+        for j, image in enumerate(pictures[i]):
+            colour = "white" if frames is None else (RIGHT if frames[i][j] else WRONG)
+            _framed(row[j + 1], image, near[i][j], colour)
     figure.tight_layout(pad=0.4)
     return figure
 
@@ -93,8 +105,14 @@ def show_map(points: FloatArray, labels: LabelArray, class_names: Sequence[str],
         class_names: one name per class.
         title: the point that the picture makes.
     """
+    points = check_embeddings(as_array(points, "The points") * 1.0, 2, unit_length=False)
+    labels, names = check_labels(labels, len(points)), [str(name) for name in class_names]
+    if labels.max() >= len(names):
+        raise ValueError(
+            f"There is a label {labels.max()} but only {len(names)} class names: name every class."
+        )
     figure, axis = plt.subplots(figsize=(6, 5.2))
-    unknown = labels < 0
+    unknown = ~is_labelled(labels)
     axis.scatter(points[unknown, 0], points[unknown, 1], s=5, c="#dddddd", linewidths=0)
     for label in np.unique(labels[~unknown]):
         mine = points[labels == label]
@@ -103,7 +121,7 @@ def show_map(points: FloatArray, labels: LabelArray, class_names: Sequence[str],
         )
         x, y = np.median(mine, axis=0)
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-        axis.text(x, y, class_names[label], ha="center", va="center", fontsize=10, bbox=box)
+        axis.text(x, y, names[label], ha="center", va="center", fontsize=10, bbox=box)
     axis.set(xticks=[], yticks=[], title=title)
     figure.tight_layout()
     return figure
@@ -179,6 +197,33 @@ def plot_budgets(curves: Mapping[str, Mapping[int, Interval]], title: str = "") 
     axis.legend(frameon=False, fontsize=9)
     figure.tight_layout()
     return figure
+
+
+def _pictures(pixels: FloatArray) -> FloatArray:
+    """Return images to draw; what lies outside [0, 1] is drawn as black or white.
+
+    Raises:
+        ValueError: if they are no grey or colour images.
+    """
+    images = as_array(pixels, "The images", DIFFER)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype.kind != "f":
+        raise ValueError(
+            f"The images have shape {images.shape} and type {images.dtype}: pass floats in [0, 1], shape "
+            "(n, channels, height, width) with 1 or 3 channels."
+        )
+    return images.clip(0, 1)
+
+
+def _texts(titles: Sequence[object], name: str, n: int) -> list[str]:
+    """Return n titles by position, as texts.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    texts = [str(title) for title in titles]
+    if len(texts) < n:
+        raise ValueError(f"{name} has {len(texts)} entries for {n} images: pass one for each.")
+    return texts
 
 
 def _draw(axis: Axes, image: FloatArray) -> None:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sparse
 from sklearn.neighbors import kneighbors_graph
 
-from metriclearn.labels import UNLABELLED, LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn.labels import UNLABELLED, LabelArray, check_labels, is_labelled
+from metriclearn.validate import FloatArray, as_array, check_count, check_embeddings, check_number
 
 
 def spread_labels(
@@ -30,18 +30,31 @@ def spread_labels(
     Sources: https://papers.nips.cc/paper/2506, https://arxiv.org/abs/1904.04717
 
     Args:
-        embeddings: float32, shape `(n, N)`, unit length.
-        labels: int64, shape `(n,)`, −1 = unlabelled.
+        embeddings: float, shape `(n, N)`; scaled to unit length here if they are not.
+        labels: int64, shape `(n,)`, −1 = unlabelled; at least one label.
         n_neighbors: neighbours of each image in the graph; at most n - 1 are used.
         alpha: share of an image's score that comes from its neighbours, in (0, 1).
         rounds: how often the scores are passed on.
 
     Returns:
         `spread, confidence`: a label for every image, int64 of shape `(n,)`, where known labels
-        stay as they are; and how sure it is, float64 of shape `(n,)`, in [0, 1].
+        stay as they are, and −1 where no label arrives; and how sure it is, float64 of shape `(n,)`,
+        in [0, 1].
+
+    Raises:
+        ValueError: for arrays that do not fit, no label at all, or a setting out of range.
     """
+    embeddings = check_embeddings(embeddings, unit_length=False)
     n = len(embeddings)
-    classes = np.unique(labels[labels != UNLABELLED])
+    labels = check_labels(labels, n)
+    n_neighbors, rounds = check_count(n_neighbors, "n_neighbors"), check_count(rounds, "rounds")
+    alpha = check_number(alpha, "alpha", "a share between 0 and 1", 0, 1, without=(0, 1))
+    if not np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-3):
+        embeddings = check_embeddings(embeddings, unit_length=True)
+    known = is_labelled(labels)
+    classes = np.unique(labels[known])
+    if len(classes) == 0 or n < 2:
+        raise ValueError("There is nothing to spread: pass at least two images, one of them with a label.")
     graph = kneighbors_graph(embeddings, min(n_neighbors, n - 1), mode="distance")
     cosine = 1 - graph.data**2 / 2  # on the unit sphere d² = 2 - 2 cos
     graph.data = np.maximum(cosine, 0) ** 3
@@ -58,9 +71,8 @@ def spread_labels(
     scores = scores / scores.sum(axis=0)
     scores /= scores.sum(axis=1, keepdims=True) + 1e-12
 
-    known = labels != UNLABELLED
-    spread = np.where(known, labels, classes[scores.argmax(axis=1)])
-    return spread, np.where(known, 1.0, scores.max(axis=1))
+    reached = np.where(scores.any(axis=1), classes[scores.argmax(axis=1)], UNLABELLED)
+    return np.where(known, labels, reached), np.where(known, 1.0, scores.max(axis=1))
 
 
 def surest(spread: LabelArray, confidence: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.int_]:
@@ -69,15 +81,21 @@ def surest(spread: LabelArray, confidence: npt.NDArray[np.float64], share: float
     The gate is set per class, because an easy class would otherwise fill it alone.
 
     Args:
-        spread: int64, shape `(n,)`: the labels that `spread_labels` gave.
+        spread: int64, shape `(n,)`: the labels that `spread_labels` gave; −1 never passes.
         confidence: float64, shape `(n,)`: how sure each is.
         share: share of each class that passes, in (0, 1].
 
     Returns:
         Row numbers, int, in rising order.
+
+    Raises:
+        ValueError: for arrays that do not fit, or a share outside (0, 1].
     """
-    chosen = []
-    for label in np.unique(spread):
+    share = check_number(share, "share", "a share above 0 and up to 1, such as 0.9", 0, 1, without=(0,))
+    confidence = as_array(confidence, "The confidences").ravel()
+    spread = check_labels(spread, len(confidence))
+    chosen = [np.empty(0, dtype=np.int64)]
+    for label in np.unique(spread[is_labelled(spread)]):
         members = np.flatnonzero(spread == label)
         ranked = members[np.argsort(-confidence[members], kind="stable")]
         chosen.append(ranked[: int(np.ceil(share * len(members)))])

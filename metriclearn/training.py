@@ -6,8 +6,11 @@ encoder, optimiser, learning-rate schedule and augmentation, so that a differenc
 comes from the idea and not from the tuning.
 """
 
-from collections.abc import Callable
-from typing import Literal, TypeVar
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +19,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.augment import random_affine
-from metriclearn.labels import UNLABELLED, LabelArray
+from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
 from metriclearn.losses import contrastive_loss, supervised_contrastive_loss, triplet_loss
 from metriclearn.models import Autoencoder, Encoder
 from metriclearn.propagate import spread_labels, surest
-from metriclearn.validate import FloatArray
+from metriclearn.validate import (
+    FloatArray,
+    check_choice,
+    check_count,
+    check_device,
+    check_flag,
+    check_inputs,
+    check_number,
+    check_seed,
+)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Model = TypeVar("Model", bound=nn.Module)
+DISTANCES = ("mse", "bce")
+MOST_LOGITS = 10_000
 LOSSES: dict[str, Loss] = {
     "contrastive": contrastive_loss,
     "triplet": triplet_loss,
@@ -38,6 +52,9 @@ GATE_FROM, GATE_TO = 0.90, 0.98  # share of each class that passes, at first and
 # A neighbour graph takes time that grows with the square of its images: of a larger pool, each
 # refresh takes a new sample.
 GRAPH_IMAGES = 10_000
+# What a forward pass keeps grows with the images' area: so many pixels at a time (49 images of 224 x 224)
+# fill some 250 MB. Small images come by the thousand.
+PIXELS_AT_ONCE, IMAGES_AT_ONCE = 2_500_000, 1000
 
 
 def train_autoencoder(
@@ -67,16 +84,22 @@ def train_autoencoder(
 
     Returns:
         The trained autoencoder, and D of each step's batch.
+
+    Raises:
+        ValueError: for images or settings that do not fit.
     """
-    images, random = torch.as_tensor(pixels), torch.Generator().manual_seed(seed)
-    model = _seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(device)
-    optimizer, schedule = _optimizer(model, learning_rate, steps)
+    pixels, dim = check_inputs(pixels), check_count(dim, "dim")
+    distance = "mse" if check_choice(distance, "distance", DISTANCES) == "mse" else "bce"
+    steps, batch_size, learning_rate, seed, where = _check_run(steps, batch_size, learning_rate, seed, device)
+    random = torch.Generator().manual_seed(seed)
+    model = _seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
+    optimizer, schedule = _optimizer(model.parameters(), learning_rate, steps)
     losses = []
     for step in range(steps):
         if report:
             report(step, model)
         model.train()
-        x = images[torch.randint(len(images), (batch_size,), generator=random)].to(device)
+        x = _take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
         loss = reconstruction_error(x, model(x), distance)
         _step(loss, optimizer, schedule)
         losses.append(loss.item())
@@ -113,9 +136,11 @@ def train_metric(
 
     Args:
         pixels: float32, shape `(n, channels, height, width)` in [0, 1], or rows `(n, d)`.
-        labels: int64, shape `(n,)`, −1 = unlabelled.
+        labels: int, shape `(n,)`, −1 = unlabelled.
         dim: N, the length of the embedding.
-        loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels.
+        loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels. A module
+            with weights of its own, such as ArcFace, is copied, and the copy learns along; it gets the
+            classes numbered from 0, in rising order.
         augment: whether to change the images at random (rows are never changed).
         pseudo_labels: whether to learn from the pool through its neighbour graph.
         reconstruction: weight of D(X, X′), the mean squared error per pixel; 0 leaves the decoder out.
@@ -129,14 +154,23 @@ def train_metric(
     Returns:
         The trained autoencoder (its decoder is trained only with `reconstruction`), and the metric
         loss of each step.
+
+    Raises:
+        ValueError: for images, labels or settings that do not fit, or a loss that gives no finite number.
     """
-    images, random = torch.as_tensor(pixels), torch.Generator().manual_seed(seed)
-    known = np.flatnonzero(labels != UNLABELLED)
+    pixels = check_inputs(pixels)
+    labels = check_class_labels(labels, len(pixels))
+    dim, pseudo_labels = check_count(dim, "dim"), check_flag(pseudo_labels, "pseudo_labels")
+    change = check_flag(augment, "augment") and pixels.ndim == 4
+    reconstruction = check_number(reconstruction, "reconstruction", "0 or a number above", 0)
+    steps, batch_size, learning_rate, seed, where = _check_run(steps, batch_size, learning_rate, seed, device)
+    random = torch.Generator().manual_seed(seed)
+    known = np.flatnonzero(is_labelled(labels))
+    metric_loss, weights = _check_loss(loss, np.unique(labels[known]), where)
     targets = torch.tensor(labels)  # a copy: pseudo-labels are written into it
-    change = augment and images.ndim == 4
-    metric_loss = LOSSES[loss] if isinstance(loss, str) else loss
-    model = _seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(device)
-    optimizer, schedule = _optimizer(model if reconstruction else model.encoder, learning_rate, steps)
+    model = _seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
+    trained = model if reconstruction else model.encoder
+    optimizer, schedule = _optimizer([*trained.parameters(), *weights], learning_rate, steps)
     first, refresh = int(steps * FIRST_PSEUDO_LABELS), max(1, int(steps * REFRESH_EVERY))
     gated = torch.empty(0, dtype=torch.long)
     losses = []
@@ -146,7 +180,7 @@ def train_metric(
         if pseudo_labels and step >= first and (step - first) % refresh == 0:
             share = GATE_FROM + (GATE_TO - GATE_FROM) * (step - first) / (steps - first)
             graph = _graph_rows(labels, random)
-            spread, confidence = spread_labels(embed(model.encoder, pixels[graph]), labels[graph])
+            spread, confidence = spread_labels(_in_batches(model.encoder.embed, pixels, graph), labels[graph])
             targets[graph] = torch.as_tensor(spread)
             gated = torch.as_tensor(graph[surest(spread, confidence, share)])
         model.train()
@@ -156,14 +190,14 @@ def train_metric(
             rows = torch.cat(
                 [rows, gated[torch.randint(len(gated), (POOL_RATIO * batch_size,), generator=random)]]
             )
-        x = images[rows]
-        x = (random_affine(x, random) if change else x).to(device)
-        total = metric = metric_loss(model.encoder.embed(x), targets[rows].to(device))
+        x = _take(pixels, rows)
+        x = (random_affine(x, random) if change else x).to(where)
+        total = metric = metric_loss(model.encoder.embed(x), targets[rows].to(where))
+        losses.append(_check_value(metric, step))
         if reconstruction:
-            pool = images[torch.randint(len(images), (batch_size,), generator=random)].to(device)
+            pool = _take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
             total = metric + reconstruction * reconstruction_error(pool, model(pool))
         _step(total, optimizer, schedule)
-        losses.append(metric.item())
     if report:
         report(steps, model)
     return _finished(model), losses
@@ -184,7 +218,7 @@ def train_classifier(
 
     Args:
         pixels: float32, shape `(n, channels, height, width)` in [0, 1]; only labelled rows are used.
-        labels: int64, shape `(n,)`, classes 0 to C - 1, −1 = unlabelled.
+        labels: int, shape `(n,)`, classes 0 to C - 1, −1 = unlabelled.
         augment: whether to change the images at random.
         steps: number of gradient steps.
         batch_size: images per step, the same number from every class.
@@ -194,16 +228,29 @@ def train_classifier(
 
     Returns:
         A network from images to one logit per class, in evaluation mode; see `predict_logits`.
+
+    Raises:
+        ValueError: for images, labels or settings that do not fit.
     """
-    known = labels != UNLABELLED
-    images, targets = torch.as_tensor(pixels[known]), torch.as_tensor(labels[known])
+    pixels = check_inputs(pixels)
+    labels = check_class_labels(labels, len(pixels))
+    change = check_flag(augment, "augment") and pixels.ndim == 4
+    steps, batch_size, learning_rate, seed, where = _check_run(steps, batch_size, learning_rate, seed, device)
+    known = is_labelled(labels)
+    images, targets = pixels[known], torch.as_tensor(labels[known])
+    if (classes := int(targets.max()) + 1) > max(len(labels), MOST_LOGITS):
+        raise ValueError(
+            f"The largest class number is {classes - 1}, and each number up to it gets a logit: number the "
+            "classes from 0, as np.unique(labels, return_inverse=True)[1] does."
+        )
     random = torch.Generator().manual_seed(seed)
-    model = _seeded(lambda: Encoder(pixels.shape[1:], int(targets.max()) + 1), seed).to(device)
-    optimizer, schedule = _optimizer(model, learning_rate, steps)
+    model = _seeded(lambda: Encoder(pixels.shape[1:], classes), seed).to(where)
+    optimizer, schedule = _optimizer(model.parameters(), learning_rate, steps)
     for _ in range(steps):
         rows = balanced_rows(labels[known], batch_size, random)
-        x = (random_affine(images[rows], random) if augment else images[rows]).to(device)
-        loss = F.cross_entropy(model(x), targets[rows].to(device), label_smoothing=LABEL_SMOOTHING)
+        x = _take(images, rows)
+        x = (random_affine(x, random) if change else x).to(where)
+        loss = F.cross_entropy(model(x), targets[rows].to(where), label_smoothing=LABEL_SMOOTHING)
         _step(loss, optimizer, schedule)
     return _finished(model)
 
@@ -219,28 +266,29 @@ def reconstruction_error(x: Tensor, reconstruction: Tensor, distance: str = "mse
     Raises:
         ValueError: for another distance.
     """
-    if distance == "mse":
+    if check_choice(distance, "distance", DISTANCES) == "mse":
         return F.mse_loss(reconstruction, x)
-    if distance == "bce":
-        return F.binary_cross_entropy(reconstruction, x)
-    raise ValueError(f'distance is {distance!r}: choose "mse" or "bce".')
+    return F.binary_cross_entropy(reconstruction, x)
 
 
 def balanced_rows(labels: LabelArray, size: int, random: torch.Generator) -> Tensor:
     """Draw row numbers so that every class has the same share, as nearly as `size` allows.
 
-    Rows of a class repeat when it has too few: each copy is augmented differently, so that even a
-    single image has positives.
+    Where there are too many classes for two rows of each, some of them are drawn at random: a class with a
+    single row in the batch would have no positive. Rows of a class repeat when it has too few: each copy is
+    augmented differently, so that even a single image has positives.
 
     Args:
-        labels: int64, shape `(n,)`, all of them known.
+        labels: int64, shape `(n,)`; unlabelled rows are never drawn.
         size: how many rows to draw.
         random: source of the draw.
 
     Returns:
         int64, shape `(size,)`.
     """
-    classes = np.unique(labels)
+    classes = np.unique(labels[is_labelled(labels)])
+    if 2 * len(classes) > size:
+        classes = classes[torch.randperm(len(classes), generator=random)[: max(1, size // 2)].numpy()]
     quota = -(-size // len(classes))
     drawn = []
     for label in classes:
@@ -262,36 +310,125 @@ def _graph_rows(labels: LabelArray, random: torch.Generator) -> npt.NDArray[np.i
     return np.sort(np.concatenate([known, sample]))
 
 
-def embed(encoder: Encoder, pixels: FloatArray, batch_size: int = 1000) -> FloatArray:
+def embed(encoder: Encoder, pixels: FloatArray, batch_size: int | None = None) -> FloatArray:
     """Return the unit-length embeddings of all images, float32 of shape `(n, N)`.
 
     Args:
         encoder: a trained encoder; left in evaluation mode.
-        pixels: float32, shape `(n, channels, height, width)`.
-        batch_size: images per forward pass.
+        pixels: float32, shape `(n, channels, height, width)`, or rows `(n, d)`.
+        batch_size: images per forward pass; by default as many as fill some 250 MB, at most 1,000.
+
+    Raises:
+        ValueError: for images that do not fit.
     """
-    return _in_batches(encoder, encoder.embed, pixels, batch_size)
+    return _in_batches(encoder.embed, check_inputs(pixels), None, batch_size)
 
 
-def predict_logits(classifier: nn.Module, pixels: FloatArray, batch_size: int = 1000) -> FloatArray:
+def predict_logits(classifier: nn.Module, pixels: FloatArray, batch_size: int | None = None) -> FloatArray:
     """Return a classifier's logits for all images, float32 of shape `(n, classes)`.
 
     Args:
         classifier: a network from `train_classifier`; left in evaluation mode.
-        pixels: float32, shape `(n, channels, height, width)`.
-        batch_size: images per forward pass.
+        pixels: float32, shape `(n, channels, height, width)`, or rows `(n, d)`.
+        batch_size: images per forward pass; by default as many as fill some 250 MB, at most 1,000.
+
+    Raises:
+        ValueError: for images that do not fit.
     """
-    return _in_batches(classifier, classifier, pixels, batch_size)
+    return _in_batches(classifier.forward, check_inputs(pixels), None, batch_size)
 
 
 def _in_batches(
-    model: nn.Module, function: Callable[[Tensor], Tensor], pixels: FloatArray, batch_size: int
+    function: Callable[[Tensor], Tensor],
+    inputs: FloatArray,
+    rows: npt.NDArray[np.int_] | None = None,
+    batch_size: int | None = None,
 ) -> FloatArray:
+    """Return what a method of a module, in evaluation mode, gives for all rows of the inputs, or for some."""
+    model: nn.Module = function.__self__  # type: ignore[attr-defined]
     device = next(model.parameters()).device
+    if batch_size is None:
+        batch_size = max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // math.prod(inputs.shape[2:])))
+    chosen = torch.arange(len(inputs)) if rows is None else torch.as_tensor(rows)
     model.eval()
     with torch.inference_mode():
-        parts = [function(x.to(device)).cpu() for x in torch.split(torch.as_tensor(pixels), batch_size)]
+        batches = torch.split(chosen, check_count(batch_size, "batch_size"))
+        parts = [function(_take(inputs, batch).to(device)).cpu() for batch in batches]
     return torch.cat(parts).numpy()
+
+
+def _take(inputs: FloatArray, rows: Tensor) -> Tensor:
+    """Return some rows as a tensor, copied: so the whole may be a file that is only read."""
+    return torch.from_numpy(inputs[rows.numpy()])
+
+
+def _check_run(
+    steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device: Any
+) -> tuple[int, int, float, int, torch.device]:
+    """Return what every loop is told, in the project's own form."""
+    return (
+        check_count(steps, "steps"),
+        check_count(batch_size, "batch_size"),
+        check_number(learning_rate, "learning_rate", "a number above 0", 0, without=(0,)),
+        check_seed(seed),
+        check_device(device),
+    )
+
+
+def _check_loss(
+    loss: str | Loss, classes: LabelArray, device: torch.device
+) -> tuple[Loss, list[nn.Parameter]]:
+    """Return the loss as a function, and the weights that it must learn, such as the centres of ArcFace.
+
+    Raises:
+        ValueError: if it is no loss, or has more weights than one list can tell.
+    """
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss], []
+    if isinstance(loss, str) or not callable(loss):
+        raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}, or pass a function.")
+    if not isinstance(loss, nn.Module):
+        if any(_learns(part) for part in _parts(loss)):
+            raise ValueError(
+                "The loss holds a module with weights of its own, which would not learn: pass that module "
+                "itself as loss, or one torch.nn.Module around it."
+            )
+        return loss, []
+    module = copy.deepcopy(loss).to(device).train()  # a second fit begins where the first one began
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    if not weights:
+        return module, []
+    numbers = torch.as_tensor(classes, device=device)
+    return lambda embeddings, labels: module(embeddings, torch.searchsorted(numbers, labels)), weights
+
+
+def _parts(function: Any) -> list[object]:
+    """Return what a function carries along: its owner, its closure, what a partial or an object holds."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    held = [*vars(function).values()] if hasattr(function, "__dict__") else []
+    if isinstance(function, functools.partial):
+        held += [function.func, *function.args, *function.keywords.values()]
+    return [getattr(function, "__self__", None), *cells, *held]
+
+
+def _learns(part: object) -> bool:
+    weights = part.parameters() if isinstance(part, nn.Module) else [part]
+    return any(isinstance(weight, Tensor) and weight.requires_grad for weight in weights)
+
+
+def _check_value(loss: Tensor, step: int) -> float:
+    """Return the value of a step's loss.
+
+    Raises:
+        ValueError: if it is not one finite number that gradients flow through.
+    """
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        raise ValueError(
+            "The loss gave no single number with a gradient: return a scalar tensor made from them."
+        )
+    if not np.isfinite(value := loss.item()):
+        raise ValueError(f"The loss is {value} at step {step}: lower learning_rate, or mend the loss.")
+    return value
 
 
 def _seeded(build: Callable[[], Model], seed: int) -> Model:
@@ -308,10 +445,10 @@ def _finished(model: Model) -> Model:
 
 
 def _optimizer(
-    model: nn.Module, learning_rate: float, steps: int
+    weights: Iterable[nn.Parameter], learning_rate: float, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return AdamW with a rate that rises for a third of the steps and then falls to nearly zero."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
     return optimizer, schedule
 

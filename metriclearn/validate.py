@@ -74,20 +74,34 @@ def _from_tensor(tensor: torch.Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def check_count(value: Any, name: str, low: int = 1) -> int:
-    """Return a whole number as an int; NumPy's and a tensor's are as good as Python's.
+def check_count(value: Any, name: str, low: int = 1, high: float = np.inf, wanted: str = "") -> int:
+    """Return a whole number from `low` to `high` as an int; NumPy's and a tensor's are as good as Python's.
+
+    Args:
+        value: a whole number.
+        name: what it is called in the message.
+        low: smallest number allowed.
+        high: largest number allowed.
+        wanted: what to do instead; by default to choose a whole number of at least `low`.
 
     Raises:
-        ValueError: for anything else, or a number below `low`.
+        ValueError: for anything else.
     """
     plain = _plain_number(value)
-    if isinstance(plain, bool) or not isinstance(plain, int) or plain < low:
-        raise ValueError(f"{name} is {_shown(value)}: choose a whole number of at least {low}.")
+    if isinstance(plain, bool) or not isinstance(plain, int) or not low <= plain <= high:
+        wanted = wanted or f"choose a whole number of at least {low}"
+        raise ValueError(f"{name} is {_shown(value)}: {wanted}.")
     return plain
 
 
 def check_number(
-    value: Any, name: str, wanted: str, low: float = -np.inf, high: float = np.inf, *, without: float = np.nan
+    value: Any,
+    name: str,
+    wanted: str,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    without: tuple[float, ...] = (),
 ) -> float:
     """Return a finite number from `low` to `high` as a float.
 
@@ -97,14 +111,14 @@ def check_number(
         wanted: what to choose, such as "a number above 0".
         low: smallest number allowed.
         high: largest number allowed.
-        without: an end that is not allowed itself, such as 0 for a number above 0.
+        without: ends that are not allowed themselves, such as `(0,)` for a number above 0.
 
     Raises:
         ValueError: for anything else.
     """
     plain = _plain_number(value)
     fits = isinstance(plain, int | float) and not isinstance(plain, bool) and low <= plain <= high
-    if not fits or plain == without or not np.isfinite(plain):
+    if not fits or plain in without or not np.isfinite(plain):
         raise ValueError(f"{name} is {_shown(value)}: choose {wanted}.")
     return float(plain)
 

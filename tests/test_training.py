@@ -315,11 +315,25 @@ def test_batches_are_balanced(counts, size, seed):
     rows = balanced_rows(labels, size, torch.Generator().manual_seed(seed)).numpy()
     assert rows.shape == (size,)
     assert ((rows >= 0) & (rows < len(labels))).all()
-    drawn = [(labels[rows] == 3 * c).sum() for c in range(len(counts))]
+    drawn = [int((labels[rows] == 3 * c).sum()) for c in range(len(counts))]
+    if size < 2 * len(counts):  # too few for two of each: some classes stay away, and no anchor is alone
+        assert sorted(drawn)[-max(1, size // 2) - 1 :: -1] == [0] * (len(counts) - max(1, size // 2))
+        drawn = [n for n in drawn if n]
+        assert min(drawn) >= min(2, size)
     assert max(drawn) - min(drawn) <= 1
     for c, count in enumerate(counts):  # no row comes twice before all of its class came once
         times = np.bincount(rows[labels[rows] == 3 * c], minlength=len(labels))[labels == 3 * c]
-        assert times.max() - times.min() <= 1 or drawn[c] < count
+        assert times.max() - times.min() <= 1 or times.sum() < count
+
+
+def test_every_class_has_its_turn():
+    """Of 300 classes a batch of 128 holds 64, and each class comes about as often as the others."""
+    labels, random = np.repeat(np.arange(300), 5), torch.Generator().manual_seed(0)
+    batches = [labels[balanced_rows(labels, 128, random).numpy()] for _ in range(200)]
+    assert all((np.unique(batch, return_counts=True)[1] == 2).all() for batch in batches)
+    times = np.bincount(np.concatenate(batches), minlength=300) / 2
+    assert times.min() > 20  # of 43 expected; always the same 64 classes would leave zeros
+    assert times.max() < 70
 
 
 def test_batches_differ():
