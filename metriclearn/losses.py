@@ -67,12 +67,12 @@ def _batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             f"The embeddings have shape {tuple(embeddings.shape)} and type {embeddings.dtype}: pass floats, "
             "shape (n, N)."
         )
-    if not isinstance(labels, Tensor):
+    if not isinstance(labels, Tensor) or labels.is_floating_point():
         labels = torch.from_numpy(check_labels(labels, len(embeddings))).to(embeddings.device)
-    if labels.shape not in ((len(embeddings),), (len(embeddings), 1)) or labels.is_floating_point():
+    if labels.shape not in ((len(embeddings),), (len(embeddings), 1)):
         raise ValueError(
-            f"There are {len(embeddings)} embeddings, but labels of shape {tuple(labels.shape)} and type "
-            f"{labels.dtype}: pass one integer for each."
+            f"There are {len(embeddings)} embeddings, but labels of shape {tuple(labels.shape)}: pass one "
+            "label for each."
         )
     labels = labels.flatten()
     known = labels != UNLABELLED

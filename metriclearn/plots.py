@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -220,7 +221,7 @@ def _texts(titles: Sequence[object], name: str, n: int) -> list[str]:
     Raises:
         ValueError: if there are fewer.
     """
-    texts = [str(title) for title in titles]
+    texts = [str(title.item() if isinstance(title, torch.Tensor) else title) for title in titles]
     if len(texts) < n:
         raise ValueError(f"{name} has {len(texts)} entries for {n} images: pass one for each.")
     return texts
