@@ -161,6 +161,8 @@ def triplet_loss(
     positives, negatives = positive_mask(labels), negative_mask(labels)
     count = negatives.sum(dim=1, keepdim=True)  # of each anchor
     usable = positives & (count > 0)
+    if not usable.any():
+        return mean_or_zero(distances[usable])
     if mining == "hard":
         usable = usable.any(dim=1)
         farthest_positive = distances.where(positives, -torch.inf).amax(dim=1)[usable]

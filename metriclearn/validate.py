@@ -251,7 +251,7 @@ def check_images(pixels: Any) -> FloatArray:
         if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
             raise ValueError(f"{lie}, as a resize that overshoots leaves them: use np.clip(X, 0, 1).")
         raise ValueError(f"{lie}: scale them to [0, 1]{_scaling(images)}.")
-    if 0 < high < 1 / 256:
+    if 0 < high < 1.01 / 255 and ((images > 0) & (images < 0.99 / 255)).any():  # no 8-bit image has these
         warnings.warn(f"The images lie in [{low:g}, {high:g}]: were they divided by 255 twice?", stacklevel=3)
     if low < 0 or high > 1:
         images = np.clip(images, 0, 1)
@@ -360,28 +360,51 @@ def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, 
     Raises:
         ValueError: otherwise.
     """
+    if hasattr(payloads, "columns"):
+        raise ValueError('payloads is a table: pass its rows as dictionaries, as made by .to_dict("records").')
     given = _in_order(payloads)
     if len(given) != n:
         raise ValueError(f"There are {n} embeddings but {len(given)} payloads: pass one dictionary for each.")
+    stored = []
     for i, payload in enumerate(given):
         if not isinstance(payload, Mapping):
             raise ValueError(f"Payload {i} is {payload!r}: pass a dictionary for each embedding.")
         if taken := sorted(reserved & payload.keys()):
             raise ValueError(f"Payload {i} sets {taken[0]!r}, which the index sets itself: use another key.")
-        if odd := [key for key in payload if not isinstance(key, str)]:
-            raise ValueError(f"Payload {i} has the key {odd[0]!r}: use texts as keys.")
+        if (odd := _odd_part(payload)) is not None:
+            raise ValueError(f"Payload {i} holds {odd}, which JSON cannot tell: use texts as keys, and int64.")
         try:
-            json.dumps(dict(payload), allow_nan=False)
-        except (TypeError, ValueError) as error:
+            text = json.dumps(dict(payload), allow_nan=False, ensure_ascii=False)
+            text.encode()  # fails on half a letter of Unicode
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"Payload {i} cannot be stored ({error}): use texts, finite numbers, lists and "
                 "dictionaries, and .item() for NumPy's numbers."
             ) from None
-    return [dict(payload) for payload in given]
+        stored.append(json.loads(text))  # a tuple becomes a list here and not only on a server
+    return stored
+
+
+def _odd_part(value: Any, depth: int = 0) -> str | None:
+    """Return what JSON would change without a word: a key that is no text, or a number too long."""
+    if depth > 100:
+        return "parts within parts without end"
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            return f"the key {odd[0]!r}"
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return next((odd for part in value if (odd := _odd_part(part, depth + 1)) is not None), None)
+    too_long = isinstance(value, int) and not -(2**63) <= value < 2**63
+    return f"the number {_shown(value)}" if too_long else None
 
 
 def _in_order(values: Any) -> list[Any]:
     """Return the entries of a sequence, a column or a generator by position; none of what has no order."""
+    if getattr(values, "ndim", 1) == 2 and values.shape[1] == 1:  # a table of one column
+        values = np.asarray(values)[:, 0]
+    if getattr(values, "ndim", 1) != 1:
+        return []
     ordered = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping | Set)
     return list(values) if ordered else []
 
@@ -392,9 +415,9 @@ def check_ids(ids: Any) -> list[str]:
     Raises:
         ValueError: for anything else.
     """
-    if isinstance(ids, Mapping) or not isinstance(ids, Iterable):
-        raise ValueError(f"ids is {ids!r}: pass a list of ids that upsert returned.")
-    given: Sequence[Any] = [ids] if isinstance(ids, str) else list(ids)
+    several = isinstance(ids, Iterable) and not isinstance(ids, Mapping) and np.ndim(ids) == 1
+    if not isinstance(ids, str | Set) and not several and not _in_order(ids):
+        raise ValueError(f"ids is {_shown(ids)}: pass a list of ids that upsert returned.")
     texts = []
     for point in given:
         try:

@@ -1,20 +1,28 @@
 """MetricEmbedding: scikit-learn's contract, bad input, and encoders on disk."""
 
 import copy
+import datetime
 import json
 import os
 import pickle
 import shutil
+import warnings
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metriclearn import MetricEmbedding, load_images, scarce_labels
-from metriclearn.embedding import CARD_FILE, WEIGHTS_FILE, encoder_id
+from metriclearn.embedding import CARD_FILE, WEIGHTS_FILE, encoder_id, plain
+from metriclearn.evaluate import Interval
 from metriclearn.validate import check_images
 
 TINY = {"dim": 4, "steps": 3, "batch_size": 12, "random_state": 0}
@@ -137,6 +145,29 @@ BAD_FITS = {
     "names as labels": (images(), np.array(["a", "b"] * 6), "not class numbers: pass integers"),
     "table of labels": (images(), np.zeros((12, 2), dtype=int), "should be a 1d array"),
     "fractions as labels": (images(), np.linspace(0, 1, 12), "continuous"),
+    "None among the labels": (images(), [None, *LABELS[1:]], "row 0 is None, .*-1 = unlabelled"),
+    "PyTorch's mark": (images(), np.where(LABELS < 0, -100, LABELS), "row 6 is -100: .*write -1 where"),
+    "an empty text": (images(), ["", *LABELS[1:]], "row 0 is '', .*-1 = unlabelled"),
+    "pandas' mark": (
+        images(),
+        pd.array([pd.NA, *LABELS[1:]], dtype="Int64"),
+        "row 0 is NaN: write -1 where",
+    ),
+    "hidden labels": (images(), np.ma.masked_less(LABELS, 0), "masked entries"),
+    "a column per class": (images(), np.eye(3)[LABELS], r"shape \(12, 3\).*argmax"),
+    "channels last": (
+        images(shape=(9, 8, 3)),
+        LABELS,
+        r"channels last: pass \(n, channels, height, width\), as X.transpose\(0, 3, 1, 2\)",
+    ),
+    "grey, channels last": (images(shape=(9, 8, 1)), LABELS, "channels last"),
+    "transparent, channels last": (images(shape=(9, 8, 4)), LABELS, "channels last"),
+    "from -1 to 1": (images() * 2 - 1, LABELS, r"scale them to \[0, 1\], as \(X \+ 1\) / 2"),
+    "standardised": ((images() - 0.5) * 4, LABELS, r"scale them to \[0, 1\], by undoing their normalisation"),
+    "sixteen bits": ((images() * 65535).astype(np.uint16), LABELS, r"as X / 65535"),
+    "zeros and ones as integers": ((images() > 0.5).astype(int), LABELS, r"as X.astype\('float32'\)"),
+    "a mask": (images() > 0.5, LABELS, r"type bool: convert .*as X.astype\('float32'\)"),
+    "a resize that overshoots": (images() * 1.2 - 0.1, LABELS, r"overshoots .*np.clip\(X, 0, 1\)"),
     "NaN in the labels": (images(), np.array([np.nan, *LABELS[1:]]), "NaN"),
 }
 
@@ -172,6 +203,11 @@ def test_bad_input_to_transform(fitted, X, message):
 @pytest.mark.parametrize(
     ("parameter", "value", "message"),
     [
+        ("augment", "no", "augment is 'no': choose True or False"),
+        ("pseudo_labels", 0.5, "pseudo_labels is 0.5: choose True or False"),
+        ("dim", True, "dim is True: choose a whole number"),
+        ("steps", np.array([3]), "steps is .*: choose a whole number"),
+        ("learning_rate", "fast", "learning_rate is 'fast': choose a number above 0"),
         ("dim", 0, "dim is 0: choose a whole number of at least 1"),
         ("dim", 2.5, "dim is 2.5: choose a whole number"),
         ("steps", 0, "steps is 0: choose a whole number"),
@@ -233,6 +269,34 @@ def test_an_interrupted_fit_leaves_a_fitted_estimator_as_it_was(error):
 # What is strange but allowed.
 
 
+def test_a_rounding_error_is_clipped(fitted):
+    x = images()
+    x[0, 0, 0, 0], x[1, 0, 0, 0] = np.float32(1.0000001), -1e-7
+    clipped = np.clip(x, 0, 1)
+    assert (
+        MetricEmbedding(**TINY).fit(x, LABELS).encoder_id_
+        == MetricEmbedding(**TINY).fit(clipped, LABELS).encoder_id_
+    )
+    assert x.max() > 1  # the caller's images stay as they were
+
+
+def test_images_divided_twice_are_noticed(fitted):
+    with pytest.warns(UserWarning, match="divided by 255 twice"):
+        fitted.transform(images() / 255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.transform((images() > 0.5).astype(np.float32) / 255)  # merely dark
+
+
+def test_a_failed_fit_keeps_the_names_of_the_columns():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(12, 3)), columns=["a", "b", "c"])
+    embedding = MetricEmbedding(**TINY).fit(table, LABELS)
+    with pytest.raises(ValueError, match="no label"):
+        embedding.fit(table.rename(columns={"a": "z"}), np.full(12, -1))
+    assert embedding.feature_names_in_.tolist() == ["a", "b", "c"]
+    embedding.transform(table)
+
+
 def one_class_alike():
     x = images()
     x[LABELS == 1] = x[1]
@@ -246,6 +310,7 @@ STRANGE_FITS = {
     "all images black": (np.zeros_like(images()), LABELS, {}),
     "all images white": (np.ones_like(images()), LABELS, {}),
     "a batch larger than the pool": (images(), LABELS, {"batch_size": 100}),
+    "labels of the first rows only": (images(), np.where(np.arange(12) < 4, LABELS, -1), {}),
     "a batch smaller than the number of classes": (images(), LABELS, {"batch_size": 2}),
     "every image labelled": (images(), np.arange(12) % 3, {}),
     "a list of images": ([*images()], LABELS, {}),
@@ -301,11 +366,131 @@ def test_the_card_says_what_it_is(fitted, saved):
     assert sorted(os.listdir(saved)) == [CARD_FILE, WEIGHTS_FILE]
 
 
-def test_a_card_that_cannot_be_written_leaves_the_old_encoder(fitted, saved):
+def holds_itself():
+    note = {}
+    note["self"] = note
+    return note
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ({"dim": 3}, "The card itself says 'dim': give this note another name"),
+        ({"classes": ["cat", "dog"]}, "The card itself says 'classes'"),
+        ({"encoder_id": "mine"}, "The card itself says 'encoder_id'"),
+        ({"tree": holds_itself()}, "A note holds itself"),
+    ],
+)
+def test_notes_that_cannot_be_written_leave_the_old_encoder(fitted, saved, notes, message):
     other = MetricEmbedding(**(TINY | {"random_state": 1})).fit(images(), LABELS)
-    with pytest.raises(TypeError):
-        other.save(saved, accuracy=np.float32(3))
+    with pytest.raises(ValueError, match=message):
+        other.save(saved, **notes)
     assert MetricEmbedding.load(saved).encoder_id_ == fitted.encoder_id_
+    assert sorted(os.listdir(saved)) == [CARD_FILE, WEIGHTS_FILE]
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_full_disk_leaves_the_old_encoder(fitted, saved, monkeypatch, after):
+    other = MetricEmbedding(**(TINY | {"random_state": 1})).fit(images(), LABELS)
+    write, done = Path.write_bytes, []
+
+    def write_until_full(path, content):
+        if len(done) == after:
+            write(path, content[:10])
+            raise OSError(28, "No space left on device")
+        done.append(path)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_until_full)
+    with pytest.raises(
+        OSError, match=r"cannot be written \(No space left on device\): choose another folder"
+    ):
+        other.save(saved)
+    assert MetricEmbedding.load(saved).encoder_id_ == fitted.encoder_id_
+    assert sorted(os.listdir(saved)) == [CARD_FILE, WEIGHTS_FILE]
+
+
+NOTES = {
+    "a NumPy float": (np.float32(0.5), 0.5),
+    "a NumPy integer": (np.int64(7), 7),
+    "a NumPy bool": (np.True_, True),
+    "NaN": (float("nan"), "nan"),
+    "infinity": (np.float64("-inf"), "-inf"),
+    "an array": (np.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
+    "a tensor": (torch.tensor([0.5, 2.0], requires_grad=True).bfloat16(), [0.5, 2.0]),
+    "a column": (pd.Series([1, 2], index=["b", "a"]), [1, 2]),
+    "keys that are no texts": ({1: "one", (0, 2): np.int8(2)}, {"1": "one", "(0, 2)": 2}),
+    "an interval": (Interval(95.0, 94.0, 96.0, 5), {"mean": 95.0, "low": 94.0, "high": 96.0, "n": 5}),
+    "a path": (Path("data") / "images", "data/images"),
+    "a set": ({"b", "a"}, ["a", "b"]),
+    "a date": (datetime.date(2022, 5, 15), "2022-05-15"),
+    "a function": (np.linalg.norm, "norm"),
+    "nested": ([(np.float32(1), None), {"x": [np.nan]}], [[1.0, None], {"x": ["nan"]}]),
+    "half a character": ("caf\udce9", "caf\udce9"),
+    "other letters": ("Zoë \u202e 数字", "Zoë \u202e 数字"),
+}
+
+
+@pytest.mark.parametrize(("note", "read"), NOTES.values(), ids=NOTES)
+def test_what_save_wrote_load_reads(fitted, tmp_path, note, read):
+    card = fitted.save(tmp_path / "new", **{"a note": note})
+    loaded = MetricEmbedding.load(tmp_path / "new")
+    assert loaded.card_ == card
+    assert card["a note"] == read
+    json.loads(
+        (tmp_path / "new" / CARD_FILE).read_text(), parse_constant=pytest.fail
+    )  # no NaN: JSON has none
+
+
+def test_a_search_over_arrays_ends_in_a_file(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(24, 5))
+    labels = np.arange(24) % 2
+    steps = make_pipeline(MetricEmbedding(**TINY), KNeighborsClassifier(1))
+    grid = {"metricembedding__dim": np.array([4, 8]), "metricembedding__learning_rate": np.float32([1e-3])}
+    best = GridSearchCV(steps, grid, cv=2).fit(rows, labels).best_estimator_[0]
+    best.save(tmp_path)
+    loaded = MetricEmbedding.load(tmp_path)
+    np.testing.assert_array_equal(loaded.transform(rows), best.transform(rows))
+    assert loaded.get_params() == {key: plain(value) for key, value in best.get_params().items()}
+
+
+def test_numpy_parameters_give_the_same_encoder(fitted):
+    odd = {name: np.int64(value) for name, value in TINY.items()}
+    again = MetricEmbedding(**odd, learning_rate=np.float64(3e-3)).fit(images(), LABELS)
+    assert again.encoder_id_ == fitted.encoder_id_
+
+
+def test_a_loaded_estimator_can_be_fitted_as_before(fitted, saved):
+    again = MetricEmbedding.load(saved).fit(images(), LABELS)
+    assert again.encoder_id_ == fitted.encoder_id_
+
+
+def test_the_home_folder_has_a_short_name(fitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    fitted.save("~/models/first")
+    assert MetricEmbedding.load("~/models/first").encoder_id_ == fitted.encoder_id_
+    assert (tmp_path / "models" / "first" / CARD_FILE).is_file()
+
+
+def test_places_where_no_folder_can_be(fitted, tmp_path):
+    (tmp_path / "file").write_text("here")
+    for folder in (tmp_path / "file", "", 7, "a\0b", "~nobody-of-this-name/models"):
+        for call in (fitted.save, MetricEmbedding.load):
+            with pytest.raises(ValueError, match=r"pass (a folder|a path|another path)"):
+                call(folder)
+    with pytest.raises(OSError, match=r"cannot be written \(Not a directory\)"):
+        fitted.save(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "warp", None, 3.5])
+def test_devices_that_are_not_there(fitted, saved, device):
+    for call in (
+        lambda: MetricEmbedding(**TINY, device=device).fit(images(), LABELS),
+        lambda: MetricEmbedding.load(saved, device=device),
+    ):
+        with pytest.raises(ValueError, match=r"device is .*, which this machine does not have: choose"):
+            call()
 
 
 def test_a_second_save_replaces_the_first(saved):

@@ -1,6 +1,8 @@
 """Every loss against a hand-written loop and against pytorch-metric-learning."""
 
 import math
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -99,6 +101,115 @@ def test_supcon_equals_its_loop(seed, temperature):
     e, y = batch(seed)
     expected = supcon_by_loop(e, y, temperature)
     assert supervised_contrastive_loss(e, y, temperature).item() == pytest.approx(expected)
+
+
+# What no loop shows: unlabelled rows, half precision, sizes, and batches without a pair.
+
+
+@every_loss
+def test_unlabelled_rows_are_left_out(loss):
+    """Nobody knows whose positives they are: the loss and the gradients are those of the other rows."""
+    e, y = batch(3, n=20)
+    y[::3] = -1
+    e.requires_grad_()
+    value = loss(e, y)
+    value.backward()
+    assert value.item() == pytest.approx(loss(e.detach()[y >= 0], y[y >= 0]).item())
+    assert not e.grad[y < 0].any()
+    assert e.grad[y >= 0].any()
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_gives_finite_gradients(loss, dtype):
+    """Also for equal rows, where the root has no slope, and for rows that differ in the last digit only."""
+    e, y = batch(0, n=24)
+    e[4:8], e[9] = e[4], e[8] * 1.001
+    y[4:8] = torch.tensor([0, 0, 1, 1])
+    low = F.normalize(e, dim=1).to(dtype).requires_grad_()
+    value = loss(low, y)
+    value.backward()
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(loss(low.detach().double(), y).item(), rel=1e-3)
+    assert low.grad.dtype == dtype
+    assert low.grad.isfinite().all()
+
+
+@every_loss
+def test_automatic_mixed_precision_gives_finite_gradients(loss):
+    e, y = batch(1, n=24)
+    e = e.float().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss(e, y).backward()
+    assert e.grad.isfinite().all()
+
+
+WIDE = """
+import resource, sys, torch
+import torch.nn.functional as F
+from metriclearn import losses
+e = F.normalize(torch.randn(2000, 128), dim=1).requires_grad_()
+y = torch.arange(2000) % 400
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+losses.contrastive_loss(e, y).backward()
+losses.supervised_contrastive_loss(e, y).backward()
+for mining in losses.MINERS:
+    losses.triplet_loss(e, y, mining=mining).backward()
+unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+def test_a_batch_wide_enough_for_hundreds_of_classes_fits_into_a_gigabyte():
+    """In a process of its own, whose peak is not that of another test."""
+    run = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
+    print(f"{int(run.stdout) / 2**20:.0f} MiB")
+    assert int(run.stdout) < 1e9
+
+
+@every_loss
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [(range(8), "has a positive"), ([5] * 8, "has a negative"), ([-1] * 8, "has a positive")],
+)
+def test_a_batch_without_a_pair_is_not_silent(loss, y, message):
+    e, _ = batch(0, n=8)
+    with pytest.warns(UserWarning, match=f"No anchor of this batch {message}"):
+        loss(e, torch.tensor(y))
+
+
+@every_loss
+@pytest.mark.parametrize(
+    ("e", "y", "message"),
+    [
+        (torch.randn(6, 3), torch.zeros(5), "There are 6 images but 5 labels"),
+        (torch.randn(6, 3), torch.zeros(5, dtype=torch.long), "There are 6 embeddings, but labels of shape"),
+        (torch.randn(6), torch.zeros(6, dtype=torch.long), r"shape \(6,\) .*pass floats, shape \(n, N\)"),
+        (torch.zeros(6, 3, dtype=torch.long), torch.zeros(6), "type torch.int64: pass floats"),
+        ([[1.0, 0.0]], torch.zeros(1), "of type list: pass a tensor"),
+    ],
+)
+def test_what_does_not_fit(loss, e, y, message):
+    with pytest.raises(ValueError, match=message):
+        loss(e, y)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e, y: contrastive_loss(e, y, margin=0), "margin is 0: choose a distance above 0 and up to 2"),
+        (lambda e, y: contrastive_loss(e, y, margin=3), "margin is 3: choose a distance"),
+        (lambda e, y: triplet_loss(e, y, margin=-1), "margin is -1: choose a distance from 0 on"),
+        (lambda e, y: triplet_loss(e, y, margin="wide"), "margin is 'wide'"),
+        (lambda e, y: triplet_loss(e, y, mining="easy"), 'choose "all", "semihard" or "hard"'),
+        (lambda e, y: supervised_contrastive_loss(e, y, 0), "temperature is 0: choose a number above 0"),
+        (lambda e, y: supervised_contrastive_loss(e, y, math.nan), "temperature is nan"),
+    ],
+)
+def test_settings_out_of_range(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(*batch(0))
 
 
 # pytorch-metric-learning: plain distances of unit rows.

@@ -1,12 +1,17 @@
 """The three loops, on tiny images and for few steps."""
 
 import itertools
+import subprocess
+import sys
+import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_metric_learning.losses import ArcFaceLoss
 from sklearn.datasets import make_moons
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -299,6 +304,126 @@ def test_the_classifier_looks_at_labelled_images_only(few):
     other[labels < 0] = 0
     first, second = (train_classifier(x, labels, steps=3, batch_size=12) for x in (pixels, other))
     assert torch.equal(weights(first), weights(second))
+
+
+# Losses of one's own.
+
+
+def test_a_loss_with_weights_of_its_own_learns_them(few):
+    """ArcFace keeps a centre for each class. Each fit trains a copy, so that the next begins alike."""
+    pixels, labels = few
+    numbered = np.where(labels < 0, -1, 7 * labels + 3)  # class numbers with gaps
+    arcface = ArcFaceLoss(num_classes=len(np.unique(labels)) - 1, embedding_size=4)
+    before = arcface.W.detach().clone()
+    seen = []
+    arcface.register_forward_hook(lambda module, arguments, result: seen.append(module.W.detach().clone()))
+    options = SMALL | {"dim": 4, "loss": arcface, "steps": 30}
+    model, losses = train_metric(pixels, numbered, **options)
+    assert not torch.equal(seen[0], seen[-1])
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert torch.equal(arcface.W, before)
+    again, _ = train_metric(pixels, numbered, **options)
+    assert torch.equal(weights(model), weights(again))
+
+
+class Wrapped:
+    """An object that can be called, and hides a module with weights."""
+
+    def __init__(self):
+        self.inner = ArcFaceLoss(num_classes=3, embedding_size=4)
+
+    def __call__(self, embeddings, labels):
+        return self.inner(embeddings, labels)
+
+
+def closure():
+    arcface = ArcFaceLoss(num_classes=3, embedding_size=4)
+    return lambda embeddings, labels: arcface(embeddings, labels)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [closure(), Wrapped(), Wrapped().inner.forward, partial(Wrapped().inner)],
+    ids=["closure", "object", "method", "partial"],
+)
+def test_weights_that_would_not_learn_are_refused(few, loss):
+    with pytest.raises(
+        ValueError, match="weights of its own, which would not learn: pass that module itself"
+    ):
+        train_metric(*few, **SMALL | {"loss": loss})
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda e, y: e.sum() * float("nan"), "The loss is nan at step 0: lower learning_rate"),
+        (lambda e, y: e.square(), "no single number with a gradient"),
+        (lambda e, y: torch.tensor(1.0), "no single number with a gradient"),
+        (lambda e, y: 1.0, "no single number with a gradient"),
+        (7, "loss is 7: choose one of contrastive"),
+    ],
+)
+def test_losses_that_teach_nothing(few, loss, message):
+    with pytest.raises(ValueError, match=message):
+        train_metric(*few, **SMALL | {"loss": loss})
+
+
+# Many classes, large images.
+
+
+def many_classes(classes, images, seed=0):
+    """Rows whose first 8 numbers tell the class, beside 56 louder ones that do not."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, 8))
+    told = np.repeat(centres, images, axis=0) + random.normal(size=(classes * images, 8)) * 0.15
+    noise = random.normal(size=(classes * images, 56)) * 0.7
+    return np.hstack([told, noise]).astype(np.float32), np.repeat(np.arange(classes), images)
+
+
+@pytest.mark.parametrize("loss", ["supcon", "triplet", "contrastive"])
+def test_a_thousand_classes_of_five_images(loss):
+    rows, labels = many_classes(1000, 5)
+    new, truth = many_classes(1000, 1, seed=1)
+    raw = KNeighborsClassifier(1).fit(rows, labels).score(new, truth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # each anchor has a positive and a negative
+        model, losses = train_metric(rows, labels, loss=loss, steps=300, pseudo_labels=False)
+    near = (
+        KNeighborsClassifier(1)
+        .fit(embed(model.encoder, rows), labels)
+        .score(embed(model.encoder, new), truth)
+    )
+    begin, end = np.mean(losses[:10]), np.mean(losses[-10:])
+    print(f"{loss}: loss {begin:.3f} to {end:.3f}, raw {raw:.3f}, 1-NN {near:.3f}")
+    assert 0 < end < 0.8 * begin
+    assert near > raw + 0.1
+
+
+PHOTOGRAPHS = """
+import resource, sys, numpy as np
+from metriclearn.embedding import MetricEmbedding
+from metriclearn.models import Encoder
+images = np.random.default_rng(0).random((250, 3, 224, 224), dtype=np.float32)
+embedding = MetricEmbedding()
+embedding.encoder_ = Encoder((3, 224, 224)).eval()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert embedding.transform(images).shape == (250, 32)
+unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+def test_photographs_are_embedded_within_a_gigabyte():
+    run = subprocess.run([sys.executable, "-c", PHOTOGRAPHS], capture_output=True, text=True, check=True)
+    print(f"{int(run.stdout) / 2**20:.0f} MiB")
+    assert int(run.stdout) < 1e9
+
+
+def test_a_class_number_out_of_all_proportion_is_refused(few):
+    pixels, labels = few
+    with pytest.raises(ValueError, match="number the classes from 0"):
+        train_classifier(pixels, np.where(labels == 1, 10**9, labels), steps=1)
 
 
 # Batches.
