@@ -5,7 +5,9 @@ only the notebooks use, such as the checks of the exercises and the figures that
 
     plots.py   explore.py   evaluate.py
     classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
+    kept.py        what a classifier keeps in its collection, to be opened again
     index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
+    search.py   filters.py   layout.py   connect.py   what an index is made of
     embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load
     training.py    the loops, in view
     propagate.py   labels spread over the neighbour graph

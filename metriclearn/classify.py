@@ -4,33 +4,63 @@ Nothing is trained here. `fit` stores embeddings and their classes, `predict` re
 ones and lets them vote. That is why a new class takes milliseconds: it is one more upsert.
 """
 
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from metriclearn.index import DISTANCES, IN_MEMORY, Distance, EmbeddingIndex
-from metriclearn.labels import LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn import kept
+from metriclearn.connect import Home, check_text, connect, find_home
+from metriclearn.index import DISTANCES, Distance, EmbeddingIndex
+from metriclearn.kept import Classes, Examples, codes_of
+from metriclearn.labels import LabelArray, check_targets, is_labelled
+from metriclearn.validate import FloatArray, as_array, check_choice, check_count, check_number
+
+UNFITTED = (
+    "This %(name)s instance is not fitted yet: call fit first, or QdrantClassifier.open for one that lies in "
+    "a folder or on a server."
+)
+UNEVEN = "The embeddings differ in length: give all the same."
+
+
+class Parameters(NamedTuple):
+    """The constructor's arguments in the project's own form."""
+
+    n_neighbors: int
+    temperature: float
+    distance: str
+    collection: str
+    encoder_id: str
 
 
 class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A vote of the k nearest examples, the nearer the heavier.
 
-    An example at distance d votes with weight exp(−d² / (2 · temperature)). On the unit sphere
-    d² = 2 − 2 cos, so that this is exp((cos − 1) / temperature), the vote of Wu et al. 2018
+    An example at distance d votes with weight exp(-d² / (2 · temperature)). On the unit sphere
+    d² = 2 - 2 cos, so that this is exp((cos - 1) / temperature), the vote of Wu et al. 2018
     (https://arxiv.org/abs/1805.01978). The votes divided by their sum are the probabilities.
 
-    Every label is a class of its own, −1 as well: pass labelled rows only, `X[y >= 0], y[y >= 0]`.
+    Rows without a label, -1, are left out: they are no class, and nobody could vote for it.
 
-    The collection belongs to the classifier: `fit` replaces what an earlier `fit` put there, and
-    refuses a collection that something else made. A copy (`copy.deepcopy`, pickle) carries the
-    embeddings along and searches them in memory; it never touches the folder or the server.
-    Cross-validation fits many classifiers at a time: leave path and url out there.
+    The collection belongs to the classifier. `fit` fills a new one and then lets it take the place of the
+    one of that name (`metriclearn.layout`), so a fit that fails leaves the earlier one as it was. What was
+    not made by a classifier or with `replace=True` is refused. A classifier whose collection another's fit
+    has replaced says so at its next use. `open` gives back one that was fitted earlier or elsewhere;
+    `partial_fit` of a new object adds to what lies under its name.
+
+    Threads may share a fitted classifier, to ask it and to call `partial_fit`; `fit` is for one alone. On
+    a server let one program at a time add: two at the same moment could give two rows one number.
+
+    A copy (`copy.deepcopy`, pickle) carries the embeddings along and searches them in memory; it never
+    touches the folder or the server. Cross-validation fits many classifiers at a time: leave path and url
+    out there.
 
     Args:
         n_neighbors: k, how many neighbours vote.
@@ -43,9 +73,10 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             environment variable QDRANT_URL is set.
 
     Attributes:
-        classes_: the classes, sorted.
+        classes_: the classes, sorted: int64, bool or texts.
         n_features_in_: N, the length of the embeddings.
-        index_: the `EmbeddingIndex`; a point's source is its row number in the order fitted.
+        index_: the `EmbeddingIndex`; a point's source is its row number in the order fitted, counting
+            rows without a label.
 
     Example:
         >>> import numpy as np
@@ -55,12 +86,9 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         'dog'
     """
 
-    classes_: npt.NDArray[Any]
+    classes_: Classes
     index_: EmbeddingIndex
-    _vectors: FloatArray
-    _codes: LabelArray
-    _classes_by_code: npt.NDArray[Any]
-    _position_of_code: npt.NDArray[np.int_]
+    _examples: Examples
 
     def __init__(
         self,
@@ -81,56 +109,110 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.path = path
         self.url = url
 
+    @classmethod
+    def open(
+        cls, path: str | Path | None = None, *, url: str | None = None, collection: str = "images"
+    ) -> "QdrantClassifier":
+        """Return the classifier that lies in a folder or on a server, fitted, with the parameters of its fit.
+
+        It reads all examples once. A stored folder holds pickles: never open one of somebody else's.
+
+        Args:
+            path: the folder.
+            url: the server; by default the environment variable QDRANT_URL.
+            collection: name of its collection, without METRICLEARN_PREFIX.
+
+        Raises:
+            ValueError: if there is none. See also `EmbeddingIndex`.
+        """
+        home = find_home(path, url)
+        name = home.full_name(collection)
+        nothing = f"There is no classifier {name!r} in {home}: fit one there with this path or url first."
+        if home == Home() or (home.folder and not (home.folder / "meta.json").exists()):
+            raise ValueError(nothing)
+        connection = connect(home)
+        try:
+            found = kept.find(connection, collection)
+            if found is None:
+                raise ValueError(nothing)
+            index, about = found
+            classifier = cls(
+                about["n_neighbors"],
+                temperature=about["temperature"],
+                distance=index.distance,
+                collection=str(collection),
+                encoder_id=index.encoder_id,
+                path=path,
+                url=url,
+            )
+            classifier._take(index, about.get("columns"))
+        except BaseException:
+            connection.close()
+            raise
+        return classifier
+
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "QdrantClassifier":
         """Store embeddings and their classes, in place of those of an earlier `fit`.
 
         Args:
             X: float, shape `(n, N)`.
-            y: class of each row, shape `(n,)`: integers or texts.
+            y: class of each row, shape `(n,)`: integers from 0 on, bools or texts; -1 = unlabelled.
 
         Raises:
-            ValueError: for input that does not fit; nothing is stored then. See also `EmbeddingIndex`.
+            ValueError: for input that does not fit; the earlier fit stays then. See also `EmbeddingIndex`.
         """
-        return self._start(X, y, None)
+        wanted = self._parameters()
+        vectors, targets, table = self._check_examples(X, y, wanted)
+        with self._lock():
+            return self._start(vectors, targets, table, None, wanted)
 
     def partial_fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, classes: npt.ArrayLike | None = None
     ) -> "QdrantClassifier":
         """Add examples, of known or of new classes. What was stored before stays.
 
+        An object that is not fitted first opens what lies under its collection's name, if there is any.
+
         Args:
             X: float, shape `(n, N)`.
-            y: class of each row, shape `(n,)`.
+            y: class of each row, shape `(n,)`; rows with -1 add nothing.
             classes: classes that are to be known from now on even if y does not hold them.
 
         Raises:
-            ValueError: for input that does not fit; nothing is stored then.
+            ValueError: for input that does not fit, or if what lies there is of another encoder, length or
+                distance; nothing is stored then.
         """
-        if not hasattr(self, "index_"):
-            return self._start(X, y, classes)
-        self._check_parameters()
-        validate_data(self, X, reset=False, skip_check_array=True)
-        vectors, targets = self._check_examples(X, y)
-        known = self._classes_by_code
-        named = _distinct(targets, classes)
-        if _are_numbers(known) != _are_numbers(named):
-            raise ValueError(
-                f"The classes so far are of type {known.dtype}, the new ones of type {named.dtype}: use "
-                "numbers for all or texts for all."
-            )
-        # A stored code never changes its meaning: new classes get new codes at the end.
-        known = np.concatenate([known, named[~np.isin(named, known)]])
-        codes = _codes(targets, known)
-        _store(self.index_, vectors, codes, start=len(self._codes))
-        self._vectors = np.concatenate([self._vectors, vectors])
-        self._codes = np.concatenate([self._codes, codes])
-        self._set_classes(known)
+        wanted = self._parameters()
+        vectors, targets, table = self._check_examples(X, y, wanted)
+        with self._lock():
+            if not hasattr(self, "index_") and not self._open_stored(vectors.shape[1], wanted):
+                return self._start(vectors, targets, table, classes, wanted)
+            _check_same(self.index_, wanted)
+            validate_data(self, table, reset=False, skip_check_array=True)
+            if len(self.index_) != len(self._examples.rows):  # another program has added or deleted some
+                self._take(self.index_)
+            named = _distinct(targets, classes)
+            if len(named) and named.dtype.kind != self.classes_.dtype.kind:
+                raise ValueError(
+                    f"The classes so far are of type {self.classes_.dtype}, the new ones of type "
+                    f"{named.dtype}: use numbers for all or texts for all."
+                )
+            # An empty array of texts would make texts of numbers.
+            known = np.union1d(self.classes_, named) if len(named) else self.classes_
+            more = _numbered(vectors, targets, self._examples.seen)
+            kept.note(self.index_, known, more.seen)
+            if len(more.rows):
+                more.store(self.index_)
+                self._examples = self._examples.followed_by(more)
+            else:
+                self._examples = replace(self._examples, seen=more.seen)
+            self.classes_ = known
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return the class with the most votes for each row; of equal ones the first in `classes_`."""
-        best = self.predict_proba(X).argmax(axis=1)
-        predicted: npt.NDArray[Any] = self.classes_[best]
+        classes, shares = self._vote(X)
+        predicted: npt.NDArray[Any] = classes[shares.argmax(axis=1)]
         return predicted
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -139,16 +221,29 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: if there are fewer than `n_neighbors` examples, or X does not fit.
         """
-        distances, _, codes = self._search(X, self.n_neighbors)
-        energy = distances / self.temperature  # d² = 2 · (1 − cos)
-        if self.distance == "euclid":
-            energy = distances**2 / (2 * self.temperature)
-        # Only ratios count, so the nearest neighbour may weigh 1: no vote can vanish altogether.
-        weights = np.exp(energy.min(axis=1, keepdims=True) - energy)
-        votes = np.zeros((len(codes), len(self.classes_)))
-        np.add.at(votes, (np.arange(len(codes))[:, None], self._position_of_code[codes]), weights)
-        shares: npt.NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
-        return shares
+        return self._vote(X)[1]
+
+    def score(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return the share of rows whose class is predicted, of those that have a label.
+
+        Args:
+            X: float, shape `(n, N)`.
+            y: class of each row, shape `(n,)`; rows with -1 are left out.
+            sample_weight: how much each row counts, shape `(n,)`.
+
+        Raises:
+            ValueError: for input that does not fit, or if no row has a label.
+        """
+        predicted = self.predict(X)
+        targets = check_targets(y, len(predicted), beside=True)
+        known = is_labelled(targets)
+        if not known.any():
+            raise ValueError("y holds nothing but -1, which means unlabelled: give at least one label.")
+        if sample_weight is not None:
+            sample_weight = as_array(sample_weight, "The weights")
+            check_consistent_length(predicted, sample_weight)
+            sample_weight = sample_weight[known]
+        return float(accuracy_score(targets[known], predicted[known], sample_weight=sample_weight))
 
     def kneighbors(
         self, X: npt.ArrayLike | None = None, n_neighbors: int | None = None
@@ -160,19 +255,20 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_neighbors: how many; by default `self.n_neighbors`.
 
         Returns:
-            `distances, indices`, both of shape `(n, n_neighbors)`. A distance is 1 − cos under
+            `distances, indices`, both of shape `(n, n_neighbors)`. A distance is 1 - cos under
             cosine, and the Euclidean distance under Euclid. An index is a row number in the order
             of fitting.
 
         Raises:
             ValueError: if there are not that many examples, or X does not fit.
         """
-        check_is_fitted(self, "index_")
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        check_is_fitted(self, "index_", msg=UNFITTED)
+        k = check_count(self.n_neighbors if n_neighbors is None else n_neighbors, "n_neighbors")
         if X is not None:
-            return self._search(X, k)[:2]
-        distances, indices, _ = self._search(self._vectors, k + 1)
-        others = indices != np.arange(len(indices))[:, None]
+            return self._search(self._check_queries(X), k)[:2]
+        examples = self._examples
+        distances, indices, _ = self._search(examples.vectors, k + 1)
+        others = indices != examples.rows[:, None]
         others[others.all(axis=1), -1] = False  # hidden behind its own duplicates
         return distances[others].reshape(-1, k), indices[others].reshape(-1, k)
 
@@ -188,97 +284,218 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "index_"}
+        with self._lock():
+            state = dict(super().__getstate__())
+        state.pop("_own_lock", None)
+        if index := state.pop("index_", None):
+            state["_stored_as"] = (index.collection, index.dim, index.encoder_id, index.distance)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        stored_as = state.pop("_stored_as", None)
         super().__setstate__(state)
-        if hasattr(self, "_vectors"):
-            self.index_ = self._build_index(self._vectors, self._codes, path=IN_MEMORY, url=None)
+        if stored_as:
+            collection, dim, encoder_id, distance = stored_as
+            self.index_ = kept.start(connect(Home()), collection, dim, encoder_id, distance, {})
+            self._examples.store(self.index_)
+            kept.publish(self.index_)
 
-    def _start(self, X: npt.ArrayLike, y: npt.ArrayLike, classes: npt.ArrayLike | None) -> "QdrantClassifier":
-        self._check_parameters()
-        vectors, targets = self._check_examples(X, y)
-        known = _distinct(targets, classes)
-        codes = _codes(targets, known)
-        self.close()
-        self.index_ = self._build_index(vectors, codes, self.path, self.url)
-        validate_data(self, X, skip_check_array=True)  # notes N, and the columns' names if there are any
-        self._vectors, self._codes = vectors, codes
-        self._set_classes(known)
+    def _lock(self) -> AbstractContextManager[Any]:
+        """Return the lock of those who add; scikit-learn wants nothing but parameters made by __init__."""
+        lock: AbstractContextManager[Any] = self.__dict__.setdefault("_own_lock", threading.RLock())
+        return lock
+
+    def _start(
+        self,
+        vectors: FloatArray,
+        targets: Classes,
+        table: Any,
+        classes: npt.ArrayLike | None,
+        wanted: Parameters,
+    ) -> "QdrantClassifier":
+        """Fill a new collection, and only then let go of the earlier one."""
+        known = _distinct(check_targets(targets, len(targets)), classes)
+        examples = _numbered(vectors, targets, start=0)
+        about = {
+            "n_neighbors": wanted.n_neighbors,
+            "temperature": wanted.temperature,
+            "classes": known.tolist(),
+            "columns": _columns(table),
+            "rows": examples.seen,
+        }
+        home = find_home(self.path, self.url)
+        earlier = self.index_._connection if hasattr(self, "index_") else None
+        usable = earlier is not None and earlier.home == home and earlier.close.alive
+        connection = earlier if earlier and usable else connect(home)  # a folder has one client at a time
+        try:
+            index = kept.start(
+                connection, wanted.collection, vectors.shape[1], wanted.encoder_id, wanted.distance, about
+            )
+            try:
+                examples.store(index)
+            except BaseException:
+                kept.drop(index)
+                raise
+            kept.publish(index)
+        except BaseException:
+            if connection is not earlier:
+                connection.close()
+            raise
+        validate_data(self, table, skip_check_array=True)  # notes N, and the columns' names if there are any
+        self.index_, self._examples, self.classes_ = index, examples, known
+        if earlier and connection is not earlier:
+            earlier.close()
         return self
 
-    def _build_index(
-        self, vectors: FloatArray, codes: LabelArray, path: str | Path | None, url: str | None
-    ) -> EmbeddingIndex:
-        index = EmbeddingIndex(
-            vectors.shape[1],
-            encoder_id=self.encoder_id,
-            collection=self.collection,
-            distance=self.distance,
-            path=path,
-            url=url,
-            replace=True,
-        )
-        _store(index, vectors, codes, start=0)
-        return index
+    def _open_stored(self, dim: int, wanted: Parameters) -> bool:
+        """Take what lies under the collection's name, if there is any, and return whether there is."""
+        home = find_home(self.path, self.url)
+        if home == Home():
+            return False
+        connection = connect(home)
+        try:
+            found = kept.find(connection, wanted.collection)
+            if found:
+                index, about = found
+                _check_same(index, wanted, dim)
+                self._take(index, about.get("columns"))
+        except BaseException:
+            connection.close()
+            raise
+        if not found:
+            connection.close()
+        return found is not None
 
-    def _set_classes(self, by_code: npt.NDArray[Any]) -> None:
-        self._classes_by_code = by_code
-        self.classes_ = np.sort(by_code)
-        self._position_of_code = np.searchsorted(self.classes_, by_code)
+    def _take(self, index: EmbeddingIndex, columns: list[str] | None = None) -> None:
+        """Know what a stored classifier knows."""
+        self._examples, self.classes_ = kept.read(index)
+        if not hasattr(self, "index_"):
+            self.n_features_in_ = index.dim
+            if columns:
+                self.feature_names_in_ = np.array(columns, dtype=object)
+            self.index_ = index
+
+    # Asking
+
+    def _vote(self, X: npt.ArrayLike) -> tuple[Classes, npt.NDArray[np.float64]]:
+        """Return the classes, and each one's share of the votes."""
+        check_is_fitted(self, "index_", msg=UNFITTED)
+        wanted = self._parameters()
+        distances, _, codes = self._search(self._check_queries(X), wanted.n_neighbors)
+        classes = self.classes_
+        if not np.isin(codes, codes_of(classes)).all():  # others have added a class meanwhile
+            with self._lock():
+                self._take(self.index_)
+            classes = self.classes_
+        order = np.argsort(codes_of(classes))
+        place = order[np.searchsorted(codes_of(classes), codes, sorter=order)]
+        # Only ratios count, so the nearest neighbour may weigh 1: no vote can vanish altogether.
+        farther = distances - distances.min(axis=1, keepdims=True)  # d² = 2 · (1 - cos)
+        if self.index_.distance == "euclid":
+            farther *= (distances + distances.min(axis=1, keepdims=True)) / 2
+        with np.errstate(over="ignore"):  # divided by next to nothing: infinitely far, and without a vote
+            weights = np.exp(-farther / wanted.temperature)
+        votes = np.zeros((len(codes), len(classes)))
+        np.add.at(votes, (np.arange(len(codes))[:, None], place), weights)
+        return classes, votes / votes.sum(axis=1, keepdims=True)
 
     def _search(
-        self, X: npt.ArrayLike, k: int
+        self, vectors: FloatArray, k: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], LabelArray]:
         """Return distances, row numbers and class codes of the k nearest."""
-        check_is_fitted(self, "index_")
-        self._check_parameters()
-        vectors = validate_data(self, X, reset=False, dtype=np.float32)
-        if k > len(self._codes):
+        index = self.index_
+        if k > len(self._examples.rows) and k > (n := len(index)):
             raise ValueError(
-                f"{k} neighbours are asked for, but there are {len(self._codes)} examples: lower "
-                "n_neighbors or add examples."
+                f"{k} neighbours are asked for, but there are {n} examples: lower n_neighbors or add "
+                "examples."
             )
-        found = self.index_.query(vectors, k)
+        found = index.query(vectors, k)
         distances = found.scores.astype(np.float64)
-        if self.distance == "cosine":
+        if index.distance == "cosine":
             distances = np.maximum(1 - distances, 0)
-        return distances, found.sources.astype(np.int64), found.labels
+        return distances, kept.rows_of(found.sources, index), found.labels
 
-    def _check_examples(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[Any]]:
-        vectors, targets = check_X_y(X, y, dtype=np.float32, estimator=self)
-        check_classification_targets(targets)
-        if self.distance == "cosine" and not vectors.any(axis=1).all():
+    # Checks: what they return is all that is used afterwards
+
+    def _parameters(self) -> Parameters:
+        return Parameters(
+            check_count(self.n_neighbors, "n_neighbors"),
+            check_number(self.temperature, "temperature", "a number above 0", low=0, without=(0,)),
+            check_choice(self.distance, "distance", DISTANCES),
+            check_text(self.collection, "collection"),
+            check_text(self.encoder_id, "encoder_id"),
+        )
+
+    def _check_examples(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, wanted: Parameters
+    ) -> tuple[FloatArray, Classes, Any]:
+        """Return the embeddings, their classes, and what knows the names of the columns."""
+        _columns(X)
+        vectors = check_array(as_array(X, "The embeddings", UNEVEN), dtype=np.float32, estimator=self)
+        if y is not None:
+            y = as_array(y, "The labels")
+            check_consistent_length(vectors, y)
+        targets = check_targets(y, len(vectors), beside=True)
+        if wanted.distance == "cosine" and not vectors[is_labelled(targets)].any(axis=1).all():
             raise ValueError(
                 "An embedding is all zeros and has no direction, which cosine needs: remove such rows, "
                 'or use distance="euclid".'
             )
-        return vectors, targets
+        return vectors, targets, _table(X, vectors)
 
-    def _check_parameters(self) -> None:
-        if not isinstance(self.n_neighbors, int | np.integer) or self.n_neighbors < 1:
-            raise ValueError(f"n_neighbors is {self.n_neighbors!r}: choose a whole number of at least 1.")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature!r}: choose a number above 0.")
-        if self.distance not in DISTANCES:
-            raise ValueError(f'distance is {self.distance!r}: choose "cosine" or "euclid".')
-
-
-def _store(index: EmbeddingIndex, vectors: FloatArray, codes: LabelArray, start: int) -> None:
-    index.upsert(vectors, codes, sources=[str(row) for row in range(start, start + len(vectors))])
+    def _check_queries(self, X: npt.ArrayLike) -> FloatArray:
+        _columns(X)
+        vectors: FloatArray = check_array(
+            as_array(X, "The embeddings", UNEVEN), dtype=np.float32, estimator=self
+        )
+        validate_data(self, _table(X, vectors), reset=False, skip_check_array=True)
+        return vectors
 
 
-def _distinct(targets: npt.NDArray[Any], classes: npt.ArrayLike | None) -> npt.NDArray[Any]:
-    """Return the classes in `targets` and `classes`, sorted, each once."""
-    return np.unique(targets if classes is None else np.concatenate([targets, np.asarray(classes)]))
+def _columns(table: Any) -> list[str] | None:
+    """Return the names of a table's columns; scikit-learn remembers them, if all are texts."""
+    names = [*getattr(table, "columns", [])]
+    if len({isinstance(name, str) for name in names}) > 1:
+        raise ValueError("The names of the columns are partly texts, partly not: use X.to_numpy().")
+    return [str(name) for name in names] if names and isinstance(names[0], str) else None
 
 
-def _are_numbers(classes: npt.NDArray[Any]) -> bool:
-    return classes.dtype.kind in "biuf"
+def _table(X: Any, vectors: FloatArray) -> Any:
+    """Return what knows the names of the columns: a table, or the embeddings, which name none."""
+    return X if hasattr(X, "columns") else vectors
 
 
-def _codes(targets: npt.NDArray[Any], classes: npt.NDArray[Any]) -> LabelArray:
-    """Return the position of each target in `classes`, which need not be sorted."""
-    order = np.argsort(classes)
-    codes: LabelArray = order[np.searchsorted(classes, targets, sorter=order)].astype(np.int64)
-    return codes
+def _distinct(targets: Classes, classes: npt.ArrayLike | None) -> Classes:
+    """Return the classes in `targets` and those announced, sorted, each once."""
+    labelled = targets[is_labelled(targets)]
+    given = np.atleast_1d(as_array([] if classes is None else classes, "The classes"))
+    if given.size == 0:
+        return np.unique(labelled)
+    announced = check_targets(given, len(given), beside=True)
+    if not is_labelled(announced).all():
+        raise ValueError("classes holds -1, which means unlabelled: leave it out.")
+    if announced.dtype.kind != targets.dtype.kind:
+        raise ValueError(
+            f"y holds {targets.dtype}, but classes {announced.dtype}: use numbers for all or texts for all."
+        )
+    return np.union1d(labelled, announced)
+
+
+def _numbered(vectors: FloatArray, targets: Classes, start: int) -> Examples:
+    """Return the labelled rows, numbered from `start` on; rows without a label count as well."""
+    rows = np.flatnonzero(is_labelled(targets))
+    return Examples(vectors[rows], targets[rows], rows.astype(np.int64) + start, start + len(targets))
+
+
+def _check_same(index: EmbeddingIndex, wanted: Parameters, dim: int | None = None) -> None:
+    """Raise if embeddings of these parameters do not belong into an index."""
+    for name, there, here in (
+        ("encoder_id", index.encoder_id, wanted.encoder_id),
+        ("distance", index.distance, wanted.distance),
+        ("the length of the embeddings", index.dim, dim or index.dim),
+    ):
+        if there != here:
+            raise ValueError(
+                f"The collection {index.collection!r} holds a classifier, and {name} is {there!r} there but "
+                f"{here!r} here: open it with QdrantClassifier.open, or choose another collection name."
+            )

@@ -79,16 +79,17 @@ def check_class_labels(y: Any, n: int) -> LabelArray:
     return labels
 
 
-def check_targets(y: Any, n: int) -> npt.NDArray[Any]:
+def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
     """Return a classifier's targets, shape `(n,)`: int64 with -1 = unlabelled, or the names of classes.
 
     Args:
-        y: whole numbers of any type, or texts; shape `(n,)`.
+        y: whole numbers of any type, bools, or texts; shape `(n,)`.
         n: how many there should be.
+        beside: whether other classes are known already; -1 can then only mean unlabelled.
 
     Raises:
         ValueError: for no targets, another number than n, anything but class numbers, -1 and names, or
-            -1 beside a single class, which more likely is a class of its own.
+            unless `beside`, for -1 and a single class, where it more likely is a class of its own.
     """
     if y is None:
         raise ValueError("fit requires y to be passed, but the target y is None: give the class of each row.")
@@ -102,7 +103,7 @@ def check_targets(y: Any, n: int) -> npt.NDArray[Any]:
         return given.copy()
     labels = _class_numbers(given)
     classes = np.unique(labels)
-    if UNLABELLED in classes and len(classes) < 3:
+    if UNLABELLED in classes and len(classes) < 3 and not beside:
         found = "nothing but -1" if len(classes) == 1 else f"-1 and the single class {classes[1]}"
         raise ValueError(
             f"y holds {found}, and -1 means unlabelled: if it is a class of yours, number the classes from 0."

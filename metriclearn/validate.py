@@ -9,7 +9,7 @@ import json
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -339,7 +339,7 @@ def check_sources(sources: Any, n: int) -> list[str]:
     Raises:
         ValueError: for another number of them, anything but texts, or a text that comes twice.
     """
-    given = _in_order(sources)
+    given = _in_order(sources) or []
     if len(given) != n:
         raise ValueError(f"There are {n} embeddings but sources of another number: pass one text for each.")
     if not all(isinstance(source, str) and source for source in given):
@@ -361,8 +361,8 @@ def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, 
         ValueError: otherwise.
     """
     if hasattr(payloads, "columns"):
-        raise ValueError('payloads is a table: pass its rows as dictionaries, as made by .to_dict("records").')
-    given = _in_order(payloads)
+        raise ValueError('payloads is a table: pass a dictionary per row, as made by .to_dict("records").')
+    given = _in_order(payloads) or []
     if len(given) != n:
         raise ValueError(f"There are {n} embeddings but {len(given)} payloads: pass one dictionary for each.")
     stored = []
@@ -372,7 +372,7 @@ def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, 
         if taken := sorted(reserved & payload.keys()):
             raise ValueError(f"Payload {i} sets {taken[0]!r}, which the index sets itself: use another key.")
         if (odd := _odd_part(payload)) is not None:
-            raise ValueError(f"Payload {i} holds {odd}, which JSON cannot tell: use texts as keys, and int64.")
+            raise ValueError(f"Payload {i} has {odd}.")
         try:
             text = json.dumps(dict(payload), allow_nan=False, ensure_ascii=False)
             text.encode()  # fails on half a letter of Unicode
@@ -386,27 +386,26 @@ def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, 
 
 
 def _odd_part(value: Any, depth: int = 0) -> str | None:
-    """Return what JSON would change without a word: a key that is no text, or a number too long."""
+    """Return what JSON would change without a word, with advice: a key that is no text, a number too long."""
     if depth > 100:
-        return "parts within parts without end"
+        return "parts within parts without end: use fewer"
     if isinstance(value, Mapping):
-        if odd := [key for key in value if not isinstance(key, str)]:
-            return f"the key {odd[0]!r}"
+        if keys := [key for key in value if not isinstance(key, str)]:
+            return f"the key {keys[0]!r}: use texts as keys"
         value = list(value.values())
     if isinstance(value, list | tuple):
         return next((odd for part in value if (odd := _odd_part(part, depth + 1)) is not None), None)
     too_long = isinstance(value, int) and not -(2**63) <= value < 2**63
-    return f"the number {_shown(value)}" if too_long else None
+    return f"the number {_shown(value)}: use whole numbers that fit into int64" if too_long else None
 
 
-def _in_order(values: Any) -> list[Any]:
-    """Return the entries of a sequence, a column or a generator by position; none of what has no order."""
+def _in_order(values: Any) -> list[Any] | None:
+    """Return the entries of a sequence, a column or a generator by position; None for what has no order."""
     if getattr(values, "ndim", 1) == 2 and values.shape[1] == 1:  # a table of one column
         values = np.asarray(values)[:, 0]
-    if getattr(values, "ndim", 1) != 1:
-        return []
-    ordered = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping | Set)
-    return list(values) if ordered else []
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping | Set):
+        return None
+    return list(values) if getattr(values, "ndim", 1) == 1 else None
 
 
 def check_ids(ids: Any) -> list[str]:
@@ -415,8 +414,8 @@ def check_ids(ids: Any) -> list[str]:
     Raises:
         ValueError: for anything else.
     """
-    several = isinstance(ids, Iterable) and not isinstance(ids, Mapping) and np.ndim(ids) == 1
-    if not isinstance(ids, str | Set) and not several and not _in_order(ids):
+    given = [*ids] if isinstance(ids, Set) else [ids] if isinstance(ids, str) else _in_order(ids)
+    if given is None:
         raise ValueError(f"ids is {_shown(ids)}: pass a list of ids that upsert returned.")
     texts = []
     for point in given:

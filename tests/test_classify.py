@@ -11,10 +11,11 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import normalize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from metriclearn import EmbeddingIndex, QdrantClassifier
+from metriclearn import EmbeddingIndex, MetricEmbedding, QdrantClassifier
 
 DISTANCES = ("cosine", "euclid")
 
@@ -46,10 +47,11 @@ def exact_votes(
 
 
 def unmet(estimator: QdrantClassifier) -> dict[str, str]:
-    """The one check of scikit-learn's that cannot be met, under cosine only."""
+    """The checks of scikit-learn's that cannot be met."""
+    no_class = {"check_classifiers_classes": "it takes -1 for a class, which means unlabelled here"}
     if estimator.distance == "euclid":
-        return {}
-    return {
+        return no_class
+    return no_class | {
         "check_estimators_dtypes": "its integer data hold a row of zeros, which has no direction for cosine"
     }
 
@@ -202,10 +204,65 @@ def test_classes_can_be_announced():
     assert classifier.classes_.tolist() == [0, 1, 2, 3]
 
 
-def test_minus_one_is_a_class_like_any_other():
-    classifier = QdrantClassifier(1).fit(np.eye(2), [-1, 1])
-    assert classifier.classes_.tolist() == [-1, 1]
-    assert classifier.predict(np.eye(2)).tolist() == [-1, 1]
+# Rows without a label
+
+
+def test_rows_without_a_label_are_left_out_and_counted():
+    X, y = overlapping(120)
+    hidden = y.copy()
+    hidden[::3] = -1
+    known = hidden >= 0
+    given, by_hand = QdrantClassifier().fit(X, hidden), QdrantClassifier().fit(X[known], y[known])
+    assert given.classes_.tolist() == by_hand.classes_.tolist() == list(range(10))
+    assert len(given.index_) == known.sum()
+    np.testing.assert_allclose(given.predict_proba(X), by_hand.predict_proba(X), atol=1e-6)
+    rows = given.kneighbors(X[known], 1)[1][:, 0]
+    assert rows.tolist() == np.flatnonzero(known).tolist()  # row numbers are those of X
+    given.partial_fit(X[:4], [3, -1, -1, 3])
+    assert given.kneighbors(X[3:4], 2)[1].max() == 123
+    distances, rows = given.kneighbors()
+    assert distances.shape == (known.sum() + 2, 5)
+
+
+def test_a_call_without_any_label_adds_nothing():
+    classifier = QdrantClassifier(1).fit(np.eye(3), [0, 1, 2])
+    classifier.partial_fit(np.eye(3), [-1, -1, -1]).partial_fit(np.eye(3)[:2], [1, -1], classes=[7])
+    assert len(classifier.index_) == 4
+    assert classifier.classes_.tolist() == [0, 1, 2, 7]
+    assert set(classifier.kneighbors(np.eye(3)[:1], 2)[1][0]) == {0, 6}
+
+
+@pytest.mark.parametrize("y", [[-1, -1, -1], [-1, 1, 1]])
+def test_what_may_be_a_class_called_minus_one_is_asked_about(y):
+    for call in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match="-1 means unlabelled: if it is a class of yours"):
+            getattr(QdrantClassifier(), call)(np.eye(3), y)
+
+
+def test_a_row_without_a_label_may_be_zeros():
+    X = np.eye(4)
+    X[3] = 0
+    assert len(QdrantClassifier(1).fit(X, [0, 1, 2, -1]).index_) == 3
+
+
+def test_the_score_is_of_the_rows_with_a_label():
+    classifier = QdrantClassifier(1).fit(np.eye(4), range(4))
+    assert classifier.score(np.eye(4), [0, 3, -1, -1]) == 0.5
+    assert classifier.score(np.eye(4), [0, 3, -1, -1], sample_weight=[3, 1, 9, 9]) == 0.75
+    with pytest.raises(ValueError, match="y holds nothing but -1"):
+        classifier.score(np.eye(4), [-1] * 4)
+
+
+def test_a_pipeline_classifies_as_well_as_its_steps_by_hand():
+    images = np.random.default_rng(0).random((60, 1, 8, 8), dtype=np.float32)
+    y = np.where(np.arange(60) % 4, -1, np.arange(60) % 3)
+    embedding = {"dim": 4, "steps": 4, "random_state": 0}
+    piped = make_pipeline(MetricEmbedding(**embedding), QdrantClassifier(3)).fit(images, y)
+    encoder = MetricEmbedding(**embedding).fit(images, y)
+    known = y >= 0
+    by_hand = QdrantClassifier(3).fit(encoder.transform(images[known]), y[known])
+    assert piped.predict(images).tolist() == by_hand.predict(encoder.transform(images)).tolist()
+    assert piped.score(images, y) == by_hand.score(encoder.transform(images), y)
 
 
 # Bad input
@@ -335,4 +392,4 @@ def test_on_a_server_too(request, distance):
         classifier.fit(X[:100], y[:100]).partial_fit(X[100:150], y[100:150])
         expected = exact_votes(X[:150], y[:150], X[150:], 5, 0.1, distance)
         np.testing.assert_allclose(classifier.predict_proba(X[150:]), expected, atol=1e-4)
-        classifier.index_.client.delete_collection(classifier.collection)
+        classifier.index_.client.delete_collection(classifier.index_._stored_in)

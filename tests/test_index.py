@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from qdrant_client import QdrantClient, models
 from qdrant_client.common import client_warnings
-from qdrant_client.http.exceptions import ResponseHandlingException
 
 from metriclearn import EmbeddingIndex, QdrantClassifier
 
@@ -43,7 +42,10 @@ def home(request, tmp_path) -> Iterator[dict[str, Any]]:
             pytest.skip("no server: pass --qdrant-url URL")
         name = f"test_{uuid.uuid4().hex}"
         yield {"url": url, "collection": name}
-        QdrantClient(url=url).delete_collection(name)
+        client = QdrantClient(url=url)
+        for collection in client.get_collections().collections:
+            if collection.name.startswith(name):  # one made to be replaced has an ending
+                client.delete_collection(collection.name)
 
 
 @pytest.fixture
@@ -559,8 +561,15 @@ def test_a_folder_serves_one_client_at_a_time(tmp_path):
 def test_closing_twice_is_fine_and_a_closed_index_says_so(index):
     index.close()
     index.close()
-    with pytest.raises((RuntimeError, ResponseHandlingException), match="closed"):
-        index.count()
+    for call in (
+        index.count,
+        lambda: index.query(embeddings(1), k=1),
+        lambda: index.upsert(embeddings(1)),
+        lambda: index.delete(where={"label": 1}),
+        index.neighbour_graph,
+    ):
+        with pytest.raises(RuntimeError, match="The collection '.*' is closed here: open it again"):
+            call()
 
 
 def test_a_server_that_is_not_there():
@@ -623,7 +632,7 @@ def shared_server(monkeypatch) -> Iterator[QdrantClient]:
     """One store in memory that stands in for the server that everybody is connected to."""
     server = QdrantClient(":memory:")
     monkeypatch.setattr(server, "close", lambda: None)  # it outlives those who leave
-    monkeypatch.setattr("metriclearn.index._connect_to_server", lambda url, key: server)
+    monkeypatch.setattr("metriclearn.connect.connect_to_server", lambda url, key: server)
     monkeypatch.setenv("QDRANT_URL", "http://shared:6333")
     yield server
     QdrantClient.close(server)
@@ -635,10 +644,40 @@ def fit_as(prefix: str | None, classes: list[str], monkeypatch) -> QdrantClassif
     return QdrantClassifier(1, collection="votes").fit(np.eye(3, dtype=np.float32), classes)
 
 
-def test_without_prefixes_the_second_fit_takes_the_first_ones_place(shared_server, monkeypatch):
+def test_without_prefixes_the_second_fit_takes_the_place_and_the_first_one_says_so(
+    shared_server, monkeypatch
+):
     ada = fit_as(None, ["a", "b", "c"], monkeypatch)
-    fit_as(None, ["c", "b", "a"], monkeypatch)  # the same corners, named the other way round
-    assert ada.predict(np.eye(3)).tolist() == ["c", "b", "a"]
+    bob = fit_as(None, ["c", "b", "a"], monkeypatch)  # the same corners, named the other way round
+    assert bob.predict(np.eye(3)).tolist() == ["c", "b", "a"]
+    for call in (
+        lambda: ada.predict(np.eye(3)),
+        lambda: ada.kneighbors(),
+        lambda: ada.score(np.eye(3), ["a", "b", "c"]),
+        lambda: ada.partial_fit(np.eye(3), ["a", "b", "c"]),
+        lambda: len(ada.index_),
+    ):
+        with pytest.raises(RuntimeError, match="'votes' that was opened here is gone: another fit"):
+            call()
+    assert len(bob.index_) == 3
+    ada.fit(np.eye(3), ["a", "b", "c"])
+    assert ada.predict(np.eye(3)).tolist() == ["a", "b", "c"]
+    with pytest.raises(RuntimeError, match="is gone"):
+        bob.predict(np.eye(3))
+
+
+def test_an_index_that_is_replaced_says_so(shared_server):
+    first = EmbeddingIndex(DIM, replace=True)
+    first.upsert(embeddings(3))
+    onlooker = EmbeddingIndex(DIM)
+    second = EmbeddingIndex(DIM, replace=True)
+    second.upsert(embeddings(2, seed=1))
+    for robbed in (first, onlooker):
+        for call in (len, lambda index: index.query(embeddings(1), k=1), lambda i: i.upsert(embeddings(1))):
+            with pytest.raises(RuntimeError, match="'images' that was opened here is gone"):
+                call(robbed)
+    assert len(second) == 2
+    assert len(shared_server.get_collections().collections) == 1
 
 
 def test_prefixes_keep_people_apart(shared_server, monkeypatch):
@@ -647,8 +686,9 @@ def test_prefixes_keep_people_apart(shared_server, monkeypatch):
     assert ada.index_.collection == "ada_votes"
     assert ada.predict(np.eye(3)).tolist() == ["a", "b", "c"]
     assert bob.predict(np.eye(3)).tolist() == ["c", "b", "a"]
-    names = {collection.name for collection in shared_server.get_collections().collections}
+    names = {collection.name.split("__")[0] for collection in shared_server.get_collections().collections}
     assert names == {"ada_votes", "bob.2-x_votes"}
+    assert {alias.alias_name for alias in shared_server.get_aliases().aliases} == names
 
 
 def test_one_finds_ones_own_collection_again(shared_server, monkeypatch):
