@@ -29,6 +29,7 @@ PHONE = {"width": 390, "height": 844}
 SERIOUS = {"serious", "critical"}
 # Preloading would ask for style sheets again, at wrong addresses; only the findings are of interest.
 AXE = {"preload": False, "resultTypes": ["violations"]}
+RUN_AXE = "options => axe.run(document, options).then(result => result.violations)"
 LARGEST_SITE = 30_000_000
 
 
@@ -140,9 +141,10 @@ def hard_to_use(visit: Visit) -> list[str]:
     found = []
     visit.page.add_style_tag(content="* { transition: none !important }")  # no colour on its way to another
     visit.page.evaluate(THIN_OUT)
+    visit.page.evaluate(Axe().axe_script)
     for look, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
         visit.page.evaluate("look => { document.documentElement.dataset.theme = look }", look)
-        for finding in Axe().run(visit.page, options=AXE | rules).response["violations"]:
+        for finding in visit.page.evaluate(RUN_AXE, AXE | rules):
             if finding["impact"] in SERIOUS:
                 found.append(f"{look}: {finding['id']}: {finding['nodes'][0]['html'][:150]}")
     return found
