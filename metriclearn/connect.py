@@ -217,7 +217,7 @@ def _open_folder(folder: Path) -> QdrantClient:
 
 def _check_points_are_there(folder: Path) -> None:
     """Raise if a part of the folder is missing, for which the client would put an empty one."""
-    stored = {file.parent for file in folder.glob("collection/*/storage.sqlite") if file.stat().st_size}
+    stored = {file.parent for file in folder.glob("collection/*/storage.sqlite") if _is_whole(file)}
     table = folder / "meta.json"
     if not table.exists():
         if stored:
@@ -226,6 +226,16 @@ def _check_points_are_there(folder: Path) -> None:
     named = json.loads(table.read_text(encoding="utf-8"))["collections"]
     if missing := [name for name in named if folder / "collection" / name not in stored]:
         raise ValueError(f"the points of {missing[0]} are missing")
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether a file of SQLite is as long as its first bytes say; SQLite may not notice."""
+    with file.open("rb") as opened:
+        head = opened.read(32)
+    page = int.from_bytes(head[16:18]) or 1
+    return len(head) == 32 and file.stat().st_size >= (65536 if page == 1 else page) * int.from_bytes(
+        head[28:32]
+    )
 
 
 def _in_a_sentence(error: Exception, home: Home, collection: str) -> Exception:
