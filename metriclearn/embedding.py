@@ -21,9 +21,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from metriclearn.inference import embed
 from metriclearn.labels import check_class_labels, is_labelled
+from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder
-from metriclearn.training import LOSSES, Loss, embed, train_metric
+from metriclearn.training import train_metric
 from metriclearn.validate import DIFFER, FloatArray, as_array, check_device, check_folder, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"

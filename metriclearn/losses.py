@@ -10,14 +10,18 @@ Distances are Euclidean. On the unit sphere d² = 2 - 2 cos, so the largest poss
 nearest neighbour by distance is a nearest neighbour by cosine.
 """
 
+import copy
+import functools
 import warnings
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from metriclearn.labels import UNLABELLED, check_labels
+from metriclearn.labels import UNLABELLED, LabelArray, check_labels
 from metriclearn.validate import check_choice, check_number
 
 Mining = Literal["all", "semihard", "hard"]
@@ -210,3 +214,67 @@ def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, temperature:
     usable = positives.any(dim=1)
     total = log_probability.where(positives, 0.0).sum(dim=1)[usable]
     return mean_or_zero(-total / positives.sum(dim=1)[usable])
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+LOSSES: dict[str, Loss] = {
+    "contrastive": contrastive_loss,
+    "triplet": triplet_loss,
+    "supcon": supervised_contrastive_loss,
+}
+
+
+def check_loss(
+    loss: str | Loss, classes: LabelArray, device: torch.device
+) -> tuple[Loss, list[nn.Parameter]]:
+    """Return the loss as a function, and the weights that it must learn, such as the centres of ArcFace.
+
+    Raises:
+        ValueError: if it is no loss, or has more weights than one list can tell.
+    """
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss], []
+    if isinstance(loss, str) or not callable(loss):
+        raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}, or pass a function.")
+    if not isinstance(loss, nn.Module):
+        if any(_learns(part) for part in _parts(loss)):
+            raise ValueError(
+                "The loss holds a module with weights of its own, which would not learn: pass that module "
+                "itself as loss, or freeze it with requires_grad_(False)."
+            )
+        return loss, []
+    module = copy.deepcopy(loss).to(device).train()  # a second fit begins where the first one began
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    if not weights:
+        return module, []
+    numbers = torch.as_tensor(classes, device=device)
+    return lambda embeddings, labels: module(embeddings, torch.searchsorted(numbers, labels)), weights
+
+
+def _parts(function: Any) -> list[object]:
+    """Return what a function carries along: its owner, its closure, what a partial or an object holds."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    held = [*vars(function).values()] if hasattr(function, "__dict__") else []
+    if isinstance(function, functools.partial):
+        held += [function.func, *function.args, *function.keywords.values()]
+    return [getattr(function, "__self__", None), *cells, *held]
+
+
+def _learns(part: object) -> bool:
+    weights = part.parameters() if isinstance(part, nn.Module) else [part]
+    return any(isinstance(weight, Tensor) and weight.requires_grad for weight in weights)
+
+
+def check_value(loss: Tensor, step: int) -> float:
+    """Return the value of a step's loss.
+
+    Raises:
+        ValueError: if it is not one finite number that gradients flow through.
+    """
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        raise ValueError(
+            "The loss gave no single number with a gradient: return a scalar made from the embeddings."
+        )
+    if not np.isfinite(value := loss.item()):
+        raise ValueError(f"The loss is {value} at step {step}: lower learning_rate, or mend the loss.")
+    return value

@@ -6,9 +6,6 @@ encoder, optimiser, learning-rate schedule and augmentation, so that a differenc
 comes from the idea and not from the tuning.
 """
 
-import copy
-import functools
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
@@ -19,8 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.augment import random_affine
+from metriclearn.inference import embed as embed
+from metriclearn.inference import in_batches, take
+from metriclearn.inference import predict_logits as predict_logits
 from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
-from metriclearn.losses import contrastive_loss, supervised_contrastive_loss, triplet_loss
+from metriclearn.losses import LOSSES as LOSSES
+from metriclearn.losses import Loss, check_loss, check_value
 from metriclearn.models import Autoencoder, Encoder
 from metriclearn.propagate import spread_labels, surest
 from metriclearn.validate import (
@@ -34,15 +35,9 @@ from metriclearn.validate import (
     check_seed,
 )
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 Model = TypeVar("Model", bound=nn.Module)
 DISTANCES = ("mse", "bce")
 MOST_LOGITS = 10_000
-LOSSES: dict[str, Loss] = {
-    "contrastive": contrastive_loss,
-    "triplet": triplet_loss,
-    "supcon": supervised_contrastive_loss,
-}
 # Chosen, like the learning rates, on label draws 100 to 102; every result is reported on others.
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
@@ -52,9 +47,6 @@ GATE_FROM, GATE_TO = 0.90, 0.98  # share of each class that passes, at first and
 # A neighbour graph takes time that grows with the square of its images: of a larger pool, each
 # refresh takes a new sample.
 GRAPH_IMAGES = 10_000
-# What a forward pass keeps grows with the images' area: so many pixels at a time (49 images of 224 x 224)
-# fill some 250 MB. Small images come by the thousand.
-PIXELS_AT_ONCE, IMAGES_AT_ONCE = 2_500_000, 1000
 
 
 def train_autoencoder(
@@ -99,7 +91,7 @@ def train_autoencoder(
         if report:
             report(step, model)
         model.train()
-        x = _take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
+        x = take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
         loss = reconstruction_error(x, model(x), distance)
         _step(loss, optimizer, schedule)
         losses.append(loss.item())
@@ -166,7 +158,7 @@ def train_metric(
     steps, batch_size, learning_rate, seed, where = _check_run(steps, batch_size, learning_rate, seed, device)
     random = torch.Generator().manual_seed(seed)
     known = np.flatnonzero(is_labelled(labels))
-    metric_loss, weights = _check_loss(loss, np.unique(labels[known]), where)
+    metric_loss, weights = check_loss(loss, np.unique(labels[known]), where)
     targets = torch.tensor(labels)  # a copy: pseudo-labels are written into it
     model = _seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
     trained = model if reconstruction else model.encoder
@@ -180,7 +172,7 @@ def train_metric(
         if pseudo_labels and step >= first and (step - first) % refresh == 0:
             share = GATE_FROM + (GATE_TO - GATE_FROM) * (step - first) / (steps - first)
             graph = _graph_rows(labels, random)
-            spread, confidence = spread_labels(_in_batches(model.encoder.embed, pixels, graph), labels[graph])
+            spread, confidence = spread_labels(in_batches(model.encoder.embed, pixels, graph), labels[graph])
             targets[graph] = torch.as_tensor(spread)
             gated = torch.as_tensor(graph[surest(spread, confidence, share)])
         model.train()
@@ -190,12 +182,12 @@ def train_metric(
             rows = torch.cat(
                 [rows, gated[torch.randint(len(gated), (POOL_RATIO * batch_size,), generator=random)]]
             )
-        x = _take(pixels, rows)
+        x = take(pixels, rows)
         x = (random_affine(x, random) if change else x).to(where)
         total = metric = metric_loss(model.encoder.embed(x), targets[rows].to(where))
-        losses.append(_check_value(metric, step))
+        losses.append(check_value(metric, step))
         if reconstruction:
-            pool = _take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
+            pool = take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
             total = metric + reconstruction * reconstruction_error(pool, model(pool))
         _step(total, optimizer, schedule)
     if report:
@@ -248,7 +240,7 @@ def train_classifier(
     optimizer, schedule = _optimizer(model.parameters(), learning_rate, steps)
     for _ in range(steps):
         rows = balanced_rows(labels[known], batch_size, random)
-        x = _take(images, rows)
+        x = take(images, rows)
         x = (random_affine(x, random) if change else x).to(where)
         loss = F.cross_entropy(model(x), targets[rows].to(where), label_smoothing=LABEL_SMOOTHING)
         _step(loss, optimizer, schedule)
@@ -310,58 +302,6 @@ def _graph_rows(labels: LabelArray, random: torch.Generator) -> npt.NDArray[np.i
     return np.sort(np.concatenate([known, sample]))
 
 
-def embed(encoder: Encoder, pixels: FloatArray, batch_size: int | None = None) -> FloatArray:
-    """Return the unit-length embeddings of all images, float32 of shape `(n, N)`.
-
-    Args:
-        encoder: a trained encoder; left in evaluation mode.
-        pixels: float32, shape `(n, channels, height, width)`, or rows `(n, d)`.
-        batch_size: images per forward pass; by default as many as fill some 250 MB, at most 1,000.
-
-    Raises:
-        ValueError: for images that do not fit.
-    """
-    return _in_batches(encoder.embed, check_inputs(pixels), None, batch_size)
-
-
-def predict_logits(classifier: nn.Module, pixels: FloatArray, batch_size: int | None = None) -> FloatArray:
-    """Return a classifier's logits for all images, float32 of shape `(n, classes)`.
-
-    Args:
-        classifier: a network from `train_classifier`; left in evaluation mode.
-        pixels: float32, shape `(n, channels, height, width)`, or rows `(n, d)`.
-        batch_size: images per forward pass; by default as many as fill some 250 MB, at most 1,000.
-
-    Raises:
-        ValueError: for images that do not fit.
-    """
-    return _in_batches(classifier.forward, check_inputs(pixels), None, batch_size)
-
-
-def _in_batches(
-    function: Callable[[Tensor], Tensor],
-    inputs: FloatArray,
-    rows: npt.NDArray[np.int_] | None = None,
-    batch_size: int | None = None,
-) -> FloatArray:
-    """Return what a method of a module, in evaluation mode, gives for all rows of the inputs, or for some."""
-    model: nn.Module = function.__self__  # type: ignore[attr-defined]
-    device = next(model.parameters()).device
-    if batch_size is None:
-        batch_size = max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // math.prod(inputs.shape[2:])))
-    chosen = torch.arange(len(inputs)) if rows is None else torch.as_tensor(rows)
-    model.eval()
-    with torch.inference_mode():
-        batches = torch.split(chosen, check_count(batch_size, "batch_size"))
-        parts = [function(_take(inputs, batch).to(device)).cpu() for batch in batches]
-    return torch.cat(parts).numpy()
-
-
-def _take(inputs: FloatArray, rows: Tensor) -> Tensor:
-    """Return some rows as a tensor, copied: so the whole may be a file that is only read."""
-    return torch.from_numpy(inputs[rows.numpy()])
-
-
 def _check_run(
     steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device: Any
 ) -> tuple[int, int, float, int, torch.device]:
@@ -373,62 +313,6 @@ def _check_run(
         check_seed(seed),
         check_device(device),
     )
-
-
-def _check_loss(
-    loss: str | Loss, classes: LabelArray, device: torch.device
-) -> tuple[Loss, list[nn.Parameter]]:
-    """Return the loss as a function, and the weights that it must learn, such as the centres of ArcFace.
-
-    Raises:
-        ValueError: if it is no loss, or has more weights than one list can tell.
-    """
-    if isinstance(loss, str) and loss in LOSSES:
-        return LOSSES[loss], []
-    if isinstance(loss, str) or not callable(loss):
-        raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}, or pass a function.")
-    if not isinstance(loss, nn.Module):
-        if any(_learns(part) for part in _parts(loss)):
-            raise ValueError(
-                "The loss holds a module with weights of its own, which would not learn: pass that module "
-                "itself as loss, or one torch.nn.Module around it."
-            )
-        return loss, []
-    module = copy.deepcopy(loss).to(device).train()  # a second fit begins where the first one began
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
-    if not weights:
-        return module, []
-    numbers = torch.as_tensor(classes, device=device)
-    return lambda embeddings, labels: module(embeddings, torch.searchsorted(numbers, labels)), weights
-
-
-def _parts(function: Any) -> list[object]:
-    """Return what a function carries along: its owner, its closure, what a partial or an object holds."""
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    held = [*vars(function).values()] if hasattr(function, "__dict__") else []
-    if isinstance(function, functools.partial):
-        held += [function.func, *function.args, *function.keywords.values()]
-    return [getattr(function, "__self__", None), *cells, *held]
-
-
-def _learns(part: object) -> bool:
-    weights = part.parameters() if isinstance(part, nn.Module) else [part]
-    return any(isinstance(weight, Tensor) and weight.requires_grad for weight in weights)
-
-
-def _check_value(loss: Tensor, step: int) -> float:
-    """Return the value of a step's loss.
-
-    Raises:
-        ValueError: if it is not one finite number that gradients flow through.
-    """
-    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-        raise ValueError(
-            "The loss gave no single number with a gradient: return a scalar tensor made from them."
-        )
-    if not np.isfinite(value := loss.item()):
-        raise ValueError(f"The loss is {value} at step {step}: lower learning_rate, or mend the loss.")
-    return value
 
 
 def _seeded(build: Callable[[], Model], seed: int) -> Model:

@@ -28,7 +28,7 @@ from metriclearn.explore import unknown_threshold
 from metriclearn.labels import check_class_labels
 from metriclearn.losses import Mining, triplet_loss
 from metriclearn.plots import COLOURS
-from metriclearn.validate import FloatArray, check_embeddings, check_images
+from metriclearn.validate import FloatArray, as_array, check_embeddings, check_images
 
 LIVING = Path(__file__).parent / "living"
 TRAINING = LIVING / "training.npz"
@@ -154,7 +154,7 @@ class DrawDigit(_LivingFigure):
         super().__init__(sheet=sprite_sheet(shown.pixels), side=[SIDE, SIDE], threshold=threshold)
         self.observe(lambda change: self._look(), "drawing")
         if image is not None:
-            pixels = np.asarray(image, dtype=np.float32)
+            pixels = as_array(image, "The image").astype(np.float32)
             if pixels.size != SIDE * SIDE or not (pixels.min() >= 0 and pixels.max() <= 1):
                 raise ValueError(f"The image has shape {pixels.shape}: pass 28 x 28 numbers in [0, 1].")
             self.drawing = base64.b64encode(
@@ -244,7 +244,7 @@ class TripletPlayground(_LivingFigure):
         margin: float = 0.3,
         mining: Mining = "semihard",
     ) -> None:
-        places = np.asarray(points, dtype=np.float64)
+        places = as_array(points, "The points").astype(np.float64)
         if places.ndim != 2 or places.shape[1] != 2 or not np.abs(places).max() <= 1:
             raise ValueError(f"points has shape {places.shape}: pass pairs of numbers in [-1, 1].")
         if not 0 <= margin <= 1:
@@ -288,28 +288,30 @@ def map_state(
     """Return what the map's JavaScript needs, as JSON types; the arguments are those of `EmbeddingMap`."""
     images = check_images(pixels)
     classes = check_class_labels(labels, len(images))
-    spots = np.asarray(places, dtype=np.float64)
+    spots = as_array(places, "The places").astype(np.float64)
+    vectors = as_array(embeddings, "The embeddings")
+    titles, names = [str(title) for title in titles], [str(name) for name in class_names]
     shape = (len(titles), len(images))
-    if np.shape(embeddings)[:2] != shape or spots.shape != (*shape, 2):
+    if vectors.shape[:2] != shape or spots.shape != (*shape, 2):
         raise ValueError(
             f"There are {shape[0]} titles and {shape[1]} images, but embeddings has shape "
-            f"{np.shape(embeddings)} and places {spots.shape}: pass one row per title and image in each."
+            f"{vectors.shape} and places {spots.shape}: pass one row per title and image in each."
         )
     if len(images) <= SHOWN:
         raise ValueError(f"There are {len(images)} images: a map needs more than {SHOWN}.")
-    if classes.min() < 0 or classes.max() >= len(class_names):
-        raise ValueError(f"There are {len(class_names)} class names: pass a label from 0 on for each image.")
+    if classes.min() < 0 or classes.max() >= len(names):
+        raise ValueError(f"There are {len(names)} class names: pass a label from 0 on for each image.")
     low, high = spots.min(axis=(0, 1)), spots.max(axis=(0, 1))
     return {
         "sheet": sprite_sheet(images),
         "side": list(images.shape[2:]),
         "labels": classes.tolist(),
-        "class_names": list(class_names),
-        "colours": [COLOURS[i % len(COLOURS)] for i in range(len(class_names))],
-        "titles": list(titles),
+        "class_names": names,
+        "colours": [COLOURS[i % len(COLOURS)] for i in range(len(names))],
+        "titles": titles,
         "places": np.round((spots - low) / (high - low), 3).tolist(),
         "by_pixels": nearest(images.reshape(len(images), -1)).tolist(),
-        "by_embedding": [nearest(vectors).tolist() for vectors in embeddings],
+        "by_embedding": [nearest(snapshot).tolist() for snapshot in vectors],
         "snapshot": len(titles) - 1,
         "chosen": -1,
     }

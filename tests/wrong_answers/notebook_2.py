@@ -71,7 +71,7 @@ WRONG = [
     ("2.2", (ascending,), "mind their order"),
     ("2.2", (columns,), "columns or rows"),
     ("2.2", (codes_only,), "should have the shape (7, 6)"),
-    ("2.2", (one_direction_short,), "not PCA's X′ yet"),
+    ("2.2", (one_direction_short,), "not PCA's X' yet"),
     ("2.2", (0.017,), "function itself"),
     ("2.3", ({"same": 0.8, "undo": 0.03}, D), "in percent"),
     ("2.3", ({"same": 4.0, "undo": 80.0}, D), "swapped"),

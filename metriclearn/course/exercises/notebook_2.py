@@ -44,7 +44,7 @@ def exercise_2_2(rebuild: Callable[..., object]) -> str:
     for n in (2, 1, 5):
         _compare(array(call(rebuild, rows, new, n), "X′", new.shape), rows, new, n)
     if not np.allclose(array(call(rebuild, rows, new, 6), "X′", new.shape), new):
-        raise NotYet("With as many directions as pixels nothing may be lost: X′ should be X.")
+        raise NotYet("With as many directions as pixels nothing may be lost: X' should be X.")
     _compare(array(call(rebuild, rows[:4], new, 3), "X′", new.shape), rows[:4], new, 3)
     _compare(array(call(rebuild, rows, new[:1], 2), "X′", (1, 6)), rows, new[:1], 2)
     return "That is PCA. No other pair of matrices has a smaller mean squared error on the training images."
@@ -67,7 +67,7 @@ def exercise_2_3(beyond: object, errors_of: object) -> str:
     if not 60 < same < 95:
         raise NotYet('For "same" the notebook found a share of about four in five: use its `model`.')
     if undo > 45:
-        raise NotYet("Nearly as many as before. Does D compare X′ with the unchanged x, not with the copy?")
+        raise NotYet("Nearly as many as before. Does D compare X' with the unchanged x, not with the copy?")
     if error_undo > 0.09:
         raise NotYet("A D above that of the mean image (0.068): is yours trained, and in `eval()`?")
     if error_same > 0.035:
@@ -104,7 +104,7 @@ def _compare(got: npt.NDArray[Any], rows: FloatArray, new: FloatArray, n: int) -
         raise NotYet("Those are the directions along which the images vary least: mind their order.")
     if columns.shape[0] == len(mean) and np.allclose(got, (new - mean) @ columns @ columns.T + mean):
         raise NotYet("You took columns of the third array of `svd`. Are its directions columns or rows?")
-    raise NotYet(f"With n = {n} this is not PCA's X′ yet: centre, multiply, multiply by the transpose, add.")
+    raise NotYet(f"With n = {n} this is not PCA's X' yet: centre, multiply, multiply by the transpose, add.")
 
 
 def _project(new: FloatArray, rows: FloatArray, n: int) -> FloatArray:

@@ -31,20 +31,22 @@ def exercise_9_1(guess: object, picked: object, wanted_by_both: object) -> str:
         if angle == truth[STRATEGIES[1 - STRATEGIES.index(strategy)]]:
             raise NotYet("The two strategies are swapped in `picked`.")
         if angle in (0, 90):
-            raise NotYet(f"{angle:g}° has a label already: let `what_to_label_next` choose for {strategy}.")
+            raise NotYet(
+                f"{angle:g} degrees has a label already: let `what_to_label_next` choose for {strategy}."
+            )
         raise NotYet(f"{strategy.capitalize()} asks for another one: keep degrees and labels as they were.")
     ninth = number(wanted_by_both, "the angle of the ninth image", -360, 360)
     rows = _rows(np.append(DEGREES, ninth), np.append(TOY_LABELS, -1))
     missed = [strategy for strategy, row in rows.items() if row != len(DEGREES)]
     if missed == ["uncertainty"]:
         raise NotYet(
-            f"At {ninth:g}° only diversity asks for it: a neighbour there still lends it a sure name."
+            f"At {ninth:g} degrees only diversity asks for it: a neighbour there still lends it a sure name."
         )
     if missed == ["diversity"]:
-        raise NotYet(f"At {ninth:g}° only uncertainty asks for it: go farther from all that have a label.")
+        raise NotYet(f"At {ninth:g} degrees only uncertainty asks for it: go farther from all labels.")
     if missed:
         raise NotYet(
-            f"At {ninth:g}° neither asks for it: where is it far from both labels, and from -70° too?"
+            f"At {ninth:g} degrees neither asks for it: where is it far from both labels, and from -70° too?"
         )
     hits = sum(guessed[strategy] == truth[strategy] for strategy in STRATEGIES)
     return (
