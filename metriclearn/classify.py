@@ -287,7 +287,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with self._lock():
             state = dict(super().__getstate__())
         state.pop("_own_lock", None)
-        if index := state.pop("index_", None):
+        if (index := state.pop("index_", None)) is not None:  # an empty or a closed one is there, too
             state["_stored_as"] = (index.collection, index.dim, index.encoder_id, index.distance)
         return state
 

@@ -568,7 +568,7 @@ def test_closing_twice_is_fine_and_a_closed_index_says_so(index):
         lambda: index.delete(where={"label": 1}),
         index.neighbour_graph,
     ):
-        with pytest.raises(RuntimeError, match="The collection '.*' is closed here: open it again"):
+        with pytest.raises(RuntimeError, match=r"The collection '.*' is closed here: open it again"):
             call()
 
 

@@ -1,0 +1,322 @@
+"""A classifier and its collection: opened again, added to, refitted, robbed, and failed half way."""
+
+import copy
+import pickle
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from qdrant_client import QdrantClient
+from sklearn.exceptions import NotFittedError
+
+from metriclearn import EmbeddingIndex, QdrantClassifier
+
+SERVER = "http://shared:6333"
+
+
+@pytest.fixture(autouse=True)
+def _no_server_by_accident(monkeypatch):
+    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[QdrantClient]:
+    """One store in memory that stands in for a server."""
+    server = QdrantClient(":memory:")
+    monkeypatch.setattr(server, "close", lambda: None)
+    monkeypatch.setattr("metriclearn.connect.connect_to_server", lambda url, key: server)
+    yield server
+    QdrantClient.close(server)
+
+
+@pytest.fixture(params=["folder", "server"])
+def home(request, tmp_path) -> dict[str, str]:
+    if request.param == "folder":
+        return {"path": str(tmp_path / "kept")}
+    request.getfixturevalue("server")
+    return {"url": SERVER}
+
+
+def points(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, 6)).astype(np.float32)
+
+
+CLASSES = {
+    "ints": [7, 3, 2**40],
+    "bools": [True, False, True],
+    "texts": ["owl", "cat", "a dog, wet: \u00e9"],
+}
+
+
+@pytest.mark.parametrize("classes", CLASSES.values(), ids=CLASSES)
+@pytest.mark.parametrize("distance", ["cosine", "euclid"])
+def test_a_classifier_is_opened_again(home, classes, distance):
+    X, y = points(30), np.array(classes * 10)
+    settings = {"temperature": 0.3, "distance": distance, "encoder_id": "first", "collection": "votes"}
+    with QdrantClassifier(np.int64(4), **settings, **home).fit(X[:24], y[:24]) as classifier:
+        classifier.partial_fit(X[24:], y[24:])
+        wanted = classifier.predict_proba(points(9, 1)), classifier.kneighbors(), classifier.score(X, y)
+    with QdrantClassifier.open(**home, collection="votes") as again:
+        assert again.get_params() == {"n_neighbors": 4, "path": None, "url": None} | settings | home
+        assert again.classes_.tolist() == sorted(set(classes))
+        assert again.classes_.dtype.kind == y.dtype.kind
+        assert again.n_features_in_ == 6
+        np.testing.assert_allclose(again.predict_proba(points(9, 1)), wanted[0], atol=1e-5)
+        np.testing.assert_allclose(again.kneighbors()[0], wanted[1][0], atol=1e-5)
+        assert again.kneighbors()[1].tolist() == wanted[1][1].tolist()
+        assert again.score(X, y) == wanted[2]
+        again.partial_fit(X[:3], y[:3])
+        assert len(again.index_) == 33
+        assert len(copy.deepcopy(again).kneighbors()[0]) == 33
+    with QdrantClassifier.open(**home, collection="votes") as third:
+        assert len(third.index_) == 33
+
+
+def test_what_was_announced_and_what_had_no_label_is_known_after_opening(home):
+    table = pd.DataFrame(points(4), columns=list("abcdef"))
+    with QdrantClassifier(1, **home).partial_fit(table, [2, 1, -1, -1], classes=[9]) as classifier:
+        assert classifier.feature_names_in_.tolist() == list("abcdef")
+    with QdrantClassifier.open(**home) as again:
+        assert again.classes_.tolist() == [1, 2, 9]
+        assert again.feature_names_in_.tolist() == list("abcdef")
+        again.partial_fit(table[:1], [1])
+        assert again.kneighbors(table[:1], 2)[1].max() == 4
+        with pytest.raises(ValueError, match="feature names should match"):
+            again.predict(table[list("fedcba")])
+
+
+def test_partial_fit_of_a_new_object_adds(home):
+    for session in range(3):
+        fresh = QdrantClassifier(1, **home)
+        with fresh.partial_fit(points(10, session), [session] * 10) as classifier:
+            assert len(classifier.index_) == 10 * (session + 1)
+            assert classifier.classes_.tolist() == list(range(session + 1))
+            for earlier in range(session + 1):
+                assert set(classifier.predict(points(10, earlier))) == {earlier}
+
+
+@pytest.mark.parametrize(
+    ("other", "X", "y", "message"),
+    [
+        (
+            {"encoder_id": "second"},
+            points(2),
+            [0, 1],
+            "encoder_id is 'first' there but 'second' here: open it",
+        ),
+        ({"distance": "euclid"}, points(2), [0, 1], "distance is 'cosine' there but 'euclid' here: open it"),
+        ({}, points(2)[:, :4], [0, 1], "length of the embeddings is 6 there but 4 here: open it"),
+        ({}, points(2), ["a", "b"], "use numbers for all or texts for all"),
+        ({}, points(2), [0.5, 1.5], "Unknown label type"),
+        ({}, points(2) * np.nan, [0, 1], "NaN"),
+    ],
+)
+def test_what_does_not_fit_the_stored_classifier_is_not_added(home, other, X, y, message):
+    with QdrantClassifier(1, encoder_id="first", **home).fit(points(3), [0, 1, 2]):
+        pass
+    with pytest.raises(ValueError, match=message):
+        QdrantClassifier(**{"encoder_id": "first"} | other, **home).partial_fit(X, y)
+    with QdrantClassifier.open(**home) as again:
+        assert len(again.index_) == 3
+
+
+def test_parameters_changed_after_fit_do_not_change_what_is_stored():
+    with QdrantClassifier(1, path=":memory:").fit(points(6), range(6)) as classifier:
+        before = classifier.predict_proba(points(4, 1))
+        classifier.set_params(distance="euclid")
+        np.testing.assert_allclose(classifier.predict_proba(points(4, 1)), before)
+        with pytest.raises(ValueError, match="distance is 'cosine' there but 'euclid' here"):
+            classifier.partial_fit(points(6), range(6))
+
+
+def test_an_object_that_is_not_fitted_names_the_way(home):
+    with QdrantClassifier(1, **home).fit(points(3), [0, 1, 2]):
+        pass
+    for call in (QdrantClassifier(**home).predict, QdrantClassifier(**home).kneighbors):
+        with pytest.raises(NotFittedError, match=r"call fit first, or QdrantClassifier\.open"):
+            call(points(3))
+
+
+def test_nothing_to_open(tmp_path, server):
+    empty = tmp_path / "empty"
+    for where in ({}, {"path": ":memory:"}, {"path": empty}, {"url": SERVER}):
+        with pytest.raises(ValueError, match="There is no classifier 'images' in"):
+            QdrantClassifier.open(**where)
+    assert not empty.exists()
+    with EmbeddingIndex(6, path=tmp_path) as index:
+        index.upsert(points(3))
+    with pytest.raises(ValueError, match="holds no classifier that could be opened"):
+        QdrantClassifier.open(tmp_path)
+    with pytest.raises(ValueError, match="There is no classifier 'votes' in"):
+        QdrantClassifier.open(tmp_path, collection="votes")
+    EmbeddingIndex(6, path=tmp_path).close()  # the folder was let go of
+
+
+def test_partial_fit_replaces_nothing_that_is_no_classifier(tmp_path):
+    with EmbeddingIndex(6, path=tmp_path, replace=True) as index:
+        index.upsert(points(3))
+    with pytest.raises(ValueError, match="holds no classifier"):
+        QdrantClassifier(path=tmp_path).partial_fit(points(3), [0, 1, 2])
+    with EmbeddingIndex(6, path=tmp_path) as index:
+        assert len(index) == 3
+
+
+def test_a_prefix_goes_before_the_name_of_what_is_opened(server, monkeypatch):
+    monkeypatch.setenv("METRICLEARN_PREFIX", "ada")
+    QdrantClassifier(1, url=SERVER).fit(points(3), [0, 1, 2])
+    assert QdrantClassifier.open(url=SERVER).index_.collection == "ada_images"
+    assert QdrantClassifier(1, url=SERVER).partial_fit(points(3, 1), [3, 4, 5]).classes_.size == 6
+    monkeypatch.setenv("METRICLEARN_PREFIX", "bob")
+    with pytest.raises(ValueError, match="There is no classifier 'bob_images'"):
+        QdrantClassifier.open(url=SERVER)
+
+
+def test_two_programs_that_add_in_turn_lose_nothing(server):
+    QdrantClassifier(1, url=SERVER).fit(points(3), ["a", "b", "c"])
+    ada, bob = QdrantClassifier.open(url=SERVER), QdrantClassifier.open(url=SERVER)
+    ada.partial_fit(points(2, 1), ["owl", "owl"])
+    assert bob.predict(points(2, 1)).tolist() == ["owl", "owl"]  # of a class that it had never heard of
+    bob.partial_fit(points(2, 2), ["fox", "fox"])
+    assert ada.predict(np.concatenate([points(2, 1), points(2, 2)])).tolist() == ["owl", "owl", "fox", "fox"]
+    assert ada.classes_.tolist() == bob.classes_.tolist() == ["a", "b", "c", "fox", "owl"]
+    assert len(ada.index_) == 7
+
+
+def test_points_that_no_classifier_stored(server):
+    QdrantClassifier(1, url=SERVER).fit(points(3), ["a", "b", "c"])
+    EmbeddingIndex(6, url=SERVER).upsert(points(1, 5), sources=["a stranger"])
+    with pytest.raises(ValueError, match="holds points that no classifier stored: delete them, or fit anew"):
+        QdrantClassifier.open(url=SERVER)
+
+
+# Fits that take the place of others
+
+
+def test_a_cell_that_is_run_twice_says_nothing(home):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for n in (3, 5):
+            with QdrantClassifier(1, **home).fit(points(n), range(n)) as classifier:
+                assert len(classifier.index_) == n
+
+
+def test_a_refit_leaves_one_collection_under_its_name(home):
+    with QdrantClassifier(1, **home).fit(points(3), [0, 1, 2]) as classifier:
+        for n in (4, 5):
+            classifier.fit(points(n), range(n))
+        client = classifier.index_.client
+        (stored,) = client.get_collections().collections
+        (alias,) = client.get_aliases().aliases
+        assert (alias.alias_name, alias.collection_name) == ("images", stored.name)
+        assert client.count("images").count == 5
+    with EmbeddingIndex(6, **home) as index:  # and others find it there
+        assert len(index) == 5
+        assert index.count({"class": 4}) == 1
+
+
+def test_collections_of_an_earlier_make_are_replaced(home):
+    with EmbeddingIndex(6, **home) as index:  # as fit made them before: under the name itself
+        index.client.update_collection("images", metadata={"replaceable": True})
+        index.upsert(points(2))
+    with pytest.raises(ValueError, match=r"holds no classifier that could be opened.*fit"):
+        QdrantClassifier.open(**home)
+    with QdrantClassifier(1, **home).fit(points(3), [0, 1, 2]) as classifier:
+        assert len(classifier.index_) == 3
+
+
+@pytest.fixture(params=["memory", "folder", "server"])
+def fitted(request, tmp_path) -> Iterator[QdrantClassifier]:
+    where = {"memory": {"path": ":memory:"}, "folder": {"path": tmp_path}, "server": {"url": SERVER}}
+    if request.param == "server":
+        request.getfixturevalue("server")
+    with QdrantClassifier(1, **where[request.param]).fit(points(3), [7, 8, 9]) as classifier:
+        yield classifier
+
+
+@pytest.mark.parametrize("step", ["create_collection", "upload_points", "update_collection_aliases"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ConnectionError("lost")])
+def test_a_refit_that_fails_half_way_leaves_the_earlier_one(fitted, monkeypatch, step, error):
+    original = getattr(QdrantClient, step)
+
+    def fail(self, *arguments, **more):
+        if step == "upload_points":  # a part has arrived
+            original(self, arguments[0], [next(iter(arguments[1]))], **more)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QdrantClient, step, fail)
+        with pytest.raises(type(error)):
+            fitted.fit(points(40, 1), range(40))
+    assert fitted.classes_.tolist() == [7, 8, 9]
+    assert fitted.predict(points(3)).tolist() == [7, 8, 9]
+    fitted.partial_fit(points(2, 2), [10, 11])
+    assert len(fitted.index_) == fitted.index_.client.count("images").count == 5
+    if step != "update_collection_aliases":
+        assert len(fitted.index_.client.get_collections().collections) == 1
+    fitted.fit(points(4, 1), range(4))
+    assert fitted.predict(points(4, 1)).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        (points(3) * np.inf, [0, 1, 2]),
+        (np.zeros((3, 6)), [0, 1, 2]),
+        (points(3), [0.5, 1, 2]),
+        (points(3), None),
+        (points(3), [0, 1]),
+        (pd.DataFrame(points(2), columns=[0, "a", 1, "b", 2, "c"]), [0, 1]),
+    ],
+)
+def test_a_refit_with_bad_input_leaves_the_earlier_one(fitted, X, y):
+    with pytest.raises(ValueError, match=r"."):
+        fitted.fit(X, y)
+    assert fitted.predict(points(3)).tolist() == [7, 8, 9]
+
+
+def test_a_refit_elsewhere_that_fails_leaves_the_earlier_one(fitted, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    with pytest.raises(ValueError, match="is a file"):
+        fitted.set_params(path=file, url=None).fit(points(4), range(4))
+    assert fitted.predict(points(3)).tolist() == [7, 8, 9]
+    moved = fitted.set_params(path=tmp_path / "another").fit(points(4), range(4))
+    assert moved.predict(points(4)).tolist() == [0, 1, 2, 3]
+
+
+def test_a_partial_fit_that_fails_half_way_adds_nothing(fitted, monkeypatch):
+    original = QdrantClient.upload_points
+
+    def fail(self, collection, batch, **more):
+        original(self, collection, list(batch)[:2], **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QdrantClient, "upload_points", fail)
+        with pytest.raises(KeyboardInterrupt):
+            fitted.partial_fit(points(5, 1), [1, 2, 3, 4, 5])
+    assert len(fitted.index_) == 3
+    assert fitted.predict(points(3)).tolist() == [7, 8, 9]
+    fitted.partial_fit(points(2, 1), [1, 2])
+    assert fitted.kneighbors(points(2, 1), 1)[1].ravel().tolist() == [3, 4]
+
+
+def test_a_closed_classifier_says_so_and_can_be_fitted_again(fitted):
+    fitted.close()
+    for call in (fitted.predict, fitted.kneighbors, lambda X: fitted.partial_fit(X, [1, 2, 3])):
+        with pytest.raises(RuntimeError, match="The collection 'images' is closed here: open it again"):
+            call(points(3))
+    assert pickle.loads(pickle.dumps(fitted)).predict(points(3)).tolist() == [7, 8, 9]
+    assert fitted.fit(points(2), [1, 2]).predict(points(2)).tolist() == [1, 2]
+
+
+def test_an_index_kept_from_before_the_refit_says_so(fitted):
+    earlier = fitted.index_
+    fitted.fit(points(4), range(4))
+    with pytest.raises(RuntimeError, match="that was opened here is gone"):
+        earlier.count()
+    del earlier
+    assert len(fitted.index_) == 4
