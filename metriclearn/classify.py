@@ -6,7 +6,6 @@ ones and lets them vote. That is why a new class takes milliseconds: it is one m
 
 import threading
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +15,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from metriclearn import kept
 from metriclearn.connect import Home, check_text, connect, find_home
 from metriclearn.index import DISTANCES, Distance, EmbeddingIndex
-from metriclearn.kept import Classes, Examples, codes_of
+from metriclearn.kept import Classes, Examples, Kept, codes_of, rows_of
 from metriclearn.labels import LabelArray, check_targets, is_labelled
 from metriclearn.validate import FloatArray, as_array, check_choice, check_count, check_number
 
@@ -86,9 +84,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         'dog'
     """
 
-    classes_: Classes
-    index_: EmbeddingIndex
-    _examples: Examples
+    _kept: Kept
 
     def __init__(
         self,
@@ -125,31 +121,27 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: if there is none. See also `EmbeddingIndex`.
         """
-        home = find_home(path, url)
-        name = home.full_name(collection)
-        nothing = f"There is no classifier {name!r} in {home}: fit one there with this path or url first."
-        if home == Home() or (home.folder and not (home.folder / "meta.json").exists()):
-            raise ValueError(nothing)
-        connection = connect(home)
-        try:
-            found = kept.find(connection, collection)
-            if found is None:
-                raise ValueError(nothing)
-            index, about = found
-            classifier = cls(
-                about["n_neighbors"],
-                temperature=about["temperature"],
-                distance=index.distance,
-                collection=str(collection),
-                encoder_id=index.encoder_id,
-                path=path,
-                url=url,
+        classifier = cls(collection=check_text(collection, "collection"), path=path, url=url)
+        if (about := classifier._open_stored()) is None:
+            home = find_home(path, url)
+            raise ValueError(
+                f"There is no classifier {home.full_name(collection)!r} in {home}: fit one there with this "
+                "path or url first."
             )
-            classifier._take(index, about.get("columns"))
-        except BaseException:
-            connection.close()
-            raise
+        parameters = {name: about[name] for name in ("n_neighbors", "temperature")}
+        index = classifier.index_
+        classifier.set_params(**parameters, distance=index.distance, encoder_id=index.encoder_id)
         return classifier
+
+    @property
+    def classes_(self) -> Classes:
+        """The classes."""
+        return self._kept.classes
+
+    @property
+    def index_(self) -> EmbeddingIndex:
+        """The index."""
+        return self._kept.index
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "QdrantClassifier":
         """Store embeddings and their classes, in place of those of an earlier `fit`.
@@ -185,28 +177,11 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         wanted = self._parameters()
         vectors, targets, table = self._check_examples(X, y, wanted)
         with self._lock():
-            if not hasattr(self, "index_") and not self._open_stored(vectors.shape[1], wanted):
+            if not hasattr(self, "_kept") and self._open_stored(wanted, vectors.shape[1]) is None:
                 return self._start(vectors, targets, table, classes, wanted)
-            _check_same(self.index_, wanted)
             validate_data(self, table, reset=False, skip_check_array=True)
-            if len(self.index_) != len(self._examples.rows):  # another program has added or deleted some
-                self._take(self.index_)
-            named = _distinct(targets, classes)
-            if len(named) and named.dtype.kind != self.classes_.dtype.kind:
-                raise ValueError(
-                    f"The classes so far are of type {self.classes_.dtype}, the new ones of type "
-                    f"{named.dtype}: use numbers for all or texts for all."
-                )
-            # An empty array of texts would make texts of numbers.
-            known = np.union1d(self.classes_, named) if len(named) else self.classes_
-            more = _numbered(vectors, targets, self._examples.seen)
-            kept.note(self.index_, known, more.seen)
-            if len(more.rows):
-                more.store(self.index_)
-                self._examples = self._examples.followed_by(more)
-            else:
-                self._examples = replace(self._examples, seen=more.seen)
-            self.classes_ = known
+            self._kept.check_same(wanted.encoder_id, wanted.distance, vectors.shape[1])
+            self._kept.add(vectors, targets, _distinct(targets, classes))
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -262,11 +237,11 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: if there are not that many examples, or X does not fit.
         """
-        check_is_fitted(self, "index_", msg=UNFITTED)
+        check_is_fitted(self, "_kept", msg=UNFITTED)
         k = check_count(self.n_neighbors if n_neighbors is None else n_neighbors, "n_neighbors")
         if X is not None:
             return self._search(self._check_queries(X), k)[:2]
-        examples = self._examples
+        examples = self._kept.examples
         distances, indices, _ = self._search(examples.vectors, k + 1)
         others = indices != examples.rows[:, None]
         others[others.all(axis=1), -1] = False  # hidden behind its own duplicates
@@ -274,8 +249,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def close(self) -> None:
         """Let go of the client, and with it of the folder."""
-        if hasattr(self, "index_"):
-            self.index_.close()
+        if hasattr(self, "_kept"):
+            self._kept.index.close()
 
     def __enter__(self) -> "QdrantClassifier":
         return self
@@ -286,19 +261,17 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         with self._lock():
             state = dict(super().__getstate__())
-        state.pop("_own_lock", None)
-        if (index := state.pop("index_", None)) is not None:  # an empty or a closed one is there, too
-            state["_stored_as"] = (index.collection, index.dim, index.encoder_id, index.distance)
+            state.pop("_own_lock", None)
+            if kept := state.pop("_kept", None):
+                of = kept.index
+                state["_copied"] = (of.collection, of.encoder_id, of.distance, kept.examples, kept.classes)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        stored_as = state.pop("_stored_as", None)
+        copied = state.pop("_copied", None)
         super().__setstate__(state)
-        if stored_as:
-            collection, dim, encoder_id, distance = stored_as
-            self.index_ = kept.start(connect(Home()), collection, dim, encoder_id, distance, {})
-            self._examples.store(self.index_)
-            kept.publish(self.index_)
+        if copied:
+            self._kept = Kept.fill(connect(Home()), *copied)
 
     def _lock(self) -> AbstractContextManager[Any]:
         """Return the lock of those who add; scikit-learn wants nothing but parameters made by __init__."""
@@ -315,83 +288,74 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> "QdrantClassifier":
         """Fill a new collection, and only then let go of the earlier one."""
         known = _distinct(check_targets(targets, len(targets)), classes)
-        examples = _numbered(vectors, targets, start=0)
         about = {
             "n_neighbors": wanted.n_neighbors,
             "temperature": wanted.temperature,
-            "classes": known.tolist(),
             "columns": _columns(table),
-            "rows": examples.seen,
         }
         home = find_home(self.path, self.url)
-        earlier = self.index_._connection if hasattr(self, "index_") else None
+        earlier = self._kept.index._connection if hasattr(self, "_kept") else None
         usable = earlier is not None and earlier.home == home and earlier.close.alive
         connection = earlier if earlier and usable else connect(home)  # a folder has one client at a time
         try:
-            index = kept.start(
-                connection, wanted.collection, vectors.shape[1], wanted.encoder_id, wanted.distance, about
+            kept = Kept.fill(
+                connection,
+                wanted.collection,
+                wanted.encoder_id,
+                wanted.distance,
+                Examples.of(vectors, targets, start=0),
+                known,
+                about,
             )
-            try:
-                examples.store(index)
-            except BaseException:
-                kept.drop(index)
-                raise
-            kept.publish(index)
         except BaseException:
             if connection is not earlier:
                 connection.close()
             raise
         validate_data(self, table, skip_check_array=True)  # notes N, and the columns' names if there are any
-        self.index_, self._examples, self.classes_ = index, examples, known
+        self._kept = kept
         if earlier and connection is not earlier:
             earlier.close()
         return self
 
-    def _open_stored(self, dim: int, wanted: Parameters) -> bool:
-        """Take what lies under the collection's name, if there is any, and return whether there is."""
+    def _open_stored(self, wanted: Parameters | None = None, dim: int = 0) -> dict[str, Any] | None:
+        """Take what lies under the collection's name, and return what was noted; None if nothing is there."""
         home = find_home(self.path, self.url)
-        if home == Home():
-            return False
+        if home == Home() or (home.folder and not (home.folder / "meta.json").exists()):
+            return None
         connection = connect(home)
         try:
-            found = kept.find(connection, wanted.collection)
-            if found:
-                index, about = found
-                _check_same(index, wanted, dim)
-                self._take(index, about.get("columns"))
+            if (found := Kept.find(connection, self.collection)) is None:
+                connection.close()
+                return None
+            kept, about = found
+            if wanted:
+                kept.check_same(wanted.encoder_id, wanted.distance, dim)
         except BaseException:
             connection.close()
             raise
-        if not found:
-            connection.close()
-        return found is not None
-
-    def _take(self, index: EmbeddingIndex, columns: list[str] | None = None) -> None:
-        """Know what a stored classifier knows."""
-        self._examples, self.classes_ = kept.read(index)
-        if not hasattr(self, "index_"):
-            self.n_features_in_ = index.dim
-            if columns:
-                self.feature_names_in_ = np.array(columns, dtype=object)
-            self.index_ = index
+        self._kept = kept
+        self.n_features_in_ = kept.index.dim
+        if about["columns"]:
+            self.feature_names_in_ = np.array(about["columns"], dtype=object)
+        return about
 
     # Asking
 
     def _vote(self, X: npt.ArrayLike) -> tuple[Classes, npt.NDArray[np.float64]]:
         """Return the classes, and each one's share of the votes."""
-        check_is_fitted(self, "index_", msg=UNFITTED)
+        check_is_fitted(self, "_kept", msg=UNFITTED)
         wanted = self._parameters()
         distances, _, codes = self._search(self._check_queries(X), wanted.n_neighbors)
-        classes = self.classes_
-        if not np.isin(codes, codes_of(classes)).all():  # others have added a class meanwhile
+        kept = self._kept
+        if not np.isin(codes, codes_of(kept.classes)).all():  # others have added a class meanwhile
             with self._lock():
-                self._take(self.index_)
-            classes = self.classes_
+                kept.catch_up()
+        classes = kept.classes
         order = np.argsort(codes_of(classes))
         place = order[np.searchsorted(codes_of(classes), codes, sorter=order)]
         # Only ratios count, so the nearest neighbour may weigh 1: no vote can vanish altogether.
         farther = distances - distances.min(axis=1, keepdims=True)  # d² = 2 · (1 - cos)
-        if self.index_.distance == "euclid":
+        if kept.index.distance == "euclid":
             farther *= (distances + distances.min(axis=1, keepdims=True)) / 2
         with np.errstate(over="ignore"):  # divided by next to nothing: infinitely far, and without a vote
             weights = np.exp(-farther / wanted.temperature)
@@ -403,8 +367,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, vectors: FloatArray, k: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], LabelArray]:
         """Return distances, row numbers and class codes of the k nearest."""
-        index = self.index_
-        if k > len(self._examples.rows) and k > (n := len(index)):
+        index = self._kept.index
+        if k > len(self._kept.examples.rows) and k > (n := len(index)):
             raise ValueError(
                 f"{k} neighbours are asked for, but there are {n} examples: lower n_neighbors or add "
                 "examples."
@@ -413,7 +377,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         distances = found.scores.astype(np.float64)
         if index.distance == "cosine":
             distances = np.maximum(1 - distances, 0)
-        return distances, kept.rows_of(found.sources, index), found.labels
+        return distances, rows_of(found.sources, index), found.labels
 
     # Checks: what they return is all that is used afterwards
 
@@ -479,23 +443,3 @@ def _distinct(targets: Classes, classes: npt.ArrayLike | None) -> Classes:
             f"y holds {targets.dtype}, but classes {announced.dtype}: use numbers for all or texts for all."
         )
     return np.union1d(labelled, announced)
-
-
-def _numbered(vectors: FloatArray, targets: Classes, start: int) -> Examples:
-    """Return the labelled rows, numbered from `start` on; rows without a label count as well."""
-    rows = np.flatnonzero(is_labelled(targets))
-    return Examples(vectors[rows], targets[rows], rows.astype(np.int64) + start, start + len(targets))
-
-
-def _check_same(index: EmbeddingIndex, wanted: Parameters, dim: int | None = None) -> None:
-    """Raise if embeddings of these parameters do not belong into an index."""
-    for name, there, here in (
-        ("encoder_id", index.encoder_id, wanted.encoder_id),
-        ("distance", index.distance, wanted.distance),
-        ("the length of the embeddings", index.dim, dim or index.dim),
-    ):
-        if there != here:
-            raise ValueError(
-                f"The collection {index.collection!r} holds a classifier, and {name} is {there!r} there but "
-                f"{here!r} here: open it with QdrantClassifier.open, or choose another collection name."
-            )

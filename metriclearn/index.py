@@ -209,7 +209,7 @@ class EmbeddingIndex:
         """Find the k nearest points of each embedding.
 
         Points of equal score (to six decimals, which is what float32 can tell) come in the order
-        of their ids, so that the answer does not depend on how the points came in. Of more than 64 equal
+        of their ids, so that the answer does not depend on how the points came in. Of more than 48 equal
         ones beyond the k-th it does: an encoder that maps so many images to one point has collapsed, and
         a warning says so.
 

@@ -7,7 +7,7 @@ metadata hold the parameters of the vote, all classes, the names of X's columns 
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient, models
 from metriclearn import layout
 from metriclearn.connect import Connection
 from metriclearn.index import EmbeddingIndex
-from metriclearn.labels import LabelArray
+from metriclearn.labels import LabelArray, is_labelled
 from metriclearn.validate import FloatArray
 
 Classes = npt.NDArray[Any]
@@ -39,6 +39,12 @@ class Examples:
     targets: Classes
     rows: npt.NDArray[np.int64]
     seen: int
+
+    @classmethod
+    def of(cls, vectors: FloatArray, targets: Classes, start: int) -> "Examples":
+        """Return the labelled rows, numbered from `start` on; rows without a label count as well."""
+        rows = np.flatnonzero(is_labelled(targets))
+        return cls(vectors[rows], targets[rows], rows.astype(np.int64) + start, start + len(targets))
 
     @property
     def sources(self) -> list[str]:
@@ -70,79 +76,134 @@ def codes_of(classes: Classes) -> LabelArray:
     if classes.dtype.kind != "U":
         return classes.astype(np.int64)
     names, places = np.unique(classes, return_inverse=True)
-    hashes = [hashlib.sha256(name.encode()).digest()[:8] for name in names.tolist()]
+    hashes = [hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:8] for name in names.tolist()]
     return np.array([int.from_bytes(value) >> 1 for value in hashes], dtype=np.int64)[places]
 
 
-def start(
-    connection: Connection, collection: str, dim: int, encoder_id: str, distance: str, about: dict[str, Any]
-) -> EmbeddingIndex:
-    """Make a collection beside the one of that name. It takes its place when it is published.
+@dataclass
+class Kept:
+    """A classifier's collection, and what is known of it here.
 
-    Raises:
-        ValueError: if that one was not made to be replaced.
+    Attributes:
+        index: the collection.
+        examples: what is stored in it.
+        classes: the classes, sorted.
     """
-    name = connection.home.full_name(collection)
-    stored_in = layout.beside(name)
-    with connection.using(name) as client:
-        if found := layout.find(client, name):
-            layout.check_replaceable(client, name, found)
+
+    index: EmbeddingIndex
+    examples: Examples
+    classes: Classes
+
+    @classmethod
+    def fill(
+        cls,
+        connection: Connection,
+        collection: str,
+        encoder_id: str,
+        distance: str,
+        examples: Examples,
+        classes: Classes,
+        about: dict[str, Any] | None = None,
+    ) -> "Kept":
+        """Fill a new collection; only then it takes the place of the one of that name.
+
+        `about` is what to note besides.
+
+        Raises:
+            ValueError: if that one was not made to be replaced.
+        """
+        name, dim = connection.home.full_name(collection), examples.vectors.shape[1]
+        about = (about or {}) | {"classes": classes.tolist(), "rows": examples.seen}
         metadata = {"encoder": encoder_id, "replaceable": True, "classifier": about}
-        layout.create(client, stored_in, dim, distance, metadata)
-    return EmbeddingIndex._over(connection, name, stored_in, dim, encoder_id, distance)
+        stored_in = layout.beside(name)
+        index = EmbeddingIndex._over(connection, name, stored_in, dim, encoder_id, distance)
+        with connection.using(name) as client:
+            if found := layout.find(client, name):
+                layout.check_replaceable(client, name, found)
+        try:
+            with connection.using(name) as client:
+                layout.create(client, stored_in, dim, distance, metadata)
+            examples.store(index)
+        except BaseException:  # such as Ctrl-C; what cannot be reached any more is left there
+            with suppress(Exception), connection.using(name) as client:
+                client.delete_collection(stored_in)
+            raise
+        with connection.using(name) as client:
+            layout.switch(client, name, stored_in)
+        return cls(index, examples, classes)
+
+    @classmethod
+    def find(cls, connection: Connection, collection: str) -> "tuple[Kept, dict[str, Any]] | None":
+        """Return what is kept under a name and what was noted about it, or None if nothing is there.
+
+        Raises:
+            ValueError: if something else is there.
+        """
+        name = connection.home.full_name(collection)
+        with connection.using(name) as client:
+            stored_in = layout.find(client, name)
+            if stored_in is None:
+                return None
+            config = client.get_collection(stored_in).config
+        metadata, vectors = config.metadata or {}, config.params.vectors
+        if "classifier" not in metadata or not isinstance(vectors, models.VectorParams):
+            raise ValueError(
+                f"The collection {name!r} in {connection.home} holds no classifier that could be opened: "
+                "choose another collection name, or fill it anew with fit if it may be replaced."
+            )
+        distance = next(word for word, kind in layout.DISTANCES.items() if kind == vectors.distance)
+        encoder_id = str(metadata["encoder"])
+        index = EmbeddingIndex._over(connection, name, stored_in, vectors.size, encoder_id, distance)
+        return cls(index, *_read(index)), dict(metadata["classifier"])
+
+    def check_same(self, encoder_id: str, distance: str, dim: int) -> None:
+        """Raise a ValueError if embeddings of these parameters do not belong here."""
+        for name, there, here in (
+            ("encoder_id", self.index.encoder_id, encoder_id),
+            ("distance", self.index.distance, distance),
+            ("the length of the embeddings", self.index.dim, dim),
+        ):
+            if there != here:
+                raise ValueError(
+                    f"The collection {self.index.collection!r} holds a classifier, and {name} is {there!r} "
+                    f"there but {here!r} here: open it with QdrantClassifier.open, or choose another "
+                    "collection name."
+                )
+
+    def catch_up(self) -> None:
+        """Read again what is stored; other programs may have added to it."""
+        self.examples, self.classes = _read(self.index)
+
+    def add(self, vectors: FloatArray, targets: Classes, named: Classes) -> None:
+        """Store examples, and know these classes."""
+        if len(self.index) != len(self.examples.rows):
+            self.catch_up()
+        if len(named) and named.dtype.kind != self.classes.dtype.kind:
+            raise ValueError(
+                f"The classes so far are of type {self.classes.dtype}, the new ones of type {named.dtype}: "
+                "use numbers for all or texts for all."
+            )
+        # An empty array of numbers would make numbers of bools.
+        known = np.union1d(self.classes, named) if len(named) else self.classes
+        more = Examples.of(vectors, targets, self.examples.seen)
+        with self.index._using() as client:
+            about = _noted(client, self.index._stored_in)  # what others noted stays
+            about["classes"] = sorted({*about["classes"], *known.tolist()})
+            about["rows"] = max(about["rows"], more.seen)
+            client.update_collection(self.index._stored_in, metadata={"classifier": about})
+        if len(more.rows):
+            more.store(self.index)
+            self.examples = self.examples.followed_by(more)
+        else:
+            self.examples = replace(self.examples, seen=more.seen)
+        self.classes = known
 
 
-def publish(index: EmbeddingIndex) -> None:
-    """Let the name mean this collection from now on."""
-    with index._using() as client:
-        layout.switch(client, index.collection, index._stored_in)
+def _noted(client: QdrantClient, stored_in: str) -> dict[str, Any]:
+    return dict((client.get_collection(stored_in).config.metadata or {})["classifier"])
 
 
-def drop(index: EmbeddingIndex) -> None:
-    """Delete a collection that was not published; one that cannot be reached any more is left there."""
-    with suppress(Exception), index._using() as client:
-        client.delete_collection(index._stored_in)
-
-
-def find(connection: Connection, collection: str) -> tuple[EmbeddingIndex, dict[str, Any]] | None:
-    """Return the index of the classifier of that name and what it noted, or None if nothing is there.
-
-    Raises:
-        ValueError: if something else is there.
-    """
-    name = connection.home.full_name(collection)
-    with connection.using(name) as client:
-        stored_in = layout.find(client, name)
-        if stored_in is None:
-            return None
-        config = client.get_collection(stored_in).config
-    metadata, vectors = config.metadata or {}, config.params.vectors
-    if "classifier" not in metadata or not isinstance(vectors, models.VectorParams):
-        raise ValueError(
-            f"The collection {name!r} in {connection.home} holds no classifier that could be opened: choose "
-            "another collection name, or fill it anew with fit if it may be replaced."
-        )
-    distance = next(word for word, kind in layout.DISTANCES.items() if kind == vectors.distance)
-    encoder_id = str(metadata["encoder"])
-    index = EmbeddingIndex._over(connection, name, stored_in, vectors.size, encoder_id, distance)
-    return index, dict(metadata["classifier"])
-
-
-def note(index: EmbeddingIndex, classes: Classes, rows: int) -> None:
-    """Note that there are these classes now, and so many rows; what others noted stays."""
-    with index._using() as client:
-        about = noted(client, index._stored_in)
-        known = sorted({*about.get("classes", []), *classes.tolist()})
-        about |= {"classes": known, "rows": max(rows, about.get("rows", 0))}
-        client.update_collection(index._stored_in, metadata={"classifier": about})
-
-
-def noted(client: QdrantClient, stored_in: str) -> dict[str, Any]:
-    """Return what stands in the metadata."""
-    return dict((client.get_collection(stored_in).config.metadata or {}).get("classifier", {}))
-
-
-def read(index: EmbeddingIndex) -> tuple[Examples, Classes]:
+def _read(index: EmbeddingIndex) -> tuple[Examples, Classes]:
     """Return all examples in the order of their rows, and the classes, sorted.
 
     Raises:
@@ -151,7 +212,7 @@ def read(index: EmbeddingIndex) -> tuple[Examples, Classes]:
     records: list[models.Record] = []
     page: Any = None
     with index._using() as client:
-        about = noted(client, index._stored_in)
+        about = _noted(client, index._stored_in)
         while True:
             found, page = client.scroll(index._stored_in, limit=PER_PAGE, offset=page, with_vectors=True)
             records += found

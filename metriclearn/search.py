@@ -10,7 +10,7 @@ from metriclearn.labels import UNLABELLED, LabelArray
 from metriclearn.validate import FloatArray
 
 DECIMALS = 6  # float32 tells scores apart to about here; nearer ones are a tie
-TIES = 64  # how many points are asked for to see the end of a tie
+TIES = 48  # how many points beyond the k-th are asked for to see the end of a tie
 
 
 @dataclass(frozen=True)

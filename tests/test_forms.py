@@ -303,7 +303,7 @@ def test_a_collapsed_encoder_does_not_make_queries_slow():
     different = np.random.default_rng(0).normal(size=(2000, 32)).astype(np.float32)
     usual = seconds_per_query(different)
     with pytest.warns(
-        UserWarning, match="10 of 10 queries have more than 64 points.*Has the encoder collapsed"
+        UserWarning, match="10 of 10 queries have more than 48 points.*Has the encoder collapsed"
     ):
         collapsed = seconds_per_query(np.ones((2000, 32), dtype=np.float32))
     print(f"{1000 * collapsed:.2f} ms among equal ones, {1000 * usual:.2f} ms among different ones")
@@ -314,9 +314,9 @@ def test_ties_up_to_the_limit_say_nothing_and_keep_their_order():
     with EmbeddingIndex(2) as index, warnings.catch_warnings():
         warnings.simplefilter("error")
         ids = index.upsert(
-            np.repeat([[1.0, 0.0], [0.0, 1.0]], [60, 10], axis=0), sources=[str(i) for i in range(70)]
+            np.repeat([[1.0, 0.0], [0.0, 1.0]], [51, 10], axis=0), sources=[str(i) for i in range(61)]
         )
-        assert index.query(np.eye(2), k=4).ids[0].tolist() == sorted(ids[:60])[:4]
+        assert index.query(np.eye(2), k=4).ids[0].tolist() == sorted(ids[:51])[:4]
 
 
 def test_many_queries_take_little_memory():
