@@ -154,18 +154,17 @@ def _map_of_index(index: EmbeddingIndex, seed: int) -> tuple[FloatArray, list[st
     n = len(index)
     if n < 3:
         raise ValueError(f"The index holds {n} points: a map needs at least three.")
-    k = min(30, n - 1)
-    answer = index.client.search_matrix_offsets(index.collection, sample=n, limit=k)
-    ids = [str(point) for point in answer.ids]
-    far = 2.0 if index.distance == "cosine" else 1 + max(answer.scores)
-    near = 1 - np.array(answer.scores) if index.distance == "cosine" else np.array(answer.scores)
+    graph = index.neighbour_graph(30)
+    n, k = len(graph.ids), min(30, n - 1)
+    far = 2.0 if index.distance == "cosine" else 1 + max(graph.scores)
+    near = 1 - graph.scores if index.distance == "cosine" else graph.scores
     distances = np.full((n, n), far, dtype=np.float32)
-    distances[answer.offsets_row, answer.offsets_col] = np.maximum(near, 0)
+    distances[graph.rows, graph.columns] = np.maximum(near, 0)
     distances = np.minimum(distances, distances.T)
     np.fill_diagonal(distances, 0)
     perplexity = min(30.0, max(k / 3, 1.0), (n - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, metric="precomputed", init="random", random_state=seed)
-    return np.asarray(tsne.fit_transform(distances), dtype=np.float32), ids
+    return np.asarray(tsne.fit_transform(distances), dtype=np.float32), graph.ids
 
 
 def _unit_rows(embeddings: FloatArray) -> FloatArray:

@@ -30,7 +30,8 @@ def spread_labels(
     Sources: https://papers.nips.cc/paper/2506, https://arxiv.org/abs/1904.04717
 
     Args:
-        embeddings: float, shape `(n, N)`; scaled to unit length here if they are not.
+        embeddings: float, shape `(n, N)`, unit length. Of others the weight is max(0, 1 - d²/2)³ at the
+            Euclidean distance d: bring neighbours to distances below 1 first.
         labels: int64, shape `(n,)`, −1 = unlabelled; at least one label.
         n_neighbors: neighbours of each image in the graph; at most n - 1 are used.
         alpha: share of an image's score that comes from its neighbours, in (0, 1).
@@ -49,8 +50,6 @@ def spread_labels(
     labels = check_labels(labels, n)
     n_neighbors, rounds = check_count(n_neighbors, "n_neighbors"), check_count(rounds, "rounds")
     alpha = check_number(alpha, "alpha", "a share between 0 and 1", 0, 1, without=(0, 1))
-    if not np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-3):
-        embeddings = check_embeddings(embeddings, unit_length=True)
     known = is_labelled(labels)
     classes = np.unique(labels[known])
     if len(classes) == 0 or n < 2:

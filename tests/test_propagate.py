@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.semi_supervised import LabelSpreading
 
+from metriclearn.explore import propagate_labels
 from metriclearn.propagate import spread_labels, surest
 
 
@@ -171,3 +172,38 @@ def test_the_gate_passes_the_surest_share_of_each_class(seed, share):
         left = np.setdiff1d(members, passed)
         if len(left):
             assert confidence[passed].min() >= confidence[left].max()
+
+
+def test_where_no_label_arrives_there_is_none():
+    """Two far groups, one of them without a label: it stays unlabelled, with confidence 0, at any share."""
+    random = np.random.default_rng(0)
+    centres = np.repeat(np.eye(3, 8), 20, axis=0)
+    embeddings = centres + 0.01 * random.normal(size=(60, 8))
+    embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)
+    labels = np.full(60, -1)
+    labels[[0, 20]] = 4, 7
+    spread, confidence = spread_labels(embeddings, labels, n_neighbors=5)
+    assert spread.tolist() == [4] * 20 + [7] * 20 + [-1] * 20
+    assert not confidence[40:].any()
+    assert surest(spread, confidence, 1.0).tolist() == list(range(40))
+    np.testing.assert_array_equal(propagate_labels(embeddings, labels, share=1.0), spread)
+
+
+def test_nothing_to_spread():
+    points = np.eye(3, dtype=np.float32)
+    for embeddings, labels in ((points, [-1, -1, -1]), (points[:1], [0])):
+        with pytest.raises(ValueError, match="There is nothing to spread"):
+            spread_labels(embeddings, np.array(labels))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 1.0}, "alpha is 1.0"),
+        ({"rounds": 0}, "rounds is 0"),
+        ({"n_neighbors": 2.5}, "n_neighbors is 2.5"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        spread_labels(np.eye(3, dtype=np.float32), np.array([0, 1, -1]), **settings)
