@@ -8,6 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 NEEDS_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "The course needs Python 3.11 or newer. If you have one, name it: make course PYTHON=python3.12"; exit 1; }
 
+STYLE := $(RUN) -m ruff check && $(RUN) -m ruff format --check && $(RUN) -m mypy
 NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	--nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
@@ -16,11 +17,15 @@ SOLUTIONS := $(sort $(wildcard notebooks/solutions/*.ipynb))
 REVERSED := $(shell ls -r notebooks/*.ipynb 2>/dev/null)
 QUICK := $(filter notebooks/01_% notebooks/05_%,$(REVERSED))
 ALL_FILES := { git status --porcelain -uall; git ls-files --others --ignored --exclude-standard notebooks data; }
-# Another machine: one thread, and a processor without the newer vector instructions.
+# Files go to as many lanes as there are cores (four at most), with one thread each: starting kernels and
+# a browser leaves the other cores idle, and two trainings of two threads would wait for each other.
+LANES := -n $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))') --dist loadfile \
+	--no-loadscope-reorder
 ONE_THREAD := OMP_NUM_THREADS=1
+# Another machine: a processor without the newer vector instructions.
 OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: help course lab site slides test test-elsewhere notebooks bench speed weights bands lock clean
+.PHONY: help course lab site slides check test test-elsewhere notebooks bench speed weights bands lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -39,22 +44,23 @@ site: .venv/installed ## build the course's site from the stored outputs, to be 
 slides: .venv/installed ## make slides from the notebooks as they are stored, to be shown without a network
 	@$(RUN) tools/make_slides.py
 
+check: .venv/installed ## run the fast part in three minutes: style, types, tests without notebooks and browser
+	$(STYLE)
+	$(ONE_THREAD) $(RUN) -m pytest $(LANES) tests --ignore tests/site
+
 test: .venv/installed ## run all that CI runs: style, types, tests, and every notebook's printed results
-	$(RUN) -m ruff check
-	$(RUN) -m ruff format --check
-	$(RUN) -m mypy
+	$(STYLE)
 	@$(RUN) tools/build_site.py
-	$(RUN) -m pytest tests
 	@mkdir -p build && $(ALL_FILES) > build/files-before
-	$(NBVAL) $(REVERSED) $(SOLUTIONS)
+	$(ONE_THREAD) $(NBVAL) $(LANES) $(REVERSED) $(SOLUTIONS) tests
 	@$(ALL_FILES) | diff build/files-before - || { echo "A notebook left these files behind."; exit 1; }
-	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(QUICK)
+	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(LANES) $(QUICK)
 
 test-elsewhere: .venv/installed ## re-check every notebook as other machines would run it (four times as long)
-	$(ONE_THREAD) $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
+	$(NBVAL) $(REVERSED) $(SOLUTIONS)
+	$(ONE_THREAD) $(NBVAL) $(LANES) $(NOTEBOOKS) $(SOLUTIONS)
 	$(OLD_CHIP) $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
-	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
-	$(NBVAL) $(REVERSED)
+	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(LANES) $(NOTEBOOKS) $(SOLUTIONS)
 
 notebooks: .venv/installed ## run the notebooks and the solutions again and keep their new outputs
 	@$(RUN) tools/exercises.py

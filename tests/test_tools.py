@@ -128,3 +128,18 @@ def test_choosing_notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [path.stem for path in run_notebooks.choose(["notebooks/02"])] == ["02_b"]
     with pytest.raises(SystemExit):
         run_notebooks.main(["07"])
+
+
+def test_two_notebooks_run_at_once_with_half_of_the_cores_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = "import os, pathlib, time\npathlib.Path(os.environ['MEET'], '{me}').touch()\n"
+    wait += "for _ in range(600):\n    if pathlib.Path(os.environ['MEET'], '{other}').exists(): break\n"
+    wait += "    time.sleep(0.1)\nelse: raise TimeoutError\nprint(os.environ['OMP_NUM_THREADS'])"
+    monkeypatch.setenv("MEET", str(tmp_path))
+    monkeypatch.setattr(run_notebooks.os, "cpu_count", lambda: 6)
+    pairs = (("01_a", "02_b"), ("02_b", "01_a"))
+    paths = [write_notebook(tmp_path / f"{me}.ipynb", wait.format(me=me, other=other)) for me, other in pairs]
+    outs = [tmp_path / "out" / path.name for path in paths]
+    runs = list(run_notebooks.run_all(paths, outs, at_once=2))  # each waits for the other
+    assert [(run.failure, run.headlines) for run in runs] == [("", ["3"])] * 2

@@ -1,15 +1,18 @@
-"""Run the notebooks one after the other, each in a fresh kernel, and say how each went.
+"""Run the notebooks, each in a fresh kernel, and say how each went.
 
-python tools/run_notebooks.py                  all of them; executed copies go to build/notebooks/
+python tools/run_notebooks.py                  all of them, two at a time; copies go to build/notebooks/
 python tools/run_notebooks.py 01 03            those whose names start so
 python tools/run_notebooks.py --inplace 01     keep the new outputs in the notebook itself
 python tools/run_notebooks.py --solutions      the solutions of the exercises instead
 """
 
 import argparse
+import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,10 +40,10 @@ class Run:
     failure: str = ""
 
 
-def run_notebook(path: Path, out: Path) -> Run:
+def run_notebook(path: Path, out: Path, threads: int | None = None) -> Run:
     """Execute a notebook in its own folder and write the executed copy to `out`.
 
-    The copy holds neither times nor widget states: these would differ in every run. Over the notebook
+    Its kernel computes with that many threads; by default with as many as it likes. The copy holds neither times nor widget states: these would differ in every run. Over the notebook
     itself it is written only if every cell worked.
     """
     notebook = nbformat.read(path, as_version=4)
@@ -55,8 +58,9 @@ def run_notebook(path: Path, out: Path) -> Run:
         config=Config({"KernelManager": {"transport_encryption": "auto"}}),
     )
     start, failure = time.perf_counter(), ""
+    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     try:
-        client.execute()
+        client.execute(env=environment)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         failure = describe_failure(notebook, error)
     seconds = time.perf_counter() - start
@@ -66,6 +70,18 @@ def run_notebook(path: Path, out: Path) -> Run:
         out.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, out)
     return Run(path.stem, seconds, headlines(notebook), failure)
+
+
+def run_all(paths: list[Path], outs: list[Path], at_once: int) -> Iterator[Run]:
+    """Run notebooks, several at once, and yield how each went as soon as it has ended.
+
+    Each kernel gets its share of the cores: two trainings that both want all of them wait for each other.
+    """
+    threads = max(1, (os.cpu_count() or 1) // at_once) if at_once > 1 else None
+    with ThreadPoolExecutor(at_once) as pool:
+        jobs = [pool.submit(run_notebook, path, out, threads) for path, out in zip(paths, outs, strict=True)]
+        for job in as_completed(jobs):
+            yield job.result()
 
 
 def headlines(notebook: NotebookNode) -> list[str]:
@@ -127,16 +143,21 @@ def main(arguments: list[str] | None = None) -> int:
     if not paths:
         parser.error(f"no notebook in {folder} has such a name: {' '.join(options.names)}")
     own_kernels_first()
-    print(f"Running {len(paths)} notebook{'s' * (len(paths) > 1)}", flush=True)
+    # What is kept comes from a kernel that has the machine to itself, as a learner's has.
+    at_once = 1 if options.inplace else min(2, os.cpu_count() or 1)
+    how = ", two at a time" if at_once > 1 else ""
+    print(f"Running {len(paths)} notebook{'s' * (len(paths) > 1)}{how}", flush=True)
+    outs = [path if options.inplace else options.out / path.name for path in paths]
     runs = []
-    for number, path in enumerate(paths, start=1):
-        print(f"[{number}/{len(paths)}] {path.stem} ...", end=" ", flush=True)
-        run = run_notebook(path, path if options.inplace else options.out / path.name)
-        print(f"{run.seconds:.0f} s, {'FAIL' if run.failure else 'ok'}", flush=True)
+    for number, run in enumerate(run_all(paths, outs, at_once), start=1):
+        print(
+            f"[{number}/{len(paths)}] {run.name} ... {run.seconds:.0f} s, {'FAIL' if run.failure else 'ok'}",
+            flush=True,
+        )
         if run.failure:
             print(f"\n{run.failure}\n", flush=True)
         runs.append(run)
-    print(f"\n{report(runs)}")
+    print(f"\n{report(sorted(runs, key=lambda run: run.name))}")
     where = "in place" if options.inplace else f"in {options.out}"
     print(f"\nThe executed notebooks are {where}.")
     return int(any(run.failure for run in runs))
