@@ -43,8 +43,9 @@ class Run:
 def run_notebook(path: Path, out: Path, threads: int | None = None) -> Run:
     """Execute a notebook in its own folder and write the executed copy to `out`.
 
-    Its kernel computes with that many threads; by default with as many as it likes. The copy holds neither times nor widget states: these would differ in every run. Over the notebook
-    itself it is written only if every cell worked.
+    Its kernel computes with that many threads; by default with as many as it likes. The copy holds neither
+    times nor widget states: these would differ in every run. Over the notebook itself it is written only if
+    every cell worked.
     """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
