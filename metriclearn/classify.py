@@ -216,7 +216,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("y holds nothing but -1, which means unlabelled: give at least one label.")
         if sample_weight is not None:
             sample_weight = as_array(sample_weight, "The weights")
-            check_consistent_length(predicted, sample_weight)
+            if sample_weight.shape != known.shape or sample_weight.dtype.kind not in "fiub":
+                raise ValueError(f"The weights are no row of {len(known)} numbers: pass one for each row.")
             sample_weight = sample_weight[known]
         return float(accuracy_score(targets[known], predicted[known], sample_weight=sample_weight))
 
@@ -395,9 +396,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[FloatArray, Classes, Any]:
         """Return the embeddings, their classes, and what knows the names of the columns."""
         _columns(X)
-        vectors = check_array(as_array(X, "The embeddings", UNEVEN), dtype=np.float32, estimator=self)
-        if y is not None:
-            y = as_array(y, "The labels")
+        vectors = _rows(X, self)
+        if np.ndim(y := y if y is None else as_array(y, "The labels")):
             check_consistent_length(vectors, y)
         targets = check_targets(y, len(vectors), beside=True)
         if wanted.distance == "cosine" and not vectors[is_labelled(targets)].any(axis=1).all():
@@ -409,11 +409,31 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_queries(self, X: npt.ArrayLike) -> FloatArray:
         _columns(X)
-        vectors: FloatArray = check_array(
-            as_array(X, "The embeddings", UNEVEN), dtype=np.float32, estimator=self
-        )
+        vectors = _rows(X, self)
         validate_data(self, _table(X, vectors), reset=False, skip_check_array=True)
         return vectors
+
+
+def _rows(X: Any, estimator: BaseEstimator) -> FloatArray:
+    """Return embeddings as float32, shape `(n, N)`; some words of the messages are scikit-learn's wish."""
+    given = as_array(X, "The embeddings", UNEVEN)
+    if given.dtype.kind == "c":
+        raise ValueError("Complex data not supported: pass floats, as float32.")
+    if given.dtype.kind not in "fiubO":
+        raise ValueError(f"The embeddings are of type {given.dtype}: pass floats, as float32.")
+    if given.ndim != 2:
+        raise ValueError(
+            f"The embeddings have shape {given.shape}. Reshape your data to (n, N), a single one as X[None]."
+        )
+    try:
+        vectors: FloatArray = check_array(given, dtype=np.float32, estimator=estimator)
+    except (TypeError, ValueError) as error:
+        if "NAType" in str(error):
+            raise ValueError("The embeddings hold missing values: remove these rows first.") from None
+        if "convert string" in str(error):
+            raise ValueError("The embeddings hold texts: pass floats, as float32.") from None
+        raise
+    return vectors
 
 
 def _columns(table: Any) -> list[str] | None:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
@@ -47,6 +48,7 @@ Distance = Literal["cosine", "euclid"]
 
 ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one will do
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
+FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
 QUERIES_PER_CALL = 256
 HITS_PER_CALL = 20_000  # some 40 MB of them: wide queries are asked fewer at a time
 
@@ -174,8 +176,7 @@ class EmbeddingIndex:
         Raises:
             ValueError: for any input that does not fit. Nothing is written then.
         """
-        raw = check_embeddings(embeddings, self.dim, unit_length=False)
-        vectors = check_embeddings(raw, self.dim, unit_length=self.distance == "cosine")
+        raw, vectors = self._check_vectors(embeddings)
         n = len(vectors)
         classes = check_point_labels(labels, n).tolist()
         names = None if sources is None else check_sources(sources, n)
@@ -223,7 +224,7 @@ class EmbeddingIndex:
         Raises:
             ValueError: for embeddings or conditions that do not fit, or if fewer than k points do.
         """
-        vectors = check_embeddings(embeddings, self.dim, unit_length=self.distance == "cosine")
+        _, vectors = self._check_vectors(embeddings)
         condition = filter_of(where)
         k = check_count(k, "k")
         step = max(1, min(QUERIES_PER_CALL, HITS_PER_CALL // (k + TIES)))
@@ -335,6 +336,17 @@ class EmbeddingIndex:
         index = cls.__new__(cls)
         index._set(connection, name, stored_in, dim, encoder_id, cast(Distance, distance))
         return index
+
+    def _check_vectors(self, embeddings: Any) -> tuple[FloatArray, FloatArray]:
+        """Return embeddings as they came, from which ids are made, and as they are stored and searched."""
+        raw = check_embeddings(embeddings, self.dim, unit_length=False)
+        if self.distance == "cosine":
+            return raw, check_embeddings(raw, self.dim, unit_length=True)
+        if (far := np.flatnonzero(np.abs(raw).max(axis=1) > FARTHEST)).size:
+            raise ValueError(
+                f"The embedding in row {far[0]} lies too far out for distances in float32: scale all down."
+            )
+        return raw, raw
 
     def _using(self) -> AbstractContextManager[QdrantClient]:
         return self._connection.using(self.collection)

@@ -93,7 +93,10 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
     """
     if y is None:
         raise ValueError("fit requires y to be passed, but the target y is None: give the class of each row.")
-    given = _one_row(y, n, "row")
+    given = as_array(y, "The labels")
+    if given.dtype.kind == "S":
+        raise ValueError("The labels are bytes, which name no class: pass texts, as made by .decode().")
+    given = _one_row(given, n, "row")
     if given.dtype.kind == "U" and (marked := np.flatnonzero(np.isin(given, MARKERS))).size:
         raise ValueError(
             f"The label in row {marked[0]} is {str(given[marked[0]])!r}, which names no class: leave "

@@ -285,6 +285,69 @@ def test_a_vote_next_to_absolute_zero_is_a_number():
             )
 
 
+NO_ROWS = {
+    "one row": POINTS[0],
+    "three axes": POINTS[None],
+    "none": None,
+    "a text": "abcd",
+    "texts": [["a"] * DIM] * 6,
+    "complex": POINTS + 1j,
+    "uneven": [[1.0, 2.0], [1.0]],
+    "masked": np.ma.masked_array(POINTS, POINTS > 0),
+    "a dictionary": {"a": 1},
+    "missing": pd.DataFrame([[1, pd.NA, 2, 3]] * 6),
+    "infinite": POINTS.astype(np.float64) * 1e300,
+    "partly named columns": pd.DataFrame(POINTS, columns=["a", 1, 2, "b"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.parametrize("X", NO_ROWS.values(), ids=NO_ROWS)
+def test_what_is_no_rows_of_numbers_is_refused(X):
+    with QdrantClassifier(1).fit(POINTS, TEXTS) as classifier:
+        for call in (
+            lambda: QdrantClassifier().fit(X, TEXTS),
+            lambda: classifier.partial_fit(X, TEXTS),
+            lambda: classifier.predict(X),
+            lambda: classifier.score(X, TEXTS),
+        ):
+            with pytest.raises(ValueError, match=r"^[^\n]*\.$") as caught:
+                call()
+            assert str(caught.value).isascii()
+        assert len(classifier.index_) == 6
+
+
+@pytest.mark.parametrize(
+    "y",
+    [3, "abcdef", [b"a"] * 6, np.eye(6), {"a": 1}, [1, "a", 2, "b", 1, 2], pd.date_range("2020", periods=6)],
+)
+def test_what_is_no_row_of_classes_is_refused(y):
+    with QdrantClassifier(1).fit(POINTS, LABELS) as classifier:
+        for call in (QdrantClassifier().fit, classifier.partial_fit, classifier.score):
+            with pytest.raises(ValueError, match=r"^[^\n]*\.$"):
+                call(POINTS, y)
+
+
+@pytest.mark.parametrize("weights", [[1, 2], "abcdef", np.eye(6), 3, list("abcdef")])
+def test_weights_that_are_none(weights):
+    with (
+        QdrantClassifier(1).fit(POINTS, LABELS) as classifier,
+        pytest.raises(ValueError, match="The weights are"),
+    ):
+        classifier.score(POINTS, LABELS, sample_weight=weights)
+
+
+def test_what_lies_too_far_out_has_no_distance():
+    far = POINTS.copy()
+    far[3, 1] = 2e16
+    with EmbeddingIndex(DIM, distance="euclid") as index:
+        for call in (index.upsert, lambda X: index.query(X, k=1)):
+            with pytest.raises(ValueError, match="row 3 lies too far out for distances in float32"):
+                call(far)
+        index.upsert(np.eye(DIM) * 1e16)
+        assert np.isfinite(index.query(np.eye(DIM) * -1e16, k=4).scores).all()
+
+
 # What it costs
 
 
