@@ -48,7 +48,6 @@ OTHER_SENSE = {
     ("Point", 4): "points of a percentage",
     ("Precision", 1): "numbers in double precision",
     ("Score", 1): "a classifier would score differently",
-    ("Score", 3): "the score threshold, which has an entry of its own",
     ("Score", 4): "the score of a class when labels are spread",
 }
 
