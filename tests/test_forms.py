@@ -277,12 +277,13 @@ def test_parameters_in_a_form_that_will_not_do(parameters):
             getattr(QdrantClassifier(**parameters), call)(POINTS, TEXTS)
 
 
-def test_a_vote_next_to_absolute_zero_is_a_number():
-    for distance in ("cosine", "euclid"):
-        with QdrantClassifier(3, temperature=1e-320, distance=distance).fit(POINTS, TEXTS) as classifier:
-            assert (
-                classifier.predict_proba(POINTS).tolist() == np.eye(6)[np.argsort(np.argsort(TEXTS))].tolist()
-            )
+@pytest.mark.parametrize("distance", ["cosine", "euclid"])
+def test_a_vote_next_to_absolute_zero_goes_to_the_nearest(distance):
+    with QdrantClassifier(3, temperature=1e-320, distance=distance).fit(POINTS, TEXTS) as classifier:
+        asked = POINTS + 0.5  # none of them is stored
+        nearest = classifier.kneighbors(asked, 1)[1][:, 0]
+        wanted = np.eye(6)[np.argsort(np.argsort(TEXTS))[nearest]]
+        assert classifier.predict_proba(asked).tolist() == wanted.tolist()
 
 
 NO_ROWS = {

@@ -185,6 +185,15 @@ def test_two_programs_that_add_in_turn_lose_nothing(server):
     assert len(ada.index_) == 7
 
 
+def test_one_who_adds_without_having_looked_overwrites_nothing(server):
+    QdrantClassifier(1, url=SERVER).fit(points(3), [0, 1, 2])
+    ada, bob = QdrantClassifier.open(url=SERVER), QdrantClassifier.open(url=SERVER)
+    ada.partial_fit(points(2, 1), [1, 1])
+    bob.partial_fit(points(2, 2), [2, 2])
+    assert len(bob.index_) == 7
+    assert bob.kneighbors(np.concatenate([points(2, 1), points(2, 2)]), 1)[1].ravel().tolist() == [3, 4, 5, 6]
+
+
 def test_points_that_no_classifier_stored(server):
     QdrantClassifier(1, url=SERVER).fit(points(3), ["a", "b", "c"])
     EmbeddingIndex(6, url=SERVER).upsert(points(1, 5), sources=["a stranger"])
