@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metriclearn.validate import check_number
+from metriclearn.settings import check_number
 
 
 def random_affine(

@@ -15,11 +15,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from metriclearn.connect import Home, check_text, connect, find_home
+from metriclearn.connect import Home, connect, find_home
 from metriclearn.index import DISTANCES, Distance, EmbeddingIndex
 from metriclearn.kept import Classes, Examples, Kept, codes_of, rows_of
 from metriclearn.labels import LabelArray, check_targets, is_labelled
-from metriclearn.validate import FloatArray, as_array, check_choice, check_count, check_number
+from metriclearn.settings import check_choice, check_count, check_number, check_text
+from metriclearn.validate import FloatArray, as_array
 
 UNFITTED = (
     "This %(name)s instance is not fitted yet: call fit first, or QdrantClassifier.open for one that lies in "

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from qdrant_client import QdrantClient
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from metriclearn.validate import check_folder
+from metriclearn.settings import check_folder, check_text
 
 IN_MEMORY = ":memory:"
 TIMEOUT = 30  # seconds; the client's 5 are short for a batch that the server must confirm
@@ -166,18 +166,6 @@ def connect_to_server(url: str, api_key: str | None) -> QdrantClient:
         if probe is not None:
             probe.close()
     return QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT)
-
-
-def check_text(value: Any, name: str, *, secret: bool = False) -> str:
-    """Return a text that is not empty; a secret one is not shown.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if not isinstance(value, str) or not value.strip():
-        shown = f"a {type(value).__name__}" if secret else repr(value)[:80]
-        raise ValueError(f"{name} is {shown}: pass a text that is not empty.")
-    return str(value)
 
 
 def _check_url(url: Any) -> str:

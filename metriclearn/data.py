@@ -17,7 +17,8 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_url
 
 from metriclearn.labels import UNLABELLED, LabelArray, check_labels, is_labelled
-from metriclearn.validate import FloatArray, as_array, check_count, check_folder, check_seed
+from metriclearn.settings import check_count, check_folder, check_seed
+from metriclearn.validate import FloatArray, as_array
 
 DATA_FOLDER = Path(__file__).parent.parent / "data"
 DIGITS = tuple("0123456789")

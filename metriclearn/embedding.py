@@ -25,8 +25,9 @@ from metriclearn.inference import embed
 from metriclearn.labels import check_class_labels, is_labelled
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder
+from metriclearn.settings import check_device, check_folder
 from metriclearn.training import train_metric
-from metriclearn.validate import DIFFER, FloatArray, as_array, check_device, check_folder, check_images
+from metriclearn.validate import DIFFER, FloatArray, as_array, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from metriclearn.labels import LabelArray, check_labels, is_labelled
-from metriclearn.validate import FloatArray, as_array, check_count, check_embeddings, check_number
+from metriclearn.settings import check_count, check_number
+from metriclearn.validate import FloatArray, as_array, check_embeddings
 
 RECORD_VARIABLE = "METRICLEARN_RECORD"
 ROWS_AT_ONCE = 1000  # compared with all others at a time: memory grows with n, not with n²

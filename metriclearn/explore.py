@@ -13,14 +13,8 @@ from sklearn.neighbors import NearestNeighbors
 from metriclearn.index import EmbeddingIndex
 from metriclearn.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.propagate import spread_labels, surest
-from metriclearn.validate import (
-    FloatArray,
-    check_choice,
-    check_count,
-    check_embeddings,
-    check_number,
-    check_seed,
-)
+from metriclearn.settings import check_choice, check_count, check_number, check_seed
+from metriclearn.validate import FloatArray, check_embeddings
 
 Rows = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]

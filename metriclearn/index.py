@@ -18,7 +18,7 @@ import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
 from metriclearn import layout
-from metriclearn.connect import IN_MEMORY, Connection, check_text, connect, find_home
+from metriclearn.connect import IN_MEMORY, Connection, connect, find_home
 from metriclearn.filters import Where, filter_of
 from metriclearn.labels import check_point_labels
 from metriclearn.layout import DISTANCES
@@ -31,16 +31,8 @@ from metriclearn.search import (
     nearest,
     neighbour_graph,
 )
-from metriclearn.validate import (
-    FloatArray,
-    check_choice,
-    check_count,
-    check_embeddings,
-    check_flag,
-    check_ids,
-    check_payloads,
-    check_sources,
-)
+from metriclearn.settings import check_choice, check_count, check_flag, check_text
+from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
 
 __all__ = ["DISTANCES", "IN_MEMORY", "Distance", "EmbeddingIndex", "NeighbourGraph", "Neighbours", "Where"]
 

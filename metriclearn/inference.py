@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from metriclearn.models import Encoder
-from metriclearn.validate import FloatArray, check_count, check_inputs
+from metriclearn.settings import check_count
+from metriclearn.validate import FloatArray, check_inputs
 
 # What a forward pass keeps grows with the images' area: so many pixels at a time (49 images of 224 x 224)
 # fill some 250 MB. Small images come by the thousand.

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.labels import UNLABELLED, LabelArray, check_labels
-from metriclearn.validate import check_choice, check_number
+from metriclearn.settings import check_choice, check_number
 
 Mining = Literal["all", "semihard", "hard"]
 MINERS = ("all", "semihard", "hard")

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriclearn.validate import check_count
+from metriclearn.settings import check_count
 
 CHANNELS = (32, 64, 128)
 HIDDEN = 128

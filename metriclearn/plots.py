@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from metriclearn.evaluate import Interval
 from metriclearn.labels import LabelArray, check_labels, is_labelled
-from metriclearn.validate import DIFFER, FloatArray, as_array, check_count, check_embeddings
+from metriclearn.settings import check_count
+from metriclearn.validate import DIFFER, FloatArray, as_array, check_embeddings
 
 COLOURS = (
     "#0072B2",

@@ -11,7 +11,8 @@ import scipy.sparse as sparse
 from sklearn.neighbors import kneighbors_graph
 
 from metriclearn.labels import UNLABELLED, LabelArray, check_labels, is_labelled
-from metriclearn.validate import FloatArray, as_array, check_count, check_embeddings, check_number
+from metriclearn.settings import check_count, check_number
+from metriclearn.validate import FloatArray, as_array, check_embeddings
 
 
 def spread_labels(

@@ -24,16 +24,8 @@ from metriclearn.losses import LOSSES as LOSSES
 from metriclearn.losses import Loss, check_loss, check_value
 from metriclearn.models import Autoencoder, Encoder
 from metriclearn.propagate import spread_labels, surest
-from metriclearn.validate import (
-    FloatArray,
-    check_choice,
-    check_count,
-    check_device,
-    check_flag,
-    check_inputs,
-    check_number,
-    check_seed,
-)
+from metriclearn.settings import check_choice, check_count, check_device, check_flag, check_number, check_seed
+from metriclearn.validate import FloatArray, check_inputs
 
 Model = TypeVar("Model", bound=nn.Module)
 DISTANCES = ("mse", "bce")

@@ -10,13 +10,14 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sparse
 import torch
+
+from metriclearn.settings import shown
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -72,141 +73,6 @@ def _from_tensor(tensor: torch.Tensor) -> npt.NDArray[Any]:
     tensor = tensor.detach().cpu()
     array: npt.NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
     return array
-
-
-def check_count(value: Any, name: str, low: int = 1, high: float = np.inf, wanted: str = "") -> int:
-    """Return a whole number from `low` to `high` as an int; NumPy's and a tensor's are as good as Python's.
-
-    Args:
-        value: a whole number.
-        name: what it is called in the message.
-        low: smallest number allowed.
-        high: largest number allowed.
-        wanted: what to do instead; by default to choose a whole number of at least `low`.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    plain = _plain_number(value)
-    if isinstance(plain, bool) or not isinstance(plain, int) or not low <= plain <= high:
-        wanted = wanted or f"choose a whole number of at least {low}"
-        raise ValueError(f"{name} is {_shown(value)}: {wanted}.")
-    return plain
-
-
-def check_number(
-    value: Any,
-    name: str,
-    wanted: str,
-    low: float = -np.inf,
-    high: float = np.inf,
-    *,
-    without: tuple[float, ...] = (),
-) -> float:
-    """Return a finite number from `low` to `high` as a float.
-
-    Args:
-        value: a number of Python or NumPy, or a tensor that holds one.
-        name: what it is called in the message.
-        wanted: what to choose, such as "a number above 0".
-        low: smallest number allowed.
-        high: largest number allowed.
-        without: ends that are not allowed themselves, such as `(0,)` for a number above 0.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    plain = _plain_number(value)
-    fits = isinstance(plain, int | float) and not isinstance(plain, bool) and low <= plain <= high
-    if not fits or plain in without or not np.isfinite(plain):
-        raise ValueError(f"{name} is {_shown(value)}: choose {wanted}.")
-    return float(plain)
-
-
-def check_flag(value: Any, name: str) -> bool:
-    """Return True or False; a text such as "no" is neither.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    plain = _plain_number(value)
-    if not isinstance(plain, bool):
-        raise ValueError(f"{name} is {_shown(value)}: choose True or False.")
-    return plain
-
-
-def check_choice(value: Any, name: str, options: Iterable[str]) -> str:
-    """Return one of a few texts.
-
-    Raises:
-        ValueError: if it is none of them.
-    """
-    options = list(options)
-    if not isinstance(value, str) or value not in options:
-        *most, last = (f'"{option}"' for option in options)
-        raise ValueError(f"{name} is {_shown(value)}: choose {', '.join(most)} or {last}.")
-    return str(value)
-
-
-def check_seed(value: Any) -> int:
-    """Return a seed as an int.
-
-    Raises:
-        ValueError: for anything but a whole number from 0 to 2**32 - 1.
-    """
-    seed = _plain_number(value)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {_shown(value)}: choose a whole number from 0 to 2**32 - 1.")
-    return seed
-
-
-def check_device(device: Any) -> torch.device:
-    """Return where to compute, once it is there.
-
-    Raises:
-        ValueError: for a device that PyTorch does not know or this machine does not have.
-    """
-    try:
-        found = torch.device(device)
-        torch.zeros(1, device=found).item()  # fails on "meta", too, which holds no numbers
-    except Exception:  # PyTorch's errors are of many kinds, an AssertionError among them
-        raise ValueError(
-            f'device is {_shown(device)}, which this machine does not have: choose "cpu", or what '
-            "torch.accelerator.current_accelerator() says."
-        ) from None
-    return found
-
-
-def check_folder(folder: Any) -> Path:
-    """Return a folder as a path, `~` replaced by the home folder. It need not exist.
-
-    Raises:
-        ValueError: if it is no path, or a file lies there.
-    """
-    if not isinstance(folder, str | Path) or not str(folder).strip() or "\0" in str(folder):
-        raise ValueError(f"The folder is {folder!r}: pass a path, such as 'models/first'.")
-    try:
-        path = Path(folder).expanduser()
-    except RuntimeError:  # a user that this machine does not have
-        raise ValueError(
-            f"The folder is {str(folder)!r}, and there is no such user: pass another path."
-        ) from None
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file: pass a folder.")
-    return path
-
-
-def _shown(value: Any) -> str:
-    """Return how a value is shown in a message: a number of NumPy as that of Python, a long text cut."""
-    text = repr(_plain_number(value))
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _plain_number(value: Any) -> Any:
-    """Return a number of NumPy, or a tensor or array without axes, as Python has it."""
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray | torch.Tensor) and value.ndim == 0):
-        return value.item()
-    return value
 
 
 def check_images(pixels: Any) -> FloatArray:
@@ -396,7 +262,7 @@ def _odd_part(value: Any, depth: int = 0) -> str | None:
     if isinstance(value, list | tuple):
         return next((odd for part in value if (odd := _odd_part(part, depth + 1)) is not None), None)
     too_long = isinstance(value, int) and not -(2**63) <= value < 2**63
-    return f"the number {_shown(value)}: use whole numbers that fit into int64" if too_long else None
+    return f"the number {shown(value)}: use whole numbers that fit into int64" if too_long else None
 
 
 def _in_order(values: Any) -> list[Any] | None:
@@ -416,7 +282,7 @@ def check_ids(ids: Any) -> list[str]:
     """
     given = [*ids] if isinstance(ids, Set) else [ids] if isinstance(ids, str) else _in_order(ids)
     if given is None:
-        raise ValueError(f"ids is {_shown(ids)}: pass a list of ids that upsert returned.")
+        raise ValueError(f"ids is {shown(ids)}: pass a list of ids that upsert returned.")
     texts = []
     for point in given:
         try:

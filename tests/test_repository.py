@@ -1,5 +1,6 @@
 """What lies around the code: the lock, the other ways to install, the README, licences, data cards."""
 
+import ast
 import hashlib
 import importlib.util
 import json
@@ -343,3 +344,68 @@ def test_cards_list_the_checksums_that_are_verified(name: str) -> None:
     assert f"`data/{dataset.__name__}/raw/`" in card
     for file, md5 in dataset.resources:
         assert re.search(rf"`{re.escape(file)}` *\| *`{md5}`", card)
+
+
+# The house: the method stands on floors, and what only notebooks use stands on top of it.
+
+PACKAGE = ROOT / "metriclearn"
+LONGEST_MODULE = 480
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, such as `index` or `course.checks`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "metriclearn":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metriclearn."):
+            found.add((node.module or "").removeprefix("metriclearn."))
+    return found
+
+
+def floors(text: str) -> dict[str, int]:
+    """Return on which floor each module stands in the package's docstring, the lowest line first."""
+    lines = [line for line in text.splitlines() if re.match(r" {4}\w+\.py", line)]
+    return {
+        name: number for number, line in enumerate(reversed(lines)) for name in re.findall(r"(\w+)\.py", line)
+    }
+
+
+def test_each_module_imports_only_from_below() -> None:
+    shown = floors(ast.get_docstring(ast.parse(read("metriclearn/__init__.py")), clean=False) or "")
+    modules = {path.stem: path for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+    assert set(shown) == set(modules), "the docstring of the package draws another house"
+    wrong = [
+        f"{name} imports {other}"
+        for name, path in modules.items()
+        for other in imports(path)
+        if other not in shown or shown[other] >= shown[name]
+    ]
+    assert wrong == []
+
+
+def test_the_wing_stands_on_the_method_alone() -> None:
+    for path in (PACKAGE / "course").rglob("*.py"):
+        assert not {name for name in imports(path) if name.startswith("app")}, path.name
+
+
+def test_modules_can_be_read_in_one_sitting() -> None:
+    long = {
+        path.relative_to(PACKAGE).as_posix(): lines
+        for path in PACKAGE.rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
+    }
+    assert long == {}
+
+
+def test_messages_can_be_pasted_anywhere() -> None:
+    """What is raised or warned of is in plain letters: "-1", not a minus sign that few keyboards have."""
+    odd = [
+        f"{path.name}:{part.lineno}: {part.value}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and "warn" in ast.unparse(node.func))
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and not part.value.isascii()
+    ]
+    assert odd == []
