@@ -11,6 +11,7 @@ from types import ModuleType
 import nbformat
 import numpy as np
 import pytest
+import torch
 from nbformat import NotebookNode
 
 from metriclearn.course.checks import Verdict, check, exercises, judge
@@ -19,7 +20,9 @@ from metriclearn.course.exercises import (
     array,
     call,
     choice,
+    count,
     entries,
+    is_of_test,
     number,
     of_guess,
     percent,
@@ -45,8 +48,8 @@ def load(name: str) -> NotebookNode:
     return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
-def wrong_answers(sheet: Sheet) -> ModuleType:
-    path = ROOT / "tests" / "wrong_answers" / f"notebook_{int(sheet.name[:2])}.py"
+def answers(sheet: Sheet, kind: str) -> ModuleType:
+    path = ROOT / "tests" / f"{kind}_answers" / f"notebook_{int(sheet.name[:2])}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
@@ -55,7 +58,8 @@ def wrong_answers(sheet: Sheet) -> ModuleType:
     return module
 
 
-WRONG = [case for sheet in SHEETS for case in wrong_answers(sheet).WRONG]
+WRONG = [case for sheet in SHEETS for case in answers(sheet, "wrong").WRONG]
+RIGHT = [case for sheet in SHEETS for case in answers(sheet, "right").RIGHT]
 
 
 # The sources, and what is made of them.
@@ -140,13 +144,22 @@ def test_a_wrong_answer_gets_its_hint(which: str, answer: tuple[object, ...], hi
     verdict = judge(which, *answer)
     assert verdict.state == "not yet", verdict
     assert hint in verdict.text
+    assert verdict.text.isascii()
 
 
-@pytest.mark.parametrize("sheet", SHEETS, ids=SETS)
-def test_each_exercise_knows_several_mistakes(sheet: Sheet) -> None:
-    for exercise in sheet.exercises:
-        hints = {hint for which, _, hint in wrong_answers(sheet).WRONG if which == exercise.number}
-        assert len(hints) >= 3, exercise.number
+@pytest.mark.parametrize(("which", "answer"), RIGHT, ids=[which for which, _ in RIGHT])
+def test_a_right_answer_in_another_form_is_right(which: str, answer: tuple[object, ...]) -> None:
+    verdict = judge(which, *answer)
+    assert verdict.state == "right", verdict
+    assert verdict.text.isascii()
+
+
+@pytest.mark.parametrize("number", [exercise.number for sheet in SHEETS for exercise in sheet.exercises])
+def test_each_judge_meets_many_answers(number: str) -> None:
+    hints = [hint for which, _, hint in WRONG if which == number]
+    assert len(hints) >= 10
+    assert len(set(hints)) >= 3
+    assert sum(which == number for which, _ in RIGHT) >= 5
 
 
 def test_a_check_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,11 +202,18 @@ def test_an_unknown_exercise_is_refused(which: str) -> None:
     [
         (lambda: number(True, "the loss"), "The loss should be one number, and yours is a bool"),
         (lambda: number([1.0], "the loss"), "is a list"),
-        (lambda: number(float("nan"), "the loss"), "between -inf and inf, and yours is nan"),
+        (lambda: number(float("nan"), "the loss"), "The loss is NaN"),
+        (lambda: number(float("inf"), "the loss"), "between -inf and inf, and yours is inf"),
+        (lambda: number(np.array([1.0, 2.0]), "the loss"), "one number, and yours are 2"),
+        (lambda: count(0.5, "the bridges"), "a whole number, and yours is 0.5"),
         (lambda: number(-1, "the loss", 0, 2), "between 0 and 2, and yours is -1"),
         (lambda: percent(0.97, "the accuracy"), "looks like a share"),
         (lambda: percents("97", "the accuracies", 2), "is a str"),
         (lambda: percents([97.0], "the accuracies", 2), "should be 2 numbers"),
+        (lambda: percents(97.0, "the accuracies", 2), "is a float"),
+        (lambda: array([[1], [1, 2]], "the scores", (2,)), "different lengths"),
+        (lambda: array(["a"], "the scores", (1,)), "should hold numbers"),
+        (lambda: array([np.nan], "the scores", (1,)), "is NaN"),
         (lambda: array([[1]], "the scores", (1,)), r"should have the shape (1,), and yours has (1, 1)"),
         (lambda: entries({1: 2}, "found", (1, 5, 10)), "Keep `found` a dictionary with the keys 1, 5 and 10"),
         (lambda: choice("maybe", "your answer", ("yes", "no")), "one of 'yes', 'no', and yours is 'maybe'"),
@@ -210,13 +230,20 @@ def test_the_same_questions_let_good_answers_pass() -> None:
     assert number(np.float32(0.5), "a") == 0.5
     assert number(np.array(3), "a") == 3
     assert percent(0, "a") == 0
+    assert number(torch.tensor(0.5, requires_grad=True), "a") == 0.5
+    assert count(np.float64(3), "a") == 3
     assert percents(np.array([97.0, 98.0]), "a", 2).tolist() == [97, 98]
+    assert percents(torch.tensor([97.0, 98.0]), "a", 2).tolist() == [97, 98]
+    assert is_of_test(87.2)
+    assert not is_of_test(87.25)
     assert array([1, 2], "a", (2,)).tolist() == [1, 2]
     assert list(entries({5: "b", 1: "a"}, "a", (1, 5)).items()) == [(1, "a"), (5, "b")]
     assert choice(" Yes ", "a", ("yes", "no")) == "yes"
     assert call(max, 1, 2) == 2
     assert of_guess(90, 90.4) == "Your guess was right on the spot."
     assert of_guess(70, 80, "images") == "Your guess was 10 images too low."
+    assert of_guess(15, 14, "images") == "Your guess was 1 image too high."
+    assert of_guess(5, 6.4) == "Your guess was 1 point too low."
 
 
 # The reader of the sources.
@@ -270,8 +297,8 @@ def test_a_sheet_becomes_cells(tmp_path: Path) -> None:
 
 def test_outputs_stay_while_the_code_does(tmp_path: Path) -> None:
     first = with_solutions(None, sheet_of(tmp_path, SHEET))
-    for count, cell in enumerate((cell for cell in first.cells if cell.cell_type == "code"), start=1):
-        cell.execution_count = count
+    for place, cell in enumerate((cell for cell in first.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = place
     again = with_solutions(first, sheet_of(tmp_path, SHEET.replace("answer = x", "answer = x + 1")))
     assert [cell.execution_count for cell in again.cells if cell.cell_type == "code"] == [1, None]
 

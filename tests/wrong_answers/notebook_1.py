@@ -1,8 +1,12 @@
 """Wrong answers to the exercises of notebook 1, each with a part of its hint."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-FEW, MANY = [43.0, 40.0, 46.0, 38.0, 50.0], [84.0, 85.0, 83.5, 84.5, 85.5]
+from metriclearn.evaluate import mean_interval
+
+FEW, MANY = [43.0, 43.2, 31.9, 46.7, 48.2], [82.8, 85.6, 84.1, 84.2, 86.1]
 
 
 def unpaired(first: list[float], second: list[float]) -> tuple[float, float, float]:
@@ -23,6 +27,33 @@ def swapped(first: list[float], second: list[float]) -> list[float]:
     return [gaps.mean(), gaps.mean() - half, gaps.mean() + half]
 
 
+def of_gaps(
+    t: float, ddof: int = 1, root: float = 5**0.5
+) -> Callable[[list[float], list[float]], tuple[float, float, float]]:
+    """The interval of the difference with another factor, another deviation or another root."""
+
+    def interval(first: list[float], second: list[float]) -> tuple[float, float, float]:
+        gaps = np.subtract(first, second)
+        half = t * gaps.std(ddof=ddof) / root
+        return gaps.mean(), gaps.mean() - half, gaps.mean() + half
+
+    return interval
+
+
+def in_order(*order: int) -> Callable[[list[float], list[float]], list[float]]:
+    return lambda first, second: [of_gaps(2.7764)(first, second)[place] for place in order]
+
+
+def ends_subtracted(first: list[float], second: list[float]) -> tuple[float, float, float]:
+    a, b = mean_interval(first), mean_interval(second)
+    return a.mean - b.mean, a.low - b.low, a.high - b.high
+
+
+def half_widths(first: list[float], second: list[float]) -> tuple[float, float, float]:
+    mean, low, high = of_gaps(2.7764)(first, second)
+    return mean, mean - low, high - mean
+
+
 WRONG = [
     ("1.1", (0.85, {1: FEW, 50: MANY}), "looks like a share"),
     ("1.1", (85, {1: FEW[:3], 50: MANY}), "one per draw"),
@@ -33,15 +64,47 @@ WRONG = [
     ("1.1", (85, {1: MANY, 50: FEW}), "swapped"),
     ("1.1", (85, {1: [70.8, 74.8, 76.4, 74.9, 71.5], 50: MANY}), "the two budgets"),
     ("1.1", (85, [FEW, MANY]), "the keys 1 and 50"),
+    ("1.1", (85, {1: FEW, 50: 84.6}), "is a float"),
+    ("1.1", (85, {1: FEW, 50: [*MANY[:4], float("nan")]}), "NaN"),
+    ("1.1", (85, {1: [0.43, 0.432, 0.319, 0.467, 0.482], 50: MANY}), "looks like a share"),
+    ("1.1", (85, {1: FEW, 50: [83.3, 84.1, 84.1, 82.8, 84.1]}), "check the model"),  # three neighbours
+    ("1.1", (85, {1: FEW, 50: [86.1, 86.1, 85.7, 86.0, 87.3]}), "the distance"),  # cosine
+    ("1.1", (85, {1: FEW, 50: [82.9, 84.6, 82.7, 83.3, 83.8]}), "the distance"),  # city blocks
+    ("1.1", (85, {1: FEW, 50: [87.2, 87.7, 86.25, 87.52, 88.2]}), "*test* images"),
+    ("1.1", (85, {1: [43.0, 43.2, 46.7, 48.2, 41.2], 50: MANY}), "five seeds"),  # one left out
+    ("1.1", (8460, {1: FEW, 50: MANY}), "between 0 and 100"),
+    ("1.1", (float("nan"), {1: FEW, 50: MANY}), "NaN"),
     ("1.2", (95.0, "augmentation"), "did `augment=False` reach"),
     ("1.2", (9.5, "augmentation"), "far too low"),
     ("1.2", (77.0, "network"), "nearer to raw pixels"),
     ("1.2", (77.0, "luck"), "one of 'network', 'augmentation'"),
     ("1.2", ("77", "augmentation"), "is a str"),
+    ("1.2", (0.728, "augmentation"), "looks like a share"),
+    ("1.2", (72.8, True), "one of 'network'"),
+    ("1.2", (np.nan, "augmentation"), "NaN"),
+    ("1.2", ([72.8, 72.3, 75.6], "augmentation"), "is a list"),
+    ("1.2", (np.array([72.8, 72.3, 75.6]), "augmentation"), "yours are 3"),
+    ("1.2", (27.2, "augmentation"), "far too low"),  # the errors
+    ("1.2", (73.325, "augmentation"), "*test* images"),  # of the pool
+    ("1.2", (72.8, "network"), "nearer to raw pixels"),
+    ("1.2", (-20, "augmentation"), "between 0 and 100"),
     ("1.3", (unpaired,), "too wide"),
     ("1.3", (with_normal_quantile,), "Student's t"),
     ("1.3", (swapped,), "first minus second"),
     ("1.3", (lambda a, b: np.mean(a) - np.mean(b),), "shape"),
     ("1.3", (lambda a, b: (0.0, -1.0, 1.0),), "mean of the difference"),
+    ("1.3", (of_gaps(2.7764, ddof=0),), "ddof=1"),
+    ("1.3", (of_gaps(1.96),), "Student's t"),
+    ("1.3", (of_gaps(2.571),), "Student's t"),  # five degrees of freedom
+    ("1.3", (of_gaps(2.132),), "Student's t"),  # 90 %
+    ("1.3", (of_gaps(2.7764, root=1),), "too wide"),
+    ("1.3", (of_gaps(2.7764, root=2),), "Student's t"),  # the root of n - 1
+    ("1.3", (in_order(1, 0, 2),), "in another order"),
+    ("1.3", (in_order(0, 2, 1),), "comes before the upper"),
+    ("1.3", (ends_subtracted,), "ends of two intervals"),
+    ("1.3", (half_widths,), "the two ends themselves"),
+    ("1.3", (lambda a, b: (mean_interval(a), mean_interval(b)),), "intervals of each method"),
+    ("1.3", (lambda a, b: (np.nan, np.nan, np.nan),), "NaN"),
+    ("1.3", (lambda a, b: [f"{value:.1f}" for value in of_gaps(2.7764)(a, b)],), "should hold numbers"),
     ("1.3", (2.4,), "function itself"),
 ]

@@ -1,9 +1,11 @@
 """Wrong answers to the exercises of notebook 3, each with a part of its hint."""
 
-from torch import Tensor, inf
+from functools import partial
+
+from torch import Tensor, inf, nan
 
 from metriclearn.evaluate import Gauges
-from metriclearn.losses import negative_mask, pairwise_distances, positive_mask
+from metriclearn.losses import negative_mask, pairwise_distances, positive_mask, triplet_loss
 
 
 def parts(e: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,14 +86,65 @@ def per_anchor(e: Tensor, y: Tensor, margin: float) -> Tensor:
     return (farthest(d, p) - nearest(d, n) + margin).clamp(min=0)
 
 
-SPECK = Gauges(0.09, 2.6, 0.18, 1.0)
+def capped_at_1(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    near = d.where(n, 1.0).amin(dim=1)
+    return (farthest(d, p) - near + margin).clamp(min=0)[p.any(dim=1)].mean()
+
+
+def no_margin(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n)).clamp(min=0)[p.any(dim=1)].mean()
+
+
+def costly_ones(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    costs = (farthest(d, p) - nearest(d, n) + margin).clamp(min=0)[p.any(dim=1)]
+    return costs[costs > 0].mean()
+
+
+def infinity_times_0(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - (d + inf * (~n)).amin(dim=1) + margin).clamp(min=0).mean()
+
+
+def of_all_triplets(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    return triplet_loss(e, y, margin, "all")
+
+
+def half_hard(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    return triplet_loss(e, y, margin, "semihard")
+
+
+def of_one_anchor(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    return per_anchor(e, y, margin)[0]
+
+
+SPECK, POINT = Gauges(0.09, 2.6, 0.18, 1.0), Gauges(0.01, 1.1, 0.5, 1.0)
+HARD = partial(triplet_loss, mining="hard", margin=0.5)
 
 WRONG = [
-    ("3.1", (0.5, 0.5), "what `collapse_gauges` returns"),
-    ("3.1", (-1, Gauges(0.01, 1.1, 0.5, 1.0)), "between 0 and 2.5"),
-    ("3.1", (0.3, Gauges(1.2, 9.0, 0.05, 0.02)), "reach the loss"),
-    ("3.1", (0.3, Gauges(0.01, 1.1, 0.2, 1.0)), "the margin of 0.5"),
-    ("3.1", (0.3, Gauges(0.01, 1.1, 1.0, 1.0)), "not that of margin 0.5"),
+    ("3.1", (0.5, HARD, 0.5), "what `collapse_gauges` returns"),
+    ("3.1", (-1, HARD, POINT), "between 0 and 2.5"),
+    ("3.1", (nan, HARD, POINT), "NaN"),
+    ("3.1", (0.3, HARD, Gauges(1.2, 9.0, 0.05, 0.02)), "of the encoder that `train` returned"),
+    ("3.1", (0.3, HARD, Gauges(0.01, 1.1, 0.2, 1.0)), "the margin of 0.5"),
+    ("3.1", (0.3, HARD, Gauges(0.01, 1.1, 1.0, 1.0)), "not that of margin 0.5"),
+    ("3.1", (0.3, HARD, Gauges(nan, 1.1, 0.5, 1.0)), "is NaN"),
+    ("3.1", (0.3, HARD, (0.01, 1.1, 0.5, 1.0)), "not a tuple"),
+    ("3.1", (0.3, partial(triplet_loss, mining="hard"), POINT), "default margin of 0.2"),
+    ("3.1", (0.3, partial(triplet_loss, margin=0.5), POINT), "semi-hard triplets"),
+    ("3.1", (0.3, triplet_loss, POINT), "the default one"),
+    ("3.1", (0.3, partial(triplet_loss, mining="hard", margin=5), POINT), "not batch-hard with a margin"),
+    ("3.1", (0.3, partial(triplet_loss, mining="all", margin=0.5), POINT), "not batch-hard with a margin"),
+    ("3.1", (0.3, 0.5, POINT), "function itself"),
+    ("3.2", (capped_at_1,), "never farther than 1"),
+    ("3.2", (no_margin,), "margin is missing"),
+    ("3.2", (costly_ones,), "or empty"),
+    ("3.2", (infinity_times_0,), "NaN"),
+    ("3.2", (of_all_triplets,), "over all triplets"),
+    ("3.2", (half_hard,), "semi-hard"),
+    ("3.2", (of_one_anchor,), "compare it with `distance`"),
     ("3.2", (multiplied,), "a zero that a mask left"),
     ("3.2", (itself_as_negative,), "the anchor itself"),
     ("3.2", (easiest,), "batch-easy"),
@@ -105,6 +158,11 @@ WRONG = [
     ("3.2", (lonely_ones_too,), "must not count"),
     ("3.2", (without_gradient,), "no gradient comes through"),
     ("3.2", (per_anchor,), "one number"),
+    ("3.3", (SPECK, 94.25, "gauges"), "on the test images"),
+    ("3.3", (SPECK, nan, "gauges"), "NaN"),
+    ("3.3", (Gauges(0.09, 2.6, 0.48, 1.0), 93.0, "gauges"), "their own margin"),
+    ("3.3", (Gauges(0.09, 2.6, nan, 1.0), 93.0, "gauges"), "is NaN"),
+    ("3.3", (SPECK, 5.8, "gauges"), "same encoder"),  # the errors
     ("3.3", (SPECK, 0.93, "gauges"), "looks like a share"),
     ("3.3", (Gauges(1.3, 9.0, 0.03, 0.01), 94.0, "gauges"), "did batch-hard take over"),
     ("3.3", (SPECK, 9.8, "gauges"), "same encoder"),

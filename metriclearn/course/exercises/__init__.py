@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 
 class NotYet(Exception):  # noqa: N818 (an answer, not an error)
@@ -43,14 +44,31 @@ def number(answer: object, name: str, low: float = -np.inf, high: float = np.inf
     Raises:
         NotYet: if it is no number, not finite, or makes no sense.
     """
-    if hasattr(answer, "__array__") and np.asarray(answer).size == 1:  # NumPy's own, or a tensor
-        answer = np.asarray(answer).item()
+    if hasattr(answer, "__array__"):  # NumPy's own, or a tensor
+        values = plain(answer)
+        if values.size != 1:
+            raise NotYet(f"{_capital(name)} should be one number, and yours are {values.size}.")
+        answer = values.item()
     if isinstance(answer, bool) or not isinstance(answer, Real):
         raise NotYet(f"{_capital(name)} should be one number, and yours is a {type(answer).__name__}.")
     value = float(answer)
+    if np.isnan(value):
+        raise NotYet(f"{_capital(name)} is NaN, not a number: what is divided by 0, or infinite, or empty?")
     if not np.isfinite(value) or not low <= value <= high:
         raise NotYet(f"{_capital(name)} should lie between {low:g} and {high:g}, and yours is {value:.4g}.")
     return value
+
+
+def count(answer: object, name: str, low: float = 0, high: float = np.inf) -> int:
+    """Return an answer that counts something as an integer; a share or a mean gets a hint.
+
+    Raises:
+        NotYet: if it is no whole number between `low` and `high`.
+    """
+    value = number(answer, name, low, high)
+    if value != int(value):
+        raise NotYet(f"{_capital(name)} is a count, so a whole number, and yours is {value:.4g}.")
+    return int(value)
 
 
 def percent(answer: object, name: str) -> float:
@@ -71,24 +89,60 @@ def percents(answer: object, name: str, n: int) -> npt.NDArray[np.float64]:
     Raises:
         NotYet: if there are not n of them, or one of them is no percentage.
     """
-    if isinstance(answer, str | Mapping) or not isinstance(answer, Sequence | np.ndarray):
+    if isinstance(answer, str | Mapping) or not (isinstance(answer, Sequence) or np.ndim(plain(answer))):
         kind = type(answer).__name__
         raise NotYet(f"{_capital(name)} should be a list of {n} numbers, and yours is a {kind}.")
-    if len(answer) != n:
-        raise NotYet(f"{_capital(name)} should be {n} numbers, one per draw, and yours are {len(answer)}.")
-    return np.array([percent(part, name) for part in answer])
+    parts = list(answer) if isinstance(answer, Sequence) else list(plain(answer))
+    if len(parts) != n:
+        raise NotYet(f"{_capital(name)} should be {n} numbers, one per draw, and yours are {len(parts)}.")
+    return np.array([percent(part, name) for part in parts])
+
+
+def plain(answer: object) -> npt.NDArray[Any]:
+    """Return an answer as an array of NumPy, a tensor without its gradient.
+
+    Raises:
+        NotYet: if its rows are of different lengths, so that it makes no array.
+    """
+    if isinstance(answer, torch.Tensor):
+        return answer.detach().cpu().numpy()
+    try:
+        return np.asarray(answer)
+    except ValueError:
+        raise NotYet("Your rows are of different lengths: they should make one array.") from None
 
 
 def array(answer: object, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return an answer as an array of a given shape.
+    """Return an answer as an array of numbers of a given shape.
 
     Raises:
-        NotYet: if its shape is another one.
+        NotYet: if its shape is another one, or if it holds NaN or no numbers.
     """
-    found = np.asarray(answer)
+    found = plain(answer)
     if found.shape != shape:
         raise NotYet(f"{_capital(name)} should have the shape {shape}, and yours has {found.shape}.")
+    if found.dtype.kind not in "biuf":
+        raise NotYet(f"{_capital(name)} should hold numbers, and yours is of type {found.dtype}.")
+    if np.isnan(found).any():
+        raise NotYet(f"In {name} is NaN, not a number: what is divided by 0, or infinite, or empty?")
     return found
+
+
+def is_of_test(share: float) -> bool:
+    """Return whether a percentage can be one of the 1,000 test images: 87.2 can, and 87.25 can not."""
+    return abs(10 * share - round(10 * share)) < 0.01
+
+
+def compare(
+    found: float, truth: float, mistakes: Sequence[tuple[float, str]], otherwise: str, atol: float = 0.01
+) -> None:
+    """Raise the hint of the first mistake that would give what was found, unless it is the truth."""
+    if np.isclose(found, truth, rtol=0, atol=atol):
+        return
+    for value, hint in mistakes:
+        if np.isclose(found, value, rtol=0, atol=atol):
+            raise NotYet(hint)
+    raise NotYet(otherwise)
 
 
 def entries(answer: object, name: str, keys: Sequence[Any]) -> dict[Any, Any]:
@@ -137,7 +191,9 @@ def of_guess(guess: float, truth: float, unit: str = "points") -> str:
     gap = guess - truth
     if abs(gap) < 1:
         return "Your guess was right on the spot."
-    return f"Your guess was {abs(gap):.0f} {unit} too {'high' if gap > 0 else 'low'}."
+    size = f"{abs(gap):.0f}"
+    units = unit.removesuffix("s") if size == "1" else unit
+    return f"Your guess was {size} {units} too {'high' if gap > 0 else 'low'}."
 
 
 def _capital(name: str) -> str:

@@ -2,21 +2,34 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metriclearn.course.exercises import NotYet, call, choice, number, percent
+from metriclearn.course.exercises import NotYet, call, choice, is_of_test, number, percent
 from metriclearn.evaluate import Gauges
-from metriclearn.losses import negative_mask, pairwise_distances, positive_mask, triplet_loss
+from metriclearn.losses import Mining, negative_mask, pairwise_distances, positive_mask, triplet_loss
 
 
-def exercise_3_1(guess: object, end: object) -> str:
+def exercise_3_1(guess: object, loss: Callable[..., object], end: object) -> str:
     """A larger margin: the collapse stays, and its loss is the margin."""
     guessed = number(guess, "your guess", 0, 2.5)
+    points, labels = _points(), torch.arange(12) % 4
+    given = number(_value(call(loss, points, labels)), "what your loss returns")
+    defaults: list[tuple[Mining, float, str]] = [
+        ("hard", 0.2, "Your loss has the default margin of 0.2: `partial` takes `margin` as well."),
+        ("semihard", 0.5, 'Your loss takes semi-hard triplets: `partial` takes `mining="hard"` as well.'),
+        ("semihard", 0.2, 'This loss is the default one: give `partial` both `mining="hard"` and `margin`.'),
+    ]
+    for mining, margin, hint in defaults:
+        if abs(given - triplet_loss(points, labels, margin, mining).item()) < 1e-4:
+            raise NotYet(hint)
+    if abs(given - triplet_loss(points, labels, 0.5, "hard").item()) > 1e-4:
+        raise NotYet("Your loss is not batch-hard with a margin of 0.5: see how `recipes` makes its losses.")
     gauges = _gauges(end, "end")
     if gauges.mean_distance > 0.5:
-        raise NotYet('No collapse: did `mining="hard"` and the margin reach the loss? `partial` takes both.')
+        raise NotYet("No collapse: is `end` of the encoder that `train` returned for this very loss?")
     if abs(gauges.hard_loss - 0.2) < 0.05:
         raise NotYet("The loss reads 0.2, the default margin: does the gauge know the margin of 0.5?")
     if abs(gauges.hard_loss - 0.5) > 0.1 or gauges.active < 0.9:
@@ -30,18 +43,17 @@ def exercise_3_1(guess: object, end: object) -> str:
 
 def exercise_3_2(batch_hard: Callable[..., object]) -> str:
     """Batch-hard without a loop: masks, the farthest positive, the nearest negative."""
-    random = torch.Generator().manual_seed(0)
-    points = F.normalize(torch.randn(12, 4, generator=random), dim=1)
-    by_class = torch.arange(12) % 4
+    points, by_class = _points(), torch.arange(12) % 4
     for labels, margin in ((by_class, 0.2), (by_class, 0.5)):
-        _compare(call(batch_hard, points, labels, margin), points, labels, margin)
+        _compare(call(batch_hard, points.clone(), labels, margin), points, labels, margin)
     apart = F.normalize(torch.eye(4)[by_class] + 0.01 * points, dim=1)
-    cost = number(_value(call(batch_hard, apart, by_class, 0.2)), "the loss")
+    cost = number(_value(call(batch_hard, apart.clone(), by_class, 0.2)), "the loss")
     if cost < 0:
         raise NotYet("Classes far apart cost less than nothing: a cost ends at 0.")
-    _compare(torch.tensor(cost), apart, by_class, 0.2)
+    for margin in (0.2, 1.0, 2.0):  # their nearest negatives are at distance 1.4
+        _compare(call(batch_hard, apart.clone(), by_class, margin), apart, by_class, margin)
     alone = torch.cat([by_class[:-1], torch.tensor([9])])
-    _compare(call(batch_hard, points, alone, 0.2), points, alone, 0.2)
+    _compare(call(batch_hard, points.clone(), alone, 0.2), points, alone, 0.2)
     trained = points.clone().requires_grad_()
     loss = call(batch_hard, trained, by_class, 0.2)
     if not isinstance(loss, Tensor) or not loss.requires_grad:
@@ -52,9 +64,15 @@ def exercise_3_2(batch_hard: Callable[..., object]) -> str:
 def exercise_3_3(end: object, right: object, shown_by: object) -> str:
     """Hard negatives later: the classes part, and then shrink into a speck that keeps its order."""
     gauges, accuracy = _gauges(end, "end"), percent(right, "the accuracy")
+    if not is_of_test(accuracy):
+        raise NotYet(
+            "No such share of 1,000 images is possible: measure on the test images, with `accuracy`."
+        )
     answer = choice(shown_by, "what shows it", ("gauges", "accuracy"))
     if gauges.mean_distance > 0.6:
         raise NotYet("The embeddings are spread out: did batch-hard take over? Print the mining per step.")
+    if gauges.hard_loss > 0.3:
+        raise NotYet("Read the gauges with their own margin, 0.2: batch-hard has its default here, too.")
     if accuracy < 30:
         raise NotYet("Near chance: are the test images embedded by the same encoder as the labelled ones?")
     if accuracy < 86:
@@ -74,7 +92,14 @@ def exercise_3_3(end: object, right: object, shown_by: object) -> str:
 def _gauges(answer: object, name: str) -> Gauges:
     if not isinstance(answer, Gauges):
         raise NotYet(f"`{name}` should be what `collapse_gauges` returns, not a {type(answer).__name__}.")
+    if not np.isfinite([answer.mean_distance, answer.rank, answer.hard_loss, answer.active]).all():
+        raise NotYet(f"In `{name}` is NaN: are the embeddings finite, and the labels those of these images?")
     return answer
+
+
+def _points() -> Tensor:
+    """Return twelve points at unit length."""
+    return F.normalize(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), dim=1)
 
 
 def _value(loss: object) -> object:
@@ -91,6 +116,10 @@ def _compare(answer: object, points: Tensor, labels: Tensor, margin: float) -> N
             raise NotYet(hint)
     if not positive_mask(labels).any(dim=1).all():
         raise NotYet("One image was alone in its class: an anchor without a positive must not count.")
+    if abs(got - triplet_loss(points, labels, margin, "all").item()) < 1e-4:
+        raise NotYet("That is the mean over all triplets: one positive and one negative for each anchor.")
+    if abs(got - triplet_loss(points, labels, margin, "semihard").item()) < 1e-4:
+        raise NotYet("That is semi-hard mining: batch-hard asks for the farthest and the nearest of all.")
     raise NotYet(
         "Not the loss yet. Print the farthest positive of one anchor and compare it with `distance`."
     )
@@ -111,6 +140,10 @@ def _mistakes(points: Tensor, labels: Tensor, margin: float) -> list[tuple[Tenso
 
     return [
         (mean(far), "Your nearest negative is at distance 0: the anchor itself, or a zero that a mask left?"),
+        (
+            mean(far - near.clamp(max=1)),
+            "Your nearest negative is never farther than 1: what does the mask leave? Distances reach 2.",
+        ),
         (mean(nearest_positive - near), "Batch-hard takes the farthest positive of each anchor."),
         (mean(far - farthest_negative), "Batch-hard takes the nearest negative of each anchor."),
         (

@@ -6,47 +6,71 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from metriclearn.course.exercises import NotYet, array, call, choice, entries, number, percent
+from metriclearn.course.exercises import NotYet, array, call, choice, compare, entries, number, plain
 from metriclearn.explore import unknown_threshold
+from metriclearn.labels import LabelArray
 from metriclearn.validate import FloatArray
 
 Scores = npt.NDArray[np.float64]
 WAYS = ("all examples", "class means")
 
 
-def exercise_8_1(guess: object, moves_by: object, lost: object) -> str:
+def exercise_8_1(
+    guess: object, moves_by: object, lost: object, stored: tuple[FloatArray, LabelArray, FloatArray]
+) -> str:
     """One wrong label: a mean hardly moves, a wrong point keeps all that is near it."""
     guessed = choice(guess, "your guess", WAYS)
     share = number(moves_by, "the share of the way", 0, 1)
     given = entries(lost, "lost", WAYS)
-    by_examples, by_means = (number(points, f"what {way} lose", -100, 100) for way, points in given.items())
+    found = {way: number(points, f"what {way} lose", -500, 500) for way, points in given.items()}
     if np.isclose(share, 1 / 5, atol=0.005):
         raise NotYet("A mean of five would move by a fifth. How many images are called 7 now?")
     if not np.isclose(share, 1 / 6, atol=0.005):
         raise NotYet(
             "Write the mean of the 7s as a sum: five right ones, and the wrong one. What is its weight?"
         )
-    if by_examples == by_means == 0:
+    each = {way: _lost_by_turns(*stored, means=way == WAYS[1]) for way in WAYS}
+    truth = {way: sum(points) / len(points) for way, points in each.items()}
+    if found[WAYS[0]] == found[WAYS[1]] == 0 != truth[WAYS[0]]:
         raise NotYet(
             "Nothing is lost at all: did the wrong name reach the store, or only a copy of the labels?"
         )
-    if 0 < abs(by_examples) < 1:
-        raise NotYet("That looks like a share: give points, so 100 times as much.")
-    if by_examples < 0:
-        raise NotYet("Your store of all examples gains from a wrong label: take before minus after.")
-    if by_means > by_examples:
-        raise NotYet("Your class means lose more than all examples: are the two keys swapped?")
-    if by_examples < 8:
-        raise NotYet("All examples lose more than that: count the 9s alone, and average over the five.")
-    if by_examples > 35:
-        raise NotYet("All examples lose less than that: one 9 at a time is wrong, the four others are right.")
-    if not -8 < by_means < 8:
-        raise NotYet("Class means lose less than that: take the mean of each class anew, and the 9s alone.")
+    if np.allclose([found[way] for way in WAYS], [truth[way] for way in WAYS[::-1]], rtol=0, atol=0.06):
+        raise NotYet("The two are swapped: are the keys those of the stores?")
+    for way in WAYS:
+        mistakes = [
+            (-truth[way], f"For {way} the sign is the other way round: take before minus after."),
+            (truth[way] / 100, f"For {way} that looks like a share: give points, so 100 times as much."),
+            (sum(each[way]), f"For {way} that is the sum of the five: take their mean."),
+            (max(each[way]), f"For {way} that is the worst of the five: take their mean."),
+            (each[way][0], f"For {way} that is the first 9 alone: let each of the five be the wrong one."),
+            (truth[WAYS[way == WAYS[0]]], f"For {way} that is what the other store loses."),
+        ]
+        otherwise = (
+            f"For {way} it is another loss: one 9 at a time is called 7, all else is as in `names`, and "
+            "of the test images the 9s alone count. Do not round."
+        )
+        compare(found[way], truth[way], mistakes, otherwise, atol=0.06)
     said = "You guessed it." if guessed == WAYS[0] else "You guessed the other one."
     return (
         f"{said} A wrong point takes all 9s that are nearest to it. "
         "The mean of the 7s moves a sixth of the way, and the mean of the 9s rests on four right ones."
     )
+
+
+def _lost_by_turns(vectors: FloatArray, names: LabelArray, nines: FloatArray, means: bool) -> list[float]:
+    """Return how many points of the 9s are lost when each stored 9 in turn is called 7."""
+
+    def nines_right(names: LabelArray) -> float:
+        kinds, points = names, vectors
+        if means:
+            kinds = np.unique(names)
+            points = np.stack([vectors[names == kind].mean(axis=0) for kind in kinds])
+            points /= np.linalg.norm(points, axis=1, keepdims=True)
+        return float(100 * np.mean(kinds[(nines @ points.T).argmax(axis=1)] == 9))
+
+    changed = [np.where(np.arange(len(names)) == row, 7, names) for row in np.flatnonzero(names == 9)]
+    return [nines_right(names) - nines_right(wrong) for wrong in changed]
 
 
 def exercise_8_2(tells_apart: Callable[..., object]) -> str:
@@ -55,7 +79,8 @@ def exercise_8_2(tells_apart: Callable[..., object]) -> str:
     apart = np.linspace(0.6, 0.99, 30), np.linspace(0.1, 0.59, 20)
     mixed = random.normal(1, 1, 119), random.normal(0, 1, 400)
     coarse = np.round(random.normal(1, 1, 90)), np.round(random.normal(0, 1, 50))
-    for old, new in (mixed, apart, coarse, (coarse[0], coarse[0][:40])):
+    few, even = ((random.normal(1, 1, n), random.normal(0, 1, 300)) for n in (40, 100))
+    for old, new in (mixed, few, even, apart, coarse, (coarse[0], coarse[0][:40])):
         found = array(call(tells_apart, old.copy(), new.copy()), "what it returns", (2,)).astype(float)
         _compare(found, old, new)
     return "Two sorts of counting, and no library: it agrees with scikit-learn, ties and all."
@@ -78,7 +103,7 @@ def _compare(found: Scores, old: Scores, new: Scores) -> None:
         raise NotYet("Both figures are right, in the other order: the AUROC comes first.")
     ties = 100 * np.mean(old[:, None] == new)
     ranked = np.sort(old)
-    _raise_hint(
+    compare(
         found[0],
         area,
         [
@@ -88,7 +113,7 @@ def _compare(found: Scores, old: Scores, new: Scores) -> None:
         ],
         "The AUROC is not right yet: compare each old score with each new one, and take the share.",
     )
-    _raise_hint(
+    compare(
         found[1],
         through,
         [
@@ -102,6 +127,11 @@ def _compare(found: Scores, old: Scores, new: Scores) -> None:
                 _reach(new, np.sort(new)[int(0.05 * len(new))]),
                 "Nobody has the new scores in advance: the old ones decide.",
             ),
+            (_reach(new, ranked[0]), "You reject nobody: round 5 % of the old images down to whole ones."),
+            (
+                _reach(new, ranked[max(int(0.05 * (len(old) + 1)) - 1, 0)]),
+                "That is the rank of notebook 6's `cut`: here it is the lowest score that is *left*.",
+            ),
             (_reach(new, np.quantile(old, 0.05)), "np.quantile may land between two scores: sort and count."),
             (_reach(new, ranked[max(rank - 1, 0)]), "The threshold is the lowest score that is *left*."),
         ],
@@ -113,41 +143,80 @@ def _reach(scores: Scores, threshold: float) -> float:
     return float(100 * np.mean(scores >= threshold))
 
 
-def _raise_hint(found: float, truth: float, mistakes: Sequence[tuple[float, str]], otherwise: str) -> None:
-    """Raise the hint of the first mistake that would give what was found, unless it is the truth."""
-    if np.isclose(found, truth, atol=0.01):
-        return
-    for value, hint in mistakes:
-        if np.isclose(found, value, atol=0.01):
-            raise NotYet(hint)
-    raise NotYet(otherwise)
-
-
-def exercise_8_3(moves: object, rejected: Callable[..., object], measured_with: object) -> str:
+def exercise_8_3(
+    moves: object,
+    rejected: Callable[..., object],
+    measured_with: object,
+    groups: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
+) -> str:
     """The threshold by the fifth neighbour."""
     direction = choice(moves, "how the threshold moves", ("higher", "lower"))
     random = np.random.default_rng(1)
     known, aside, these = (_near_three_places(random, n) for n in (60, 60, 400))
     for k in (1, 2, 5):
-        share = number(call(rejected, known, aside, these, k), "what `rejected` returns", 0, 100)
+        share = number(
+            call(rejected, known.copy(), aside.copy(), these.copy(), k), "what `rejected` returns", 0, 100
+        )
         _compare_rejected(share, known, aside, these, k)
     if direction == "higher":
         raise NotYet("Can the fifth nearest be nearer than the nearest? So what happens to all scores?")
     for k, pair in entries(measured_with, "measured_with", (1, 5)).items():
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if plain(pair).shape != (2,):
             raise NotYet(f"For k={k}, give two numbers: old digits rejected, and new digits caught.")
-        old = percent(pair[0], f"the share of old digits rejected with k={k}")
-        new = percent(pair[1], f"the share of new digits caught with k={k}")
-        if old > new:
-            raise NotYet(f"With k={k} more old digits than new ones are rejected: are the two swapped?")
-        if old > 15:
-            raise NotYet(f"With k={k} far more than 5 % of the old digits are rejected: who was set aside?")
-        if new < 40:
-            raise NotYet(f"With k={k} more new digits are caught than that: pass their embeddings alone.")
+        found = [number(share, f"a share with k={k}", 0, 100) for share in pair]
+        _compare_measured(found, groups, k)
     return (
         "Score and threshold sink together, so that about as many old digits are rejected. "
         "A few points more or fewer of the new ones, on one draw, are no reason to change k."
     )
+
+
+def _compare_measured(found: list[float], groups: Sequence[FloatArray], k: int) -> None:
+    """Raise the hint that fits, unless these are the shares of old and of new digits that are rejected."""
+    known, aside, judges, new = groups
+    of = {
+        (name, at): float(100 * np.mean(_kth(these, known, at) < unknown_threshold(known, aside, k=at)))
+        for name, these in (("old", judges), ("new", new), ("aside", aside))
+        for at in (1, 5)
+    }
+    truth = [of["old", k], of["new", k]]
+    if np.allclose(found, truth, rtol=0, atol=0.06):
+        return
+    if np.allclose(found, truth[::-1], rtol=0, atol=0.06):
+        raise NotYet(f"With k={k} the two shares are swapped: old digits come first.")
+    if np.allclose(found, np.divide(truth, 100), rtol=0, atol=0.0006):
+        raise NotYet(f"With k={k} these look like shares: give percent.")
+    if np.allclose(found, [of["old", 6 - k], of["new", 6 - k]], rtol=0, atol=0.06):
+        raise NotYet(f"With k={k} these are the figures of the other k: did `k` arrive?")
+    everything = np.concatenate([judges, new])
+    mixed = float(100 * np.mean(_kth(everything, known, k) < unknown_threshold(known, aside, k=k)))
+    compare(
+        found[0],
+        truth[0],
+        [
+            (100 - truth[0], f"With k={k} you count the old digits that stay: count the rejected ones."),
+            (of["aside", k], f"With k={k} those set aside judge themselves: use the old digits in `judges`."),
+            (mixed, f"With k={k} new digits are among the old ones: use those in `judges`."),
+        ],
+        f"With k={k} your `rejected` is right, its figure for old digits is not: `aside` or `judges`?",
+        atol=0.06,
+    )
+    compare(
+        found[1],
+        truth[1],
+        [
+            (100 - truth[1], f"With k={k} you count the new digits that get through: count the caught ones."),
+            (mixed, f"With k={k} old digits are among the new ones: pass the new ones alone."),
+        ],
+        f"With k={k} the old digits are right, the new ones are not: pass their embeddings alone.",
+        atol=0.06,
+    )
+
+
+def _kth(vectors: FloatArray, known: FloatArray, k: int) -> FloatArray:
+    """Return the cosine of every vector to its k-th nearest among the known."""
+    cosines: FloatArray = -np.sort(-(vectors @ known.T), axis=1)[:, k - 1]
+    return cosines
 
 
 def _near_three_places(random: np.random.Generator, n: int) -> FloatArray:
@@ -164,7 +233,7 @@ def _compare_rejected(found: float, known: FloatArray, aside: FloatArray, these:
         return float(100 * np.mean(scores < unknown_threshold(known, held_out, k=at)))
 
     right = share(ranked[:, k - 1])
-    _raise_hint(
+    compare(
         found,
         right,
         [

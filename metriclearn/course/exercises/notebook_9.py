@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.course.exercises import NotYet, array, call, entries, number, percent
-from metriclearn.explore import what_to_label_next
+from metriclearn.course.exercises import NotYet, array, call, compare, count, entries, number, percent
+from metriclearn.explore import propagate_labels, what_to_label_next
 from metriclearn.index import EmbeddingIndex
 from metriclearn.labels import LabelArray
 from metriclearn.validate import FloatArray
@@ -39,14 +39,17 @@ def exercise_9_1(guess: object, picked: object, wanted_by_both: object) -> str:
     rows = _rows(np.append(DEGREES, ninth), np.append(TOY_LABELS, -1))
     missed = [strategy for strategy, row in rows.items() if row != len(DEGREES)]
     if missed == ["uncertainty"]:
+        near = DEGREES[np.cos(np.radians(DEGREES - ninth)).argmax()]
         raise NotYet(
-            f"At {ninth:g} degrees only diversity asks for it: a neighbour there still lends it a sure name."
+            f"At {ninth:g} degrees only diversity asks for it: the image at {near} degrees is less than a "
+            "right angle away and lends it a sure name."
         )
     if missed == ["diversity"]:
         raise NotYet(f"At {ninth:g} degrees only uncertainty asks for it: go farther from all labels.")
     if missed:
         raise NotYet(
-            f"At {ninth:g} degrees neither asks for it: where is it far from both labels, and from -70° too?"
+            f"At {ninth:g} degrees neither asks for it: where is it far from both labels, and from -70 "
+            "degrees too?"
         )
     hits = sum(guessed[strategy] == truth[strategy] for strategy in STRATEGIES)
     return (
@@ -67,22 +70,33 @@ def _rows(degrees: npt.NDArray[np.number], labels: LabelArray) -> dict[str, int]
     return {name: int(what_to_label_next(vectors, labels, 1, name)[0]) for name in STRATEGIES}
 
 
-def exercise_9_2(guess: object, measured_with: object, gate_protects: object) -> str:
+def exercise_9_2(
+    guess: object,
+    measured_with: object,
+    gate_protects: object,
+    pool: tuple[FloatArray, LabelArray, LabelArray],
+) -> str:
     """One wrong label of ten: its whole class gets the wrong name, and the gate opens for it."""
     guessed = percent(guess, "your guess")
     given = entries(measured_with, "measured_with", (1.0, 0.5))
-    every = percent(given[1.0], "what is wrong at share=1.0")
-    half = number(given[0.5], "what is wrong at share=0.5", 0, 100)
-    if half > 40:
-        raise NotYet("At share=0.5 that is too much: is -1, which means no label, counted as wrong?")
-    if every < 7:
-        raise NotYet("At share=1.0 that is too little: did the wrong name reach `propagate_labels`?")
-    if every > 30:
-        raise NotYet(
-            "At share=1.0 that is too much: change one label of the ten, and compare with pool.labels."
+    found = {
+        1.0: percent(given[1.0], "what is wrong at share=1.0"),
+        0.5: number(given[0.5], "what is wrong at share=0.5", 0, 100),
+    }
+    every, half = (_wrong(*pool, share)["right"] for share in given)
+    if np.allclose([found[1.0], found[0.5]], [half, every], rtol=0, atol=0.06):
+        raise NotYet("The two are swapped: the gate is shut half-way at share=0.5.")
+    for share, wrong in found.items():
+        mistakes = _wrong(*pool, share)
+        truth = mistakes.pop("right")
+        compare(
+            wrong,
+            truth,
+            [(value, f"At share={share} {hint}") for hint, value in mistakes.items()],
+            f"At share={share} these `in_pool` and `labels` give another figure: change the 4 alone, count "
+            "what the machine labelled, and do not round.",
+            atol=0.06,
         )
-    if half < 4:
-        raise NotYet("At share=0.5 that is too little: spread the same mistaken labels as at share=1.0.")
     if not isinstance(gate_protects, bool | np.bool_):
         raise NotYet("Say True or False: does the gate protect against a wrong label by a person?")
     if gate_protects:
@@ -90,10 +104,42 @@ def exercise_9_2(guess: object, measured_with: object, gate_protects: object) ->
             "Compare your figures with those of the gate in the notebook, where all labels were right."
         )
     near = "not far off" if abs(guessed - every) < 4 else "too high" if guessed > every else "too low"
+    worse = f"With the gate it is even worse, {half:.0f} % instead of {every:.0f} %: " if half > every else ""
+    reason = "the gate asks whether neighbours agree, and around a wrong label they do."
     return (
         f"Your guess was {near}. A tenth of the pool are 4s, and nearly all of them are now called 9. "
-        "The gate asks whether neighbours agree, and around a wrong label they do."
+        f"{worse}{reason if worse else reason.capitalize()}"
     )
+
+
+def _wrong(vectors: FloatArray, labels: LabelArray, truth: LabelArray, share: float) -> dict[str, float]:
+    """Return what percentage of the machine's labels is wrong, and what mistakes would give, by hint."""
+
+    def spread(one: int, called: int) -> tuple[LabelArray, npt.NDArray[np.bool_]]:
+        mistaken = np.where(labels == one, called, labels)
+        added = propagate_labels(vectors, mistaken, share)
+        return added, (added >= 0) & (mistaken < 0)
+
+    added, machine = spread(4, 9)
+    backwards, by_machine = spread(9, 4)
+    untouched, by_it = spread(4, 4)
+    right = float(100 * np.mean(added[machine] != truth[machine]))
+    return {
+        "right": right,
+        "you count the right ones: which are wrong?": 100 - right,
+        "an image without a label counts as wrong: the machine named only some.": float(
+            100 * np.mean(added != truth)
+        ),
+        "you count people's labels as well: only the machine's are asked for.": float(
+            100 * np.mean(added[added >= 0] != truth[added >= 0])
+        ),
+        "all labels are still right: did the wrong name reach `propagate_labels`?": float(
+            100 * np.mean(untouched[by_it] != truth[by_it])
+        ),
+        "the 9 is called 4: it should be the other way round.": float(
+            100 * np.mean(backwards[by_machine] != truth[by_machine])
+        ),
+    }
 
 
 def exercise_9_3(roll_back: Callable[..., object]) -> str:
@@ -109,7 +155,7 @@ def exercise_9_3(roll_back: Callable[..., object]) -> str:
                 raise NotYet(f"A label that the machine gave on {day} is still there.")
             if name not in bad and not left[name]:
                 raise NotYet(f"A label of {when} by '{by}' is gone: only the machine's of {day} were wrong.")
-        removed = number(returned, "how many were removed", 0, len(points))
+        removed = count(returned, "how many were removed", 0, len(points))
         if removed == len(points) - len(bad) != len(bad):
             raise NotYet("You return how many are left: return how many were removed.")
         if removed == 0 != len(bad):
@@ -183,6 +229,10 @@ def _compare(found: npt.NDArray[np.int_], vectors: FloatArray, labels: LabelArra
     if set(found) == set(wanted):
         raise NotYet("These are the right images: return them in the order in which they are chosen.")
     right = int(np.argmax(found != wanted))
+    if right == 0:
+        raise NotYet(
+            "The first choice is wrong: which image has the smallest cosine to its nearest labelled one?"
+        )
     raise NotYet(
         f"The first {right} choices are right, the next is not: is it far from those chosen before, too?"
     )
