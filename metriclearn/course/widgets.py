@@ -150,7 +150,8 @@ class DrawDigit(_LivingFigure):
 
     def __init__(self, image: npt.ArrayLike | None = None) -> None:
         shown, embeddings, threshold = references()
-        self._classifier = QdrantClassifier(collection="living-digits").fit(embeddings, shown.labels)
+        # In memory also where there is a server: two pads would take each other's collection away.
+        self._classifier = QdrantClassifier(path=":memory:").fit(embeddings, shown.labels)
         super().__init__(sheet=sprite_sheet(shown.pixels), side=[SIDE, SIDE], threshold=threshold)
         self.observe(lambda change: self._look(), "drawing")
         if image is not None:
