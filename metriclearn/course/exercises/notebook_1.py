@@ -67,7 +67,9 @@ def exercise_1_2(accuracy_without: object, lead_comes_from: object) -> str:
         raise NotYet("No such share of 1,000 images is possible: measure on the *test* images.")
     if answer != "augmentation":
         raise NotYet("Is your accuracy nearer to raw pixels (74 %) or to the notebook's CNN (95 %)?")
-    return "Without variants of its images the same network loses most of its lead over raw pixels."
+    return (
+        "Without variants of its images the same network loses its lead over raw pixels, or nearly all of it."
+    )
 
 
 def exercise_1_3(interval_of_difference: Callable[..., object]) -> str:
