@@ -5,6 +5,9 @@ PYTHON ?= python3
 UV := $(shell command -v uv >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 RUN := .venv/bin/python
 export UV_PYTHON_DOWNLOADS := never
+# A thread that has nothing to do sleeps. By default it spins for a while, and where two trainings share the
+# cores each then takes several times as long.
+export OMP_WAIT_POLICY := PASSIVE
 NEEDS_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "The course needs Python 3.11 or newer. If you have one, name it: make course PYTHON=python3.12"; exit 1; }
 

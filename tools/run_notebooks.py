@@ -59,7 +59,10 @@ def run_notebook(path: Path, out: Path, threads: int | None = None) -> Run:
         config=Config({"KernelManager": {"transport_encryption": "auto"}}),
     )
     start, failure = time.perf_counter(), ""
-    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    # A thread that waits sleeps: it would take the core from the notebook beside it.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
     try:
         client.execute(env=environment)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
