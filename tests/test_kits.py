@@ -219,7 +219,7 @@ def test_the_ten_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     accuracy, unknown = map(float, capsys.readouterr().out.split())
     assert accuracy > 0.5
     assert 0 < unknown < 0.2
-    assert len(names["classifier"]._codes) == 100 + names["unknown"].sum()
+    assert len(names["classifier"].index_) == 100 + names["unknown"].sum()
 
 
 @pytest.mark.parametrize(
