@@ -104,7 +104,7 @@ clean: ## remove all that was installed or built (downloaded images in data/ sta
 .venv/installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	@$(NEEDS_PYTHON)
 	@[ -x $(RUN) ] || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	@$(UV) pip sync --python $(RUN) --require-hashes requirements.lock
+	@$(UV) pip sync --python $(RUN) --compile-bytecode --require-hashes requirements.lock
 	@$(UV) pip install --python $(RUN) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -108,7 +108,7 @@ def browser() -> Iterator[playwright.Browser]:
 def only_visit(browser: playwright.Browser) -> Iterator[Visit]:
     """Open a page that keeps console errors, failed requests, and requests that leave; all tests share it."""
     page = browser.new_page(viewport=DESKTOP)
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     visit = Visit(page, "")
     page.on("console", lambda message: visit.errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: visit.errors.append(str(error)))

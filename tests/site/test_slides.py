@@ -106,10 +106,11 @@ def test_speakers_window_has_the_notes(show: Visit) -> None:
     page.wait_for_function("() => window.Reveal?.isReady()")
     while not page.evaluate("Reveal.getSlideNotes()"):
         page.keyboard.press("ArrowRight")
-    with page.expect_popup() as opened:
+    with page.expect_popup(timeout=60_000) as opened:  # a second window takes its time on a busy machine
         page.keyboard.press("s")
     notes = opened.value.locator(".speaker-controls-notes")
     notes.get_by_text("from metriclearn import").first.wait_for()
+    opened.value.close()  # the next deck would take this window for its own
     assert complaints(show) == []
 
 
