@@ -410,6 +410,17 @@ def test_a_full_disk_leaves_the_old_encoder(fitted, saved, monkeypatch, after):
     assert sorted(os.listdir(saved)) == [CARD_FILE, WEIGHTS_FILE]
 
 
+def test_old_files_are_replaced_and_never_written_over(saved, monkeypatch):
+    """A program that is killed while it writes leaves them whole."""
+    write, places = Path.write_bytes, []
+    monkeypatch.setattr(
+        Path, "write_bytes", lambda path, content: places.append(path.parent) or write(path, content)
+    )
+    MetricEmbedding.load(saved).save(saved)
+    assert len(places) == 2
+    assert saved not in places
+
+
 NOTES = {
     "a NumPy float": (np.float32(0.5), 0.5),
     "a NumPy integer": (np.int64(7), 7),
