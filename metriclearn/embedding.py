@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from metriclearn.inference import embed
+from metriclearn.inference import in_batches
 from metriclearn.labels import check_class_labels, is_labelled
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder
@@ -147,7 +147,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: for images unlike those that the encoder was trained on.
         """
         check_is_fitted(self, "encoder_")
-        return embed(self.encoder_, self._check_pixels(X, fitting=False)[1])
+        return in_batches(self.encoder_.embed, self._check_pixels(X, fitting=False)[1])
 
     def save(self, folder: str | Path, **notes: Any) -> dict[str, Any]:
         """Write the encoder's weights (safetensors) and its card (JSON) into a folder.

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
+from metriclearn.evaluate import ROWS_AT_ONCE
 from metriclearn.index import EmbeddingIndex
 from metriclearn.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.propagate import spread_labels, surest
@@ -18,7 +19,6 @@ from metriclearn.validate import FloatArray, check_embeddings
 
 Rows = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
-ROWS_AT_ONCE = 1000  # compared with all others at a time: memory grows with n, not with n²
 
 
 def near_duplicates(embeddings: FloatArray, threshold: float = 0.99, k: int = 10) -> tuple[Rows, Scores]:
