@@ -31,7 +31,7 @@ FLAGS = [
 
 
 WAYS = ("http", "file")  # how a reader opens the site: from a server, or by a double-click on a file
-DESKTOP = {"width": 1280, "height": 900}
+DESKTOP: playwright.ViewportSize = {"width": 1280, "height": 900}
 
 
 @dataclass

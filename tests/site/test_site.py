@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import DESKTOP, ROOT, WAYS, Visit, both, leaves, serve
-from playwright.sync_api import expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build_site
@@ -25,7 +25,7 @@ PAGES = [
     "notebooks/index.html",
     *(f"api/{name}.html" for name in build_site.modules()),
 ]
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 SERIOUS = {"serious", "critical"}
 # Preloading would ask for style sheets again, at wrong addresses; only the findings are of interest.
 AXE = {"preload": False, "resultTypes": ["violations"]}
@@ -61,8 +61,7 @@ def raw_maths(visit: Visit) -> list[str]:
 
 # On a phone: what goes over the edge, what is cut or touches its neighbour in the header, and which cells of
 # tables nobody can scroll to, or would not know to scroll to.
-ON_A_PHONE = """async () => {
-    for (const _ of [1, 2]) await new Promise(requestAnimationFrame); // the page has seen its new size
+ON_A_PHONE = """() => {
     const found = [], width = innerWidth, near = 4;
     const wide = document.documentElement.scrollWidth;
     if (wide > width) found.push(`${wide} pixels wide on a screen of ${width}`);
@@ -114,11 +113,18 @@ ON_A_PHONE = """async () => {
 }"""
 
 
+def resize(page: Page, size: ViewportSize) -> None:
+    """Give a page another size, and wait until it has seen it and is laid out anew."""
+    page.set_viewport_size(size)
+    page.wait_for_function("width => innerWidth === width", arg=size["width"])
+    page.evaluate("async () => { for (const _ of [1, 2]) await new Promise(requestAnimationFrame); }")
+
+
 def poor_on_a_phone(visit: Visit) -> list[str]:
     """Return what a reader with a phone cannot see or reach."""
-    visit.page.set_viewport_size(PHONE)
+    resize(visit.page, PHONE)
     found = visit.page.evaluate(ON_A_PHONE)
-    visit.page.set_viewport_size(DESKTOP)
+    resize(visit.page, DESKTOP)  # what is looked at next is the page of the desktop, its hints hidden again
     return found
 
 
