@@ -191,6 +191,19 @@ def test_outside_the_band(bands, value, shown):
     assert bands.verdict("01 accuracy, %", value) == expected
 
 
+def test_what_was_measured_stands_beside_the_band(tmp_path):
+    path = tmp_path / "bands.json"
+    path.write_text(json.dumps({"D": {"low": 91, "high": 99, "values": [94.4, 95.467, 94.767]}}))
+    assert Bands(path).verdict("D", 95) == "D: inside the band 91 to 99 (measured 94.4 to 95.5)"
+    assert "measured" not in Bands(path).verdict("D", 90)
+
+
+def test_another_data_set_has_no_band(tmp_path, bands):
+    other = Bands(tmp_path / "bands.json", "kmnist")
+    assert other.verdict("01 accuracy, %", 86.04) == "01 accuracy, %: 86.04 (no band for this data set)"
+    assert "inside" in Bands(tmp_path / "bands.json", "mnist-5k").verdict("01 accuracy, %", 95)
+
+
 def test_no_band_yet(bands):
     assert bands.verdict("02 D", 0.1) == "02 D: no band has been measured yet"
 

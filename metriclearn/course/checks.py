@@ -11,6 +11,7 @@ prints one line: "right", with what the answer tells; "not yet", with a hint tha
 `metriclearn/course/exercises`.
 """
 
+import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from metriclearn.course.dataset import OWN
 from metriclearn.course.exercises import NoAnswer, NotYet, is_missing
 
 PACKAGE = Path(__file__).parent.parent
@@ -49,7 +51,11 @@ def check(number: str, *answer: object) -> None:
     Raises:
         ValueError: if there is no such exercise.
     """
-    print(f"Exercise {number}: {judge(number, *answer)}")
+    verdict = judge(number, *answer)
+    print(f"Exercise {number}: {verdict}")
+    other = os.environ.get("METRICLEARN_DATASET", OWN)
+    if verdict.state == "not yet" and other != OWN:
+        print(f"(Figures are held against those of {OWN}, and this is {other}.)")
 
 
 def judge(number: str, *answer: object) -> Verdict:
