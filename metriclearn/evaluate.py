@@ -1,6 +1,6 @@
 """How good is it, and how sure are we?
 
-Intervals for accuracies, recall@k for retrieval, gauges that show a collapse, and verdicts that
+Intervals for accuracies, recall@k and MAP@R for retrieval, gauges that show a collapse, and verdicts that
 stay true on another machine.
 """
 
@@ -124,6 +124,40 @@ def recall_at_k(embeddings: FloatArray, labels: LabelArray, k: int = 1) -> float
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         found += int((labels[nearest] == labels[start + rows, None]).any(axis=1).sum())
     return found / n
+
+
+def mean_average_precision_at_r(embeddings: FloatArray, labels: LabelArray) -> float:
+    """Return MAP@R: how high the images of an image's own class stand among its nearest others.
+
+    R is the number of others of its class. Each place i up to R that holds one of these adds the precision
+    among the first i places; their sum divided by R, on average over all images, is MAP@R. It is 1 only if
+    each image has all its class before any other, where recall@1 asks for the nearest alone. An image
+    whose class has no other is left out, and so are unlabelled ones.
+
+    Source: Musgrave et al. 2020, "A metric learning reality check", https://arxiv.org/abs/2003.08505
+
+    Args:
+        embeddings: float, shape `(n, N)`, unit length.
+        labels: int64, shape `(n,)`; −1 = unlabelled.
+
+    Raises:
+        ValueError: for arrays that do not fit, or if no two images share a class.
+    """
+    embeddings, labels = _labelled_rows(embeddings, labels)
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    others = counts[classes] - 1  # R of each image
+    if not len(labels) or (most := others.max()) < 1:
+        raise ValueError("No two images share a class, so nothing can be found: pass two of one class.")
+    places, total = np.arange(1, most + 1), 0.0
+    for start in range(0, len(labels), ROWS_AT_ONCE):
+        similarity = embeddings[start : start + ROWS_AT_ONCE] @ embeddings.T
+        rows = np.arange(len(similarity))
+        similarity[rows, start + rows] = -np.inf  # nobody is a neighbour of his own
+        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :most]
+        r = others[start + rows, None]
+        hits = (labels[nearest] == labels[start + rows, None]) & (places <= r)
+        total += float((hits * hits.cumsum(axis=1) / places / np.maximum(r, 1)).sum())
+    return total / int((others > 0).sum())
 
 
 def _labelled_rows(embeddings: FloatArray, labels: LabelArray) -> tuple[FloatArray, LabelArray]:

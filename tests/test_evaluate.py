@@ -1,18 +1,25 @@
 """Intervals, recall, collapse gauges and verdicts."""
 
 import json
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.inference import CustomKNN
 from scipy import stats
 
+from metriclearn import evaluate
 from metriclearn.evaluate import (
     RECORD_VARIABLE,
     Bands,
     Interval,
     collapse_gauges,
+    mean_average_precision_at_r,
     mean_interval,
     recall_at_k,
     share_interval,
@@ -114,6 +121,49 @@ def test_recall_equals_its_loop(seed, k):
 def test_recall_needs_others_to_look_at(k):
     with pytest.raises(ValueError, match=f"k is {k}, but each image has 3 others"):
         recall_at_k(np.eye(4, dtype=np.float32), np.zeros(4, dtype=int), k)
+
+
+# MAP@R.
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(12, 60), rows_at_once=st.sampled_from([7, 1000]))
+def test_map_at_r_equals_pytorch_metric_learning(seed, n, rows_at_once):
+    random = np.random.default_rng(seed)
+    embeddings = on_sphere(random.normal(size=(n, 6)))
+    labels = np.append(random.integers(1, 5, size=n - 1), 0)  # the last image has no other of its class
+    labels[:2] = 1
+    judge = AccuracyCalculator(
+        include=("mean_average_precision_at_r",), k="max_bin_count", knn_func=CustomKNN(CosineSimilarity())
+    )
+    theirs = judge.get_accuracy(torch.as_tensor(embeddings), torch.as_tensor(labels))
+    before = embeddings.copy()
+    with patch.object(evaluate, "ROWS_AT_ONCE", rows_at_once):
+        ours = mean_average_precision_at_r(embeddings, labels)
+    assert ours == pytest.approx(theirs["mean_average_precision_at_r"], abs=1e-6)
+    np.testing.assert_array_equal(embeddings, before)
+
+
+def test_map_at_r_of_a_ranking_by_hand():
+    angles = np.deg2rad([0, 10, 25, 45, 180])  # a b a a, and one that nobody labelled
+    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    labels = np.array([0, 1, 0, 0, -1])
+    # R = 2. From 0 degrees: b a. From 25: b a. From 45: a b. The b has no other and is left out.
+    assert mean_average_precision_at_r(embeddings, labels) == pytest.approx((0.25 + 0.25 + 0.5) / 3)
+
+
+def test_map_at_r_is_one_only_for_a_perfect_order():
+    apart = np.eye(4, dtype=np.float32)[np.arange(40) % 4]
+    assert mean_average_precision_at_r(apart, np.arange(40) % 4) == pytest.approx(1)
+    swapped = np.arange(40) % 4
+    swapped[:2] = swapped[1::-1]
+    assert mean_average_precision_at_r(apart, swapped) < 0.99
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, -1], [-1, -1, -1, -1]])
+def test_map_at_r_needs_two_of_a_class(labels):
+    with pytest.raises(ValueError, match="No two images share a class"):
+        mean_average_precision_at_r(np.eye(4, dtype=np.float32), np.array(labels))
 
 
 # Gauges.

@@ -21,7 +21,13 @@ from matplotlib import pyplot as plt
 
 from metriclearn import MetricEmbedding, scarce_labels
 from metriclearn.data import ImageSet
-from metriclearn.evaluate import collapse_gauges, mean_interval, recall_at_k, share_interval
+from metriclearn.evaluate import (
+    collapse_gauges,
+    mean_average_precision_at_r,
+    mean_interval,
+    recall_at_k,
+    share_interval,
+)
 from metriclearn.explore import (
     embedding_map,
     near_duplicates,
@@ -127,6 +133,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, tuple[np.ndarray, dict[str,
         {"spread": (SPREAD[0], CLASSES), "sure": (SPREAD[1], {"series": CLASSES["series"]})},
     ),
     "recall_at_k": (recall_at_k, {"embeddings": rows, "labels": labels}),
+    "mean_average_precision_at_r": (mean_average_precision_at_r, {"embeddings": rows, "labels": labels}),
     "collapse_gauges": (collapse_gauges, {"embeddings": rows, "labels": labels}),
     "mean_interval": (mean_interval, {"values": (np.arange(N) * 1.5, {"series": CLASSES["series"]})}),
     "near_duplicates": (lambda e: near_duplicates(e, 0.5, 3), {"e": rows}),
