@@ -11,16 +11,23 @@ only the notebooks use, such as the checks of the exercises and the figures that
     embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load
     training.py    the loops, in view
     inference.py   propagate.py    a network at work; labels spread over the neighbour graph
+    photos.py      a folder of pictures as one array on the disk
+    folders.py   decode.py   which files, which labels; one file, safely
     augment.py   losses.py   models.py   evaluate.py   data.py
+    cache.py     where downloads and decoded pictures are kept
     labels.py      what -1 means
     validate.py    arrays checked once, in the project's own form
     settings.py    so are numbers, choices, devices and folders
 """
 
-from metriclearn.classify import QdrantClassifier
-from metriclearn.data import ImageSet, load_images, scarce_labels
-from metriclearn.embedding import MetricEmbedding
-from metriclearn.index import EmbeddingIndex
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metriclearn.classify import QdrantClassifier
+    from metriclearn.data import ImageSet, load_images, scarce_labels
+    from metriclearn.embedding import MetricEmbedding
+    from metriclearn.index import EmbeddingIndex
 
 __all__ = [
     "EmbeddingIndex",
@@ -30,3 +37,20 @@ __all__ = [
     "load_images",
     "scarce_labels",
 ]
+
+# Imported when first used: PyTorch, scikit-learn and Qdrant's client take seconds, and a program that only
+# looks at a folder, or prints its help, needs none of them.
+_HOMES = {
+    "EmbeddingIndex": "index",
+    "ImageSet": "data",
+    "MetricEmbedding": "embedding",
+    "QdrantClassifier": "classify",
+    "load_images": "data",
+    "scarce_labels": "data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"metriclearn has no {name!r}: choose one of {', '.join(__all__)}.")
+    return getattr(import_module(f"metriclearn.{_HOMES[name]}"), name)

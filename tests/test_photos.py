@@ -1,0 +1,543 @@
+"""Folders of photographs: every format and mode, files that are broken or hostile, labels that mean nothing."""
+
+import csv
+import json
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metriclearn import cache, decode
+from metriclearn.cache import cache_folder
+from metriclearn.decode import SIDE, UnreadableError, read_picture, read_pictures
+from metriclearn.folders import check_enough, list_photographs, printable
+from metriclearn.photos import read_photographs
+
+DARK, LIGHT = 64, 192
+
+
+def halves(width: int = 40, height: int = 30) -> np.ndarray:
+    """Return grey values, dark on the left and light on the right."""
+    values = np.full((height, width), DARK, dtype=np.uint8)
+    values[:, width // 2 :] = LIGHT
+    return values
+
+
+def picture(mode: str = "RGB", width: int = 40, height: int = 30) -> Image.Image:
+    values = halves(width, height)
+    if mode.startswith("I;16"):
+        return Image.fromarray(values.astype(np.uint16) * 257)
+    if mode == "I":
+        return Image.fromarray(values.astype(np.int32) * 257)
+    if mode == "F":
+        return Image.fromarray(values.astype(np.float32) / 255)
+    return Image.fromarray(values).convert("RGB").convert(mode)
+
+
+def write(path: Path, image: Image.Image | None = None, **settings: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image or picture()).save(path, **settings)
+    return path
+
+
+def noise(path: Path, seed: int, size: tuple[int, int] = (30, 20)) -> Path:
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return write(path, Image.fromarray(values))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of two classes, three pictures each, and one without a label."""
+    for i in range(3):
+        noise(tmp_path / "in" / "cat" / f"{i}.png", i)
+        noise(tmp_path / "in" / "dog" / "deep" / "er" / f"{i}.jpg", 10 + i)
+    noise(tmp_path / "in" / "unlabelled" / "x.png", 20)
+    return tmp_path / "in"
+
+
+# One file.
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [
+        *((".jpg", mode) for mode in ("L", "RGB", "CMYK")),
+        *((".png", mode) for mode in ("L", "LA", "RGB", "RGBA", "P", "I;16")),
+        *((".bmp", mode) for mode in ("L", "RGB", "P")),
+        (".gif", "P"),
+        (".webp", "RGB"),
+        (".webp", "RGBA"),
+        *((".tif", mode) for mode in ("L", "RGB", "CMYK", "I;16", "I", "F", "RGBA", "LAB", "YCbCr")),
+    ],
+)
+def test_each_format_and_mode_gives_the_same_picture(tmp_path: Path, suffix: str, mode: str) -> None:
+    found = read_picture(write(tmp_path / f"a{suffix}", picture(mode)))
+    assert found.pixels.shape == (3, SIDE, SIDE)
+    assert (found.width, found.height) == (40, 30)
+    near = 12 if mode in ("LAB", "CMYK", "YCbCr") or suffix in (".jpg", ".webp") else 2
+    np.testing.assert_allclose(found.pixels[:, :, :100].mean(axis=(1, 2)), DARK, atol=near)
+    np.testing.assert_allclose(found.pixels[:, :, -100:].mean(axis=(1, 2)), LIGHT, atol=near)
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    found = read_picture(write(tmp_path / "a.png", Image.fromarray(halves() > 100)))
+    assert found.grey
+    assert found.pixels[:, :, :100].max() == 0
+    assert found.pixels[:, :, -100:].min() == 255
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_becomes_white(tmp_path: Path, mode: str) -> None:
+    image = Image.new("RGBA", (20, 20), (200, 0, 0, 0))
+    found = read_picture(write(tmp_path / "a.png", image.convert(mode)))
+    assert found.pixels.min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_pictures_are_turned_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
+    upright = np.zeros((30, 40, 3), dtype=np.uint8)
+    upright[:15, :20] = 255  # white in the upper left corner alone
+    undo = {
+        1: lambda v: v,
+        2: lambda v: v[:, ::-1],
+        3: lambda v: v[::-1, ::-1],
+        4: lambda v: v[::-1],
+        5: lambda v: v.transpose(1, 0, 2),
+        6: lambda v: v.transpose(1, 0, 2)[::-1],
+        7: lambda v: v[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda v: v.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undo(upright)))
+    found = read_picture(write(tmp_path / f"a{suffix}", stored, exif=exif))
+    assert (found.width, found.height) == (40, 30)
+    corners = [found.pixels[0, y, x] > 128 for y in (60, 200) for x in (60, 200)]
+    assert corners == [True, False, False, False]
+
+
+def test_the_middle_square_is_kept(tmp_path: Path) -> None:
+    values = np.full((50, 150), 0, dtype=np.uint8)
+    values[:, 50:100] = 200
+    found = read_picture(write(tmp_path / "a.png", Image.fromarray(values)))
+    assert found.pixels[:, :, 8:-8].min() >= 198
+    assert found.grey
+
+
+def test_a_large_jpeg_is_unpacked_small(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jpg", picture(width=6000, height=4000))
+    found = read_picture(path)
+    assert (found.width, found.height) == (6000, 4000)
+    np.testing.assert_allclose(found.pixels[:, :, :100].mean(), DARK, atol=2)
+
+
+def test_the_first_frame_counts(tmp_path: Path) -> None:
+    frames = [Image.fromarray(halves()), Image.new("L", (40, 30), 255)]
+    for name in ("a.gif", "a.tif", "a.webp"):
+        found = read_picture(write(tmp_path / name, frames[0], save_all=True, append_images=frames[1:]))
+        np.testing.assert_allclose(found.pixels[:, :, :100].mean(), DARK, atol=4)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """Return a small PNG file that says it is huge."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(bytes(10_000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def cut_off(path: Path) -> None:
+    whole = noise(path, 0, (400, 300)).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty.jpg": (lambda path: path.touch(), "is empty"),
+    "text.png": (lambda path: path.write_text("no picture"), "holds no picture of a kind that is read here"),
+    "page.jpg": (lambda path: path.write_text("<html>404</html>"), "holds no picture of a kind"),
+    "drawing.png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "holds no picture of a kind"),
+    "cut.jpg": (cut_off, "is damaged or cut off"),
+    "cut.png": (cut_off, "is damaged or cut off"),
+    "cut.webp": (cut_off, "damaged or cut off|holds no picture"),
+    "cut.tif": (cut_off, "is damaged or cut off"),
+    "zeros.gif": (lambda path: path.write_bytes(b"GIF89a" + bytes(100)), "is damaged|holds no picture"),
+    "bomb.png": (lambda path: path.write_bytes(png_of(60_000, 60_000)), "far too many pixels"),
+    "large.png": (lambda path: path.write_bytes(png_of(10_000, 10_000)), "10000 x 10000 pixels"),
+    "nothing.png": (lambda path: path.write_bytes(png_of(0, 10)), "is damaged|holds no picture"),
+    "gone.png": (lambda path: None, "is not there"),
+    "folder.png": (lambda path: path.mkdir(), "cannot be opened|no plain file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_has_its_reason(tmp_path: Path, name: str) -> None:
+    make, reason = BAD_FILES[name]
+    make(tmp_path / name)
+    with pytest.raises(UnreadableError, match=reason):
+        read_picture(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(UnreadableError, match="is no plain file"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_huge_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "LARGEST_FILE", 100)
+    with pytest.raises(UnreadableError, match="is larger than"):
+        read_picture(noise(tmp_path / "a.png", 0))
+
+
+def test_only_a_few_are_read_ahead(tmp_path: Path) -> None:
+    path, taken = noise(tmp_path / "a.png", 0), []
+
+    def endless() -> Iterator[Path]:
+        while True:
+            taken.append(path)
+            yield path
+
+    pictures = read_pictures(endless(), threads=2)
+    for _ in range(5):
+        next(pictures)
+    pictures.close()
+    assert len(taken) <= 5 + 4 * 2
+
+
+# A folder.
+
+
+def test_folders_name_the_classes(folder: Path, tmp_path: Path) -> None:
+    noise(folder / "loose.png", 30)
+    photographs = read_photographs(folder, cache=tmp_path / "cache")
+    assert photographs.class_names == ("cat", "dog")
+    assert dict(zip(photographs.files, photographs.labels.tolist(), strict=True)) == {
+        **{f"cat/{i}.png": 0 for i in range(3)},
+        **{f"dog/deep/er/{i}.jpg": 1 for i in range(3)},
+        "loose.png": -1,
+        "unlabelled/x.png": -1,
+    }
+    pixels = photographs.pixels
+    assert pixels.shape == (8, 3, SIDE, SIDE)
+    for name, square in zip(photographs.files, pixels, strict=True):
+        np.testing.assert_array_equal(square, read_picture(folder / name).pixels)
+    np.testing.assert_array_equal(np.concatenate([*photographs.batches()]), pixels)
+    np.testing.assert_array_equal(np.concatenate([*photographs.batches([5, 2])]), pixels[[5, 2]])
+
+
+def test_small_pictures_are_means(folder: Path, tmp_path: Path) -> None:
+    photographs = read_photographs(folder, cache=tmp_path / "cache")
+    blocks = photographs.pixels.reshape(-1, 3, 32, 8, 32, 8).astype(float).mean(axis=(3, 5))
+    np.testing.assert_allclose(photographs.small(32), blocks, atol=0.51)
+    assert photographs.small(28).shape == (7, 3, 28, 28)
+
+
+def test_grey_folders_have_one_channel(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        write(tmp_path / "in" / name, picture("L"))
+    assert read_photographs(tmp_path / "in", cache=tmp_path / "c").small(28).shape == (2, 1, 28, 28)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.csv"])
+@pytest.mark.parametrize("column", ["file_name", "image_path", "path", "file"])
+@pytest.mark.parametrize("part", [",", ";", "\t"])
+def test_a_table_names_the_classes(tmp_path: Path, name: str, column: str, part: str) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.png").touch()
+    lines = [[column, "label", "note"], ["0.png", "owl", ""], ["./1.png", " bat ", "x"], ["2.png", "", ""]]
+    (tmp_path / name).write_text(
+        "\ufeff" + "\r\n".join(part.join(line) for line in lines) + "\r\n", encoding="utf-8"
+    )
+    listing = list_photographs(tmp_path)
+    assert listing.labels == ["owl", "bat", None, None]
+    assert listing.counts == {"bat": 1, "owl": 1}
+
+
+def test_rows_of_a_further_table_win(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "reviewed.csv"
+    table.write_text("file_name,label\ncat/1.png,dog\nunlabelled/x.png,owl\ncat/2.png,\n")
+    listing = list_photographs(folder, table)
+    assert dict(zip(listing.files, listing.labels, strict=True)) == {
+        "cat/0.png": "cat",
+        "cat/1.png": "dog",
+        "cat/2.png": None,
+        **{f"dog/deep/er/{i}.jpg": "dog" for i in range(3)},
+        "unlabelled/x.png": "owl",
+    }
+
+
+def test_paths_of_windows_and_accents_of_macos(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "1.png").touch()
+    (tmp_path / "u\u0308.png").touch()
+    (tmp_path / "labels.csv").write_text("file,label\nd\\1.png,a\n\u00fc.png,b\n", encoding="utf-8")
+    assert list_photographs(tmp_path).labels == ["a", "b"]
+
+
+HOSTILE = [
+    "<script>alert(1)</script>.png".replace("/", "\u2215"),
+    "\"quotes\" 'and' `ticks`.png",
+    "line\nbreak.png",
+    "turned \u202egnp.png",
+    "comma, semicolon; tab\t.png",
+    "=HYPERLINK(1).png",
+    "-rf.png",
+    "%2e%2e.png",
+    "\u00e4" * 125 + "a.png",  # 255 bytes
+    " blank .png",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_is_lost(tmp_path: Path, name: str) -> None:
+    noise(tmp_path / "in" / "a" / name, 0)
+    with (tmp_path / "t.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["file_name", "label"], [f"a/{name}", "b"]])
+    photographs = read_photographs(tmp_path / "in", tmp_path / "t.csv", cache=tmp_path / "cache")
+    assert photographs.files == (f"a/{name}",)
+    assert photographs.class_names == ("b",)
+
+
+def test_printable_spells_out_what_cannot_be_seen() -> None:
+    assert printable("a\nb\u202ec\x1b[31m") == "a\\nb\\u202ec\\x1b[31m"
+    assert printable("h\u00fctte \u732b") == "h\u00fctte \u732b"
+
+
+def test_links(folder: Path, tmp_path: Path) -> None:
+    outside = noise(tmp_path / "outside" / "secret.png", 5)
+    (folder / "cat" / "out.png").symlink_to(outside)
+    (folder / "cat" / "all").symlink_to(tmp_path / "outside")
+    (folder / "cat" / "in.png").symlink_to(folder / "cat" / "0.png")
+    (folder / "cat" / "dead.png").symlink_to(folder / "nothing.png")
+    (folder / "cat" / "round").symlink_to(folder)
+    listing = list_photographs(folder)
+    assert "cat/in.png" in listing.files
+    assert listing.skipped == {
+        "cat/out.png": "is a link that leads out of the folder",
+        "cat/all": "is a link to a folder, which is not followed",
+        "cat/dead.png": "is a link to nothing",
+        "cat/round": "is a link to a folder, which is not followed",
+    }
+    photographs = read_photographs(folder, cache=tmp_path / "cache")
+    assert not any("secret" in name or "out" in name for name in photographs.files)
+
+
+def test_bad_files_are_listed_and_end_nothing(folder: Path, tmp_path: Path) -> None:
+    for name, (make, _) in BAD_FILES.items():
+        if name not in ("gone.png", "folder.png"):
+            make(folder / "dog" / name)
+    (folder / "phone.heic").touch()
+    (folder / "notes.txt").touch()
+    (folder / ".hidden.png").touch()
+    photographs = read_photographs(folder, cache=tmp_path / "cache")
+    assert len(photographs) == 7
+    expected = {f"dog/{name}" for name in BAD_FILES if name not in ("gone.png", "folder.png")}
+    assert set(photographs.skipped) == {*expected, "phone.heic"}
+    assert photographs.skipped["dog/empty.jpg"] == "is empty"
+    assert photographs.listing.others == 1
+    assert photographs.pixels.shape[0] == 7
+
+
+def test_empty_folders_of_classes_are_named(folder: Path) -> None:
+    (folder / "owl").mkdir()
+    assert list_photographs(folder).empty == ["owl"]
+
+
+TWO = "file_name,label\n0.png,a\n1.png,b\n"
+BAD_TABLES: dict[str, tuple[bytes | str, type[Exception], str]] = {
+    "nothing": ("", ValueError, "labels.csv has no rows: name the columns, then write a row per file."),
+    "only a head": ("file_name,label\n", ValueError, "labels.csv has no rows"),
+    "no file column": (
+        "name,label\n0.png,a\n",
+        ValueError,
+        "needs one column file_name, image_path, path or",
+    ),
+    "two file columns": ("path,file,label\n0.png,0.png,a\n", ValueError, "needs one column file_name"),
+    "no label column": (
+        "file_name,class\n0.png,a\n",
+        ValueError,
+        "and one column label: its columns are file",
+    ),
+    "a column twice": ("file,label,label\n0.png,a,b\n", ValueError, "has two columns of one name"),
+    "a file twice": (
+        TWO + "0.png,b\n",
+        ValueError,
+        "labels.csv names 0.png twice: keep the row that is right.",
+    ),
+    "twice in another form": (TWO + "./0.png,b\n", ValueError, "names ./0.png twice"),
+    "a missing file": (TWO + "9.png,a\n", FileNotFoundError, "names 9.png, but there is no such picture"),
+    "many missing": (TWO + "8.png,a\n9.png,a\n", FileNotFoundError, "names 8.png and 1 more"),
+    "out of the folder": (TWO + "../x.png,a\n", ValueError, "leads out of the folder: name files in it."),
+    "an absolute path": (TWO + "/etc/x.png,a\n", ValueError, "names /etc/x.png, which leads out"),
+    "no file": (TWO + " ,a\n", ValueError, "has a row without a file"),
+    "too few cells": (TWO + "2.png\n", ValueError, "has 2 columns, but 1 in the row of 2.png"),
+    "too many cells": (TWO + "2.png,a,b\n", ValueError, "set texts that hold a comma in quotes"),
+    "an open quote": (TWO + '2.png,"a\n', ValueError, "is no table of texts"),
+    "UTF-16": (TWO.encode("utf-16"), ValueError, "labels.csv is not in UTF-8"),
+    "Latin 1": ("file,label\n0.png,\u00e4\n".encode("latin-1"), ValueError, "is not in UTF-8"),
+    "zeros": (TWO + "2.png\0,a\n", ValueError, "without a file|no table of texts"),
+    "case": (TWO + "2.png,A\n", ValueError, 'The classes "A" and "a" differ only in case or blanks'),
+    "blanks": ("file,label\n0.png,a b\n1.png,a  b\n", ValueError, "differ only in case or blanks"),
+    "a control character": (TWO + "2.png,a\x07\n", ValueError, "has a character in its name"),
+    "a turned name": (TWO + "2.png,\u202eb\n", ValueError, r"The class \\u202eb has a character"),
+    "unknown": (TWO + "2.png,Unknown\n", ValueError, 'A class is called "Unknown"'),
+    "a marker": (
+        TWO + "2.png,nan\n",
+        ValueError,
+        'A class is called "nan", which means no class: rename it.',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_tables_that_cannot_be_meant(tmp_path: Path, name: str) -> None:
+    content, kind, message = BAD_TABLES[name]
+    for i in range(3):
+        (tmp_path / f"{i}.png").touch()
+    (tmp_path / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(kind, match=message) as error:
+        list_photographs(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_two_tables(tmp_path: Path) -> None:
+    (tmp_path / "0.png").touch()
+    for name in ("labels.csv", "metadata.csv"):
+        (tmp_path / name).write_text(TWO)
+    with pytest.raises(ValueError, match=r"both labels\.csv and metadata\.csv"):
+        list_photographs(tmp_path)
+
+
+def test_folders_that_cannot_be_meant(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is not there: name a folder of pictures"):
+        list_photographs(tmp_path / "gone")
+    (tmp_path / "file.png").touch()
+    with pytest.raises(ValueError, match="is a file: pass a folder"):
+        list_photographs(tmp_path / "file.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
+    with pytest.raises(ValueError, match="There is no picture in"):
+        list_photographs(tmp_path / "in")
+    (tmp_path / "in" / "a.png").touch()
+    with pytest.raises(
+        ValueError, match=r"None of the 1 pictures can be read, for instance 'a\.png' is empty"
+    ):
+        read_photographs(tmp_path / "in", cache=tmp_path / "cache")
+    with pytest.raises(FileNotFoundError, match="name a CSV file"):
+        list_photographs(tmp_path / "in", tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({}, "No picture has a label"),
+        ({"a": 5}, r"All labelled pictures are of one class \(a\)"),
+        ({"a": 5, "b": 1}, "The class b has one labelled picture"),
+    ],
+)
+def test_too_few_labels(counts: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_enough(counts)
+
+
+# The cache.
+
+
+def test_a_folder_is_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = read_photographs(folder, cache=tmp_path / "cache")
+    monkeypatch.setattr("metriclearn.photos.read_pictures", lambda paths: pytest.fail("decoded again"))
+    moved = tmp_path / "moved"
+    shutil.move(folder, moved)
+    (moved / "cat").rename(moved / "chat")
+    again = read_photographs(moved, cache=tmp_path / "cache")
+    assert again.class_names == ("chat", "dog")
+    np.testing.assert_array_equal(again.pixels, first.pixels)
+
+
+def test_a_changed_picture_is_read_anew(folder: Path, tmp_path: Path) -> None:
+    read_photographs(folder, cache=tmp_path / "cache")
+    path = folder / "cat" / "0.png"
+    before = path.stat()
+    noise(path, 99)
+    os.utime(path, (before.st_atime, before.st_mtime))  # its time says nothing
+    again = read_photographs(folder, cache=tmp_path / "cache")
+    np.testing.assert_array_equal(again.pixels[0], read_picture(path).pixels)
+
+
+def test_an_interrupted_reading_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read_photographs(folder, cache=tmp_path / "whole")
+    monkeypatch.setattr("metriclearn.photos.AT_ONCE", 2)
+
+    def three(paths: list[Path]) -> Iterator[object]:
+        for i, found in enumerate(read_pictures(paths)):
+            if i == 3:
+                raise KeyboardInterrupt
+            yield found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metriclearn.photos.read_pictures", three)
+        with pytest.raises(KeyboardInterrupt):
+            read_photographs(folder, cache=tmp_path / "cut")
+    [partial] = (tmp_path / "cut" / "photographs").iterdir()
+    assert partial.name.endswith(".partial")
+    assert len(json.loads((partial / "index.json").read_text())) == 2
+    seen: list[Path] = []
+    monkeypatch.setattr(
+        "metriclearn.photos.read_pictures", lambda paths: (seen.extend(paths), read_pictures(paths))[1]
+    )
+    again = read_photographs(folder, cache=tmp_path / "cut")
+    assert len(seen) == 5
+    np.testing.assert_array_equal(again.pixels, whole.pixels)
+    assert not partial.exists()
+
+
+def test_a_full_disk_is_noticed_before(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"7 pictures need 0\.0 GB in the cache .*: make room, or set METRIC"):
+        read_photographs(folder, cache=tmp_path / "cache")
+
+
+def test_what_nobody_wants_leaves_the_cache(folder: Path, tmp_path: Path) -> None:
+    old = tmp_path / "cache" / "photographs" / "old"
+    old.mkdir(parents=True)
+    (old / "index.json").touch()
+    os.utime(old / "index.json", (0, 0))
+    read_photographs(folder, cache=tmp_path / "cache")
+    assert not old.exists()
+
+
+def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("METRICLEARN_CACHE", raising=False)
+    assert cache_folder() == Path(cache.__file__).parent.parent / "data"  # a checkout of the course
+    monkeypatch.setattr(cache, "CHECKOUT", tmp_path)  # as if installed
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    for system, wanted in {
+        "linux": tmp_path / "xdg",
+        "darwin": tmp_path / "Library" / "Caches",
+        "win32": tmp_path / "local",
+    }.items():
+        monkeypatch.setattr(cache.sys, "platform", system)
+        monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+        assert cache_folder() == wanted / "metriclearn"
+    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == tmp_path / ".cache" / "metriclearn"
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
