@@ -3,9 +3,10 @@
 The method in floors, each importing only from those below. On top stands `metriclearn.course`: what
 only the notebooks use, such as the checks of the exercises and the figures that answer.
 
+    reindex.py     a new encoder takes the place of an old one, while others go on asking
     plots.py   explore.py
     classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
-    kept.py        what a classifier keeps in its collection, to be opened again
+    kept.py   transfer.py    what a classifier keeps, to be opened again; points taken to another home
     index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
     search.py   filters.py   layout.py   connect.py   what an index is made of
     embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load

@@ -2,29 +2,39 @@
 
 Qdrant's local mode, in memory or in a folder, has no lock of its own: two threads at a time break it. So
 every call goes through `Connection.using`, which lets one thread at a time through there, and all of them
-on a server. It also says in one sentence what a home cannot do, where the client would show its inner life.
+on a server. A request to a server that is lost on the way, or told to wait, is sent again after a while. What
+a home cannot do is said in one sentence, where the client would show its inner life.
 """
 
 import json
 import os
+import random
 import re
 import sqlite3
 import threading
+import time
+import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from qdrant_client import QdrantClient
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from metriclearn.settings import check_folder, check_text
 
 IN_MEMORY = ":memory:"
 TIMEOUT = 30  # seconds; the client's 5 are short for a batch that the server must confirm
+PAUSES = (0.25, 0.5, 1, 2, 4)  # seconds before a request is sent again; a server starts anew in about so long
+LONGEST_PAUSE = 30  # seconds, if the server says itself how long to wait
+LOST = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
+BUSY = (429, 503)  # too many requests; not ready yet
 FORBIDDEN = '<>:"/\\|?*\0\x1f'  # what no collection's name may hold, by Qdrant's own rule
 LONGEST_NAME = 240  # Qdrant's 255, less what stands behind the name of a collection that may be replaced
 
@@ -53,13 +63,20 @@ class Home:
                     f"METRICLEARN_PREFIX is {prefix!r}: use a to z, A to Z, digits, . and - only."
                 )
             name = f"{prefix}_{name}" if prefix else name
-        if bad := [letter for letter in name if letter in FORBIDDEN]:
-            raise ValueError(f"Collection name cannot contain {bad[0]!r}, as {name!r} does: choose another.")
-        if name in (".", "..") or len(name) > LONGEST_NAME:
-            raise ValueError(
-                f"Collection name cannot be {name[:80]!r}: choose one of up to {LONGEST_NAME} letters."
-            )
-        return name
+        return check_name(name, LONGEST_NAME)
+
+
+def check_name(name: str, longest: int = 255) -> str:
+    """Return a name if Qdrant allows it for a collection.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if bad := [letter for letter in name if letter in FORBIDDEN]:
+        raise ValueError(f"Collection name cannot contain {bad[0]!r}, as {name!r} does: choose another.")
+    if name in (".", "..") or len(name) > longest:
+        raise ValueError(f"Collection name cannot be {name[:80]!r}: choose one of up to {longest} letters.")
+    return name
 
 
 def find_home(path: Any, url: Any) -> Home:
@@ -110,7 +127,7 @@ class Connection:
             self._check_open(collection)
             try:
                 yield self.client
-            except (ApiException, sqlite3.Error) as error:
+            except (ApiException, QdrantException, sqlite3.Error) as error:
                 self._check_open(collection)  # somebody closed it meanwhile
                 raise _in_a_sentence(error, self.home, collection) from None
             except ValueError as error:
@@ -144,12 +161,16 @@ def connect(home: Home, api_key: Any = None) -> Connection:
 
 
 def connect_to_server(url: str, api_key: str | None) -> QdrantClient:
-    """Return a client of a server that has answered once."""
-    probe = None
+    """Return a client of a server that has answered once.
+
+    Whether client and server fit is told by `tools/check_environment.py`, once, and not by every client.
+    """
     try:
-        # The client's own check runs in a thread of its own, which no error reaches: so knock first.
-        probe = QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT, check_compatibility=False)
-        probe.get_collections()
+        with warnings.catch_warnings():
+            if urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1"):  # the key stays on this machine
+                warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+            client = QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT, check_compatibility=False)
+        client.get_collections()
     except UnexpectedResponse as error:
         advice = "check the API key" if error.status_code in (401, 403) else "is it a Qdrant server?"
         raise ConnectionError(f"{url} answers with status {error.status_code}: {advice}.") from None
@@ -162,10 +183,30 @@ def connect_to_server(url: str, api_key: str | None) -> QdrantClient:
         raise ConnectionError(
             f"No request can be sent to {url} ({type(error).__name__}): check the address and the API key."
         ) from None
-    finally:
-        if probe is not None:
-            probe.close()
-    return QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT)
+    client.http.client.add_middleware(_patiently)  # only now: a wrong address is told at once
+    return client
+
+
+def _patiently(request: httpx.Request, send: Callable[[httpx.Request], httpx.Response]) -> httpx.Response:
+    """Send a request, and again after a while if the connection is lost or the server asks to wait.
+
+    Whatever we ask for may be asked for twice: ids come from the content, and `layout.create` knows its own
+    collection again. What timed out is not sent again, as a slow server does not need more to do.
+    """
+    for pause in PAUSES:
+        seconds = pause * random.uniform(0.5, 1)  # or all clients would come back at the same moment
+        try:
+            answer = send(request)
+        except ResponseHandlingException as error:
+            if not isinstance(error.source, LOST):
+                raise
+        else:
+            if answer.status_code not in BUSY:
+                return answer
+            asked = answer.headers.get("Retry-After", "")
+            seconds = min(max(seconds, int(asked) if asked.isdecimal() else 0), LONGEST_PAUSE)
+        time.sleep(seconds)
+    return send(request)
 
 
 def _check_url(url: Any) -> str:
@@ -231,6 +272,8 @@ def _in_a_sentence(error: Exception, home: Home, collection: str) -> Exception:
         return OSError(
             f"{home} cannot be read or written ({error}): is the disk full, or the folder write-protected?"
         )
+    if isinstance(error, QdrantException):
+        return ConnectionError(f"{home} is busy ({error}): send less at a time, or try again later.")
     if isinstance(error, UnexpectedResponse):
         if error.status_code == 404:
             return _gone(collection)

@@ -16,9 +16,10 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 from qdrant_client import QdrantClient, models
+from tqdm import tqdm
 
 from metriclearn import layout
-from metriclearn.connect import IN_MEMORY, Connection, connect, find_home
+from metriclearn.connect import IN_MEMORY, Connection, check_name, connect, find_home
 from metriclearn.filters import Where, filter_of
 from metriclearn.labels import check_point_labels
 from metriclearn.layout import DISTANCES
@@ -31,7 +32,7 @@ from metriclearn.search import (
     nearest,
     neighbour_graph,
 )
-from metriclearn.settings import check_choice, check_count, check_flag, check_text
+from metriclearn.settings import check_choice, check_count, check_flag, check_text, shown
 from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
 
 __all__ = ["DISTANCES", "IN_MEMORY", "Distance", "EmbeddingIndex", "NeighbourGraph", "Neighbours", "Where"]
@@ -42,6 +43,7 @@ ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one wi
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
 FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
 QUERIES_PER_CALL = 256
+PER_PAGE = 1000
 HITS_PER_CALL = 20_000  # some 40 MB of them: wide queries are asked fewer at a time
 
 
@@ -72,8 +74,15 @@ class EmbeddingIndex:
         url: a server, such as `"http://localhost:6333"`; by default the environment variable
             QDRANT_URL. Without path, url and this variable the index lives in memory.
         api_key: the server's key; by default the environment variable QDRANT_API_KEY.
-        shard_number: on a server, into how many pieces to split a new collection.
+        shard_number: into how many pieces to split a new collection. Local mode, in memory or in a folder,
+            ignores this and the next three: it has one piece, one copy and no payload index.
         replication_factor: on a cluster, how many copies to keep of each piece.
+        write_consistency_factor: on a cluster, how many copies must have taken a write before it counts.
+        payload_indexes: which entries of your own payloads you will filter by, and their kind, such as
+            `{"part": "keyword", "row": "integer"}`. A server searches these fast, and one in strict mode
+            refuses to filter by any other. Label, source and encoder are always among them.
+        versioned: keep the points in a collection `<collection>__<encoder_id>`, with `collection` as an alias
+            for it, so that `metriclearn.reindex` can put another encoder's in its place.
         replace: start with an empty collection, in place of the one of that name (`metriclearn.layout`).
             Only one that was itself made with `replace=True` is replaced; any other is refused.
 
@@ -112,30 +121,43 @@ class EmbeddingIndex:
         api_key: str | None = None,
         shard_number: int | None = None,
         replication_factor: int | None = None,
+        write_consistency_factor: int | None = None,
+        payload_indexes: Mapping[str, str] | None = None,
+        versioned: bool = False,
         replace: bool = False,
     ) -> None:
         dim = check_count(dim, "dim", high=LONGEST, wanted=f"choose a whole number from 1 to {LONGEST}")
         distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
         encoder_id = check_text(encoder_id, "encoder_id")
-        replace = check_flag(replace, "replace")
-        given = {"shard_number": shard_number, "replication_factor": replication_factor}
-        pieces = {name: check_count(n, name) for name, n in given.items() if n is not None}
+        versioned, replace = check_flag(versioned, "versioned"), check_flag(replace, "replace")
+        if versioned and replace:
+            raise ValueError("An index is versioned or replaced: choose one of the two.")
+        given = zip(layout.PIECES, (shard_number, replication_factor, write_consistency_factor), strict=True)
+        pieces = {name: check_count(n, name) for name, n in given if n is not None}
+        indexed = _check_payload_indexes(payload_indexes)
         home = find_home(path, url)
         name = home.full_name(collection)
+        version = check_name(layout.version(name, encoder_id)) if versioned else name
         connection = connect(home, api_key)
         try:
             with connection.using(name) as client:
                 found = layout.find(client, name)
-                stored_in = layout.beside(name) if replace else found or name
-                self._set(connection, name, stored_in, dim, encoder_id, distance)
                 if found and replace:
                     layout.check_replaceable(client, name, found)
-                if found and not replace:
-                    layout.check_same(client, name, found, dim, encoder_id, distance)
+                if found == name and versioned:
+                    raise ValueError(
+                        f"The collection {name!r} bears its name itself, so that no other version could take "
+                        "its place: export its points and import them under another name."
+                    )
+                stored_in = layout.beside(name) if replace else found or version
+                self._set(connection, name, stored_in, dim, encoder_id, distance)
+                if client.collection_exists(stored_in):
+                    layout.check_same(client, name, stored_in, dim, encoder_id, distance)
+                    layout.index_payload(client, stored_in, indexed)
                 else:
-                    metadata = {"encoder": encoder_id, "replaceable": replace}
-                    layout.create(client, stored_in, dim, distance, metadata, **pieces)
-                if replace:
+                    metadata = {"encoder": encoder_id, "replaceable": replace, "versioned": versioned}
+                    layout.create(client, stored_in, dim, distance, metadata, indexed, **pieces)
+                if stored_in not in (name, found):
                     layout.switch(client, name, stored_in)
         except BaseException:
             connection.close()
@@ -181,21 +203,13 @@ class EmbeddingIndex:
             contents = (f"vector {rows[i].tobytes().hex()} {classes[i]}" for i in range(n))
         ids = [str(uuid.uuid5(ID_SPACE, content)) for content in contents]
 
-        def points(start: int, stop: int) -> Iterator[models.PointStruct]:
-            for i in range(start, min(stop, n)):
-                payload: dict[str, Any] = {"label": classes[i], "encoder": self.encoder_id}
-                if names is not None:
-                    payload["source"] = names[i]
-                if extras is not None:
-                    payload |= extras[i]
-                yield models.PointStruct(id=ids[i], vector=vectors[i].tolist(), payload=payload)
-
-        step = n if self._connection.home.url else size  # local mode takes no batches, so make them here
-        for start in range(0, n, step):
-            with self._using() as client:
-                # wait=True: return when the points can be found, not when the server has taken note.
-                batch = points(start, start + step)
-                client.upload_points(self._stored_in, batch, batch_size=size, wait=True)
+        entries: list[dict[str, Any]] = [
+            {"label": classes[i], "encoder": self.encoder_id}
+            | ({} if names is None else {"source": names[i]})
+            | ({} if extras is None else extras[i])
+            for i in range(n)
+        ]
+        self._write(ids, vectors, entries, size)
         return ids
 
     def query(self, embeddings: FloatArray, k: int = 5, where: Where | None = None) -> Neighbours:
@@ -268,6 +282,7 @@ class EmbeddingIndex:
         if not selector:  # no ids: Qdrant takes an empty list for a mistake
             return
         with self._using() as client:
+            layout.check_live(client, self.collection, self._stored_in)
             client.delete(self._stored_in, points_selector=selector, wait=True)
 
     def neighbour_graph(self, k: int = 30) -> NeighbourGraph:
@@ -340,5 +355,49 @@ class EmbeddingIndex:
             )
         return raw, raw
 
+    def _records(self, vectors: bool = False) -> Iterator[list[models.Record]]:
+        """Give all points in the order of their ids, a page at a time; others may write between two pages."""
+        page: Any = None
+        while True:
+            with self._using() as client:
+                found, page = client.scroll(
+                    self._stored_in, limit=PER_PAGE, offset=page, with_vectors=vectors
+                )
+            if found:
+                yield found
+            if page is None:
+                return
+
+    def _write(
+        self, ids: list[str], vectors: FloatArray, payloads: Sequence[dict[str, Any]], batch_size: int = 256
+    ) -> None:
+        """Store points that have been checked, batch by batch; a terminal shows a bar if that takes long."""
+        with tqdm(total=len(ids), desc=self.collection, unit=" points", delay=1, disable=None) as bar:
+            for start in range(0, len(ids), batch_size):
+                batch = range(start, min(start + batch_size, len(ids)))
+                points = [
+                    models.PointStruct(id=ids[i], vector=vectors[i].tolist(), payload=payloads[i])
+                    for i in batch
+                ]
+                with self._using() as client:
+                    layout.check_live(client, self.collection, self._stored_in)
+                    # wait=True: return when the points can be found, not when the server has taken note.
+                    client.upsert(self._stored_in, points, wait=True)
+                bar.update(len(batch))
+
     def _using(self) -> AbstractContextManager[QdrantClient]:
         return self._connection.using(self.collection)
+
+
+def _check_payload_indexes(given: Any) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f'payload_indexes is {shown(given)}: pass a dictionary such as {{"part": "keyword"}}.'
+        )
+    kinds = [kind.value for kind in models.PayloadSchemaType]
+    for key in given:
+        if check_text(key, "A key of payload_indexes") in layout.INDEXED:
+            raise ValueError(f"payload_indexes names {key!r}, which the index sets itself: leave it out.")
+    return {str(key): check_choice(kind, f"payload_indexes[{key!r}]", kinds) for key, kind in given.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient
 
 from metriclearn import layout
 from metriclearn.connect import Connection
@@ -21,7 +21,6 @@ from metriclearn.labels import LabelArray, is_labelled
 from metriclearn.validate import FloatArray
 
 Classes = npt.NDArray[Any]
-PER_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,8 @@ class Kept:
         about = (about or {}) | {"classes": classes.tolist(), "rows": examples.seen}
         metadata = {"encoder": encoder_id, "replaceable": True, "classifier": about}
         stored_in = layout.beside(name)
-        index = EmbeddingIndex._over(connection, name, stored_in, dim, encoder_id, distance)
+        # Under its own name while it is filled: what is called `name` meanwhile is the earlier one.
+        index = EmbeddingIndex._over(connection, stored_in, stored_in, dim, encoder_id, distance)
         with connection.using(name) as client:
             if found := layout.find(client, name):
                 layout.check_replaceable(client, name, found)
@@ -130,6 +130,7 @@ class Kept:
             raise
         with connection.using(name) as client:
             layout.switch(client, name, stored_in)
+        index.collection = name
         return cls(index, examples, classes)
 
     @classmethod
@@ -145,15 +146,13 @@ class Kept:
             if stored_in is None:
                 return None
             config = client.get_collection(stored_in).config
-        metadata, vectors = config.metadata or {}, config.params.vectors
-        if "classifier" not in metadata or not isinstance(vectors, models.VectorParams):
+        metadata = config.metadata or {}
+        if "classifier" not in metadata:
             raise ValueError(
                 f"The collection {name!r} in {connection.home} holds no classifier that could be opened: "
                 "choose another collection name, or fill it anew with fit if it may be replaced."
             )
-        distance = next(word for word, kind in layout.DISTANCES.items() if kind == vectors.distance)
-        encoder_id = str(metadata["encoder"])
-        index = EmbeddingIndex._over(connection, name, stored_in, vectors.size, encoder_id, distance)
+        index = EmbeddingIndex._over(connection, name, stored_in, *layout.kind(config, name))
         return cls(index, *_read(index)), dict(metadata["classifier"])
 
     def check_same(self, encoder_id: str, distance: str, dim: int) -> None:
@@ -209,15 +208,9 @@ def _read(index: EmbeddingIndex) -> tuple[Examples, Classes]:
     Raises:
         ValueError: if a point is there that no classifier stored.
     """
-    records: list[models.Record] = []
-    page: Any = None
     with index._using() as client:
         about = _noted(client, index._stored_in)
-        while True:
-            found, page = client.scroll(index._stored_in, limit=PER_PAGE, offset=page, with_vectors=True)
-            records += found
-            if page is None:
-                break
+        records = [record for page in index._records(vectors=True) for record in page]
     payloads = [record.payload or {} for record in records]
     rows = rows_of(np.array([str(payload.get("source")) for payload in payloads]), index)
     if not all("class" in payload for payload in payloads):

@@ -4,6 +4,7 @@ import copy
 import pickle
 import shutil
 import sqlite3
+import warnings
 from pathlib import Path
 
 import httpx
@@ -55,12 +56,20 @@ def test_an_address_that_is_none(url, monkeypatch):
 
 @pytest.mark.parametrize("key", ["a\nb", "schlüssel\u2013"])
 def test_a_key_that_no_request_can_carry(key):
-    with (
-        pytest.warns(UserWarning, match="insecure"),
-        pytest.raises(ConnectionError, match=r"^No .* http://localhost:9[ :]") as caught,
-    ):
+    with pytest.raises(ConnectionError, match=r"^No .* http://localhost:9[ :]") as caught:
         EmbeddingIndex(3, url="http://localhost:9", api_key=key)
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("localhost", 0), ("127.0.0.1", 0), ("0.0.0.0", 1)])
+def test_a_key_on_its_way_to_another_machine_is_warned_of(host, warned):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with pytest.raises(ConnectionError):
+            EmbeddingIndex(3, url=f"http://{host}:9", api_key="secret")
+    assert [str(warning.message) for warning in heard] == [
+        "Api key is used with an insecure connection."
+    ] * warned
 
 
 @pytest.mark.parametrize("key", [3, b"secret", ""])
@@ -230,7 +239,7 @@ def test_a_server_that_fails_later(monkeypatch, error, message):
         def fail(*_, **__):
             raise error
 
-        for method in ("count", "query_batch_points", "upload_points", "delete"):
+        for method in ("count", "query_batch_points", "upsert", "delete"):
             monkeypatch.setattr(server, method, fail)
         for call in (
             index.count,

@@ -245,13 +245,13 @@ def fitted(request, tmp_path) -> Iterator[QdrantClassifier]:
         yield classifier
 
 
-@pytest.mark.parametrize("step", ["create_collection", "upload_points", "update_collection_aliases"])
+@pytest.mark.parametrize("step", ["create_collection", "upsert", "update_collection_aliases"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ConnectionError("lost")])
 def test_a_refit_that_fails_half_way_leaves_the_earlier_one(fitted, monkeypatch, step, error):
     original = getattr(QdrantClient, step)
 
     def fail(self, *arguments, **more):
-        if step == "upload_points":  # a part has arrived
+        if step == "upsert":  # a part has arrived
             original(self, arguments[0], [next(iter(arguments[1]))], **more)
         raise error
 
@@ -297,14 +297,14 @@ def test_a_refit_elsewhere_that_fails_leaves_the_earlier_one(fitted, tmp_path):
 
 
 def test_a_partial_fit_that_fails_half_way_adds_nothing(fitted, monkeypatch):
-    original = QdrantClient.upload_points
+    original = QdrantClient.upsert
 
     def fail(self, collection, batch, **more):
         original(self, collection, list(batch)[:2], **more)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(QdrantClient, "upload_points", fail)
+        patch.setattr(QdrantClient, "upsert", fail)
         with pytest.raises(KeyboardInterrupt):
             fitted.partial_fit(points(5, 1), [1, 2, 3, 4, 5])
     assert len(fitted.index_) == 3

@@ -1,0 +1,335 @@
+"""A new encoder takes the place of an old one, while others go on asking.
+
+Embeddings of two encoders have nothing to say to each other, so each encoder fills a collection of its own, a
+version: `images__<encoder id>`. The name that everybody opens, `images`, is an alias. It is switched in one
+call, once the new version holds every point and has been verified. No search ever meets both.
+
+Who holds an index from before the switch goes on with the version that it opened, which is kept: question and
+answer are both of the old encoder. Writing there is refused from then on, since nobody would look for it.
+`current` tells which version the name means now.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+from tqdm import tqdm
+
+from metriclearn import layout
+from metriclearn.connect import check_name
+from metriclearn.explore import unknown_threshold
+from metriclearn.index import PER_PAGE, EmbeddingIndex
+from metriclearn.settings import check_count, check_flag, check_number, check_text, shown
+from metriclearn.validate import FloatArray, check_embeddings
+
+AT_ONCE = 256  # images that are embedded in one call
+PASSES = 10  # how often to look for what others have written meanwhile
+
+Embed = Callable[[list[str]], FloatArray]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A collection that a name has meant, means or could mean.
+
+    Attributes:
+        encoder_id: whose embeddings it holds.
+        collection: its own name, to open or delete it by.
+        points: how many it holds.
+        live: whether the name means it now.
+        threshold: the cosine below which an image is unknown to it; None if none was set.
+    """
+
+    encoder_id: str
+    collection: str
+    points: int
+    live: bool
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Reindexed:
+    """What `reindex` has done.
+
+    Attributes:
+        index: the new version, open; it shares its client with the index that was passed.
+        points: how many points it holds.
+        embedded: how many of them were embedded in this call. The others were there from an earlier one.
+        agreement: share of the probes' neighbours that old and new version have in common.
+        chance: what that share would be if neighbours were drawn by lot.
+        threshold: the cosine below which an image is unknown; None without held-out images.
+    """
+
+    index: EmbeddingIndex = field(repr=False)
+    points: int
+    embedded: int
+    agreement: float
+    chance: float
+    threshold: float | None
+
+
+def reindex(
+    index: EmbeddingIndex,
+    embed: Embed,
+    encoder_id: str,
+    *,
+    held_out: FloatArray | None = None,
+    quantile: float = 0.05,
+    probes: int = 200,
+    k: int = 10,
+    least_agreement: float = 0.05,
+    switch: bool = True,
+) -> Reindexed:
+    """Fill a new version with a new encoder's embeddings, verify it, and let the name mean it.
+
+    Labels and further entries are taken over from the points as they are now; only their images are
+    embedded anew. What others write or delete meanwhile is taken over, too: passes are made until one
+    finds nothing to do. In local mode nobody can write between the last pass and the switch; on a server
+    let writers rest for that moment. The earlier version stays as it is.
+
+    A call that was cut short is simply made again: what has been embedded is there. So a version that
+    exists already, such as the one before a `rollback`, is brought up to date and not filled anew.
+
+    Args:
+        index: one whose name is an alias: made with `versioned=True` or `replace=True`, or a classifier's
+            `index_`. Each of its points needs a source.
+        embed: returns the new encoder's embeddings, float of shape `(n, N)`, for n sources, 256 at most.
+        encoder_id: the new encoder, as in `MetricEmbedding.encoder_id_`.
+        held_out: the new encoder's embeddings of images of the known classes that are not in the index,
+            float of shape `(m, N)`. The threshold for "unknown" is set by them: that of the old encoder says
+            nothing about the new one. It is kept with the version.
+        quantile: share of the known kind that may be rejected for nothing (see `unknown_threshold`).
+        probes: how many points' neighbours are compared.
+        k: how many neighbours of each.
+        least_agreement: the switch is refused if old and new share a smaller part of these. Two good
+            encoders may well differ in most of them; rows that were mixed up share next to none.
+        switch: False to fill and verify only. To switch then, call again: there will be little left to do.
+
+    Returns:
+        What was done, and the new version, open.
+
+    Raises:
+        ValueError: for input that does not fit, a point without a source, or a version that does not pass.
+            The name then means what it meant before.
+        RuntimeError: if others write faster than images are embedded.
+    """
+    encoder_id = check_text(encoder_id, "encoder_id")
+    if not callable(embed):
+        raise ValueError(
+            f"embed is {shown(embed)}: pass a function that takes sources and returns embeddings."
+        )
+    probes, k = check_count(probes, "probes"), check_count(k, "k")
+    wanted = "a share from 0 to 1, such as 0.05"
+    least = check_number(least_agreement, "least_agreement", wanted, 0, 1)
+    switch = check_flag(switch, "switch")
+    old = current(index)
+    if old.encoder_id == encoder_id:
+        raise ValueError(f"The collection {old.collection!r} holds embeddings of {encoder_id!r} already.")
+    if held_out is not None and old.distance != "cosine":
+        raise ValueError(
+            f'The index measures by {old.distance}, and "unknown" by cosine: leave held_out out.'
+        )
+    new, embedded = _open(old, embed, encoder_id)
+    for _ in range(PASSES):
+        changed = _bring_up(old, new, embed)
+        embedded += changed
+        if not changed:
+            break
+    else:
+        raise RuntimeError(
+            f"Others write to {old.collection!r} faster than images are embedded: let them rest, call again."
+        )
+    agreement, chance = _agreement(old, new, probes, k)
+    if agreement < least:
+        raise ValueError(
+            f"Old and new encoder share {agreement:.3f} of the neighbours (by lot {chance:.3f}), less than "
+            f"{least:g}: does embed return the rows in the order of the sources? Nothing was switched."
+        )
+    notes: dict[str, Any] = {"before": old._stored_in} if switch else {}
+    if held_out is not None:
+        notes["threshold"] = unknown_threshold(new, held_out, quantile=quantile)
+    with new._using() as client:  # in local mode nobody writes from here on
+        embedded += _bring_up(old, new, embed)
+        if (n := len(new)) != len(old):
+            raise RuntimeError(
+                f"The new version holds {n} points, the old one {len(old)}: let others rest and call again."
+            )
+        about = layout.noted(client, old._stored_in)  # such as a classifier's parameters
+        about.pop("threshold", None)
+        client.update_collection(new._stored_in, metadata=about | notes)
+        if switch:
+            layout.switch(client, old.collection, new._stored_in, keep=True)
+            new.collection = old.collection
+        threshold = (client.get_collection(new._stored_in).config.metadata or {}).get("threshold")
+    return Reindexed(new, n, embedded, agreement, chance, threshold)
+
+
+def current(index: EmbeddingIndex) -> EmbeddingIndex:
+    """Return an index over the version that the name of this one means now.
+
+    It shares its client with the index that was passed. Ask before each question that is to be answered by
+    the newest encoder, and embed the question with the encoder that `encoder_id` tells.
+
+    Raises:
+        ValueError: if the name means a collection of another make by now.
+        RuntimeError: if it means nothing any more.
+    """
+    with index._using() as client:
+        live = layout.find(client, index.collection)
+        if live is None:
+            raise RuntimeError(f"The name {index.collection!r} means no collection any more: fill one anew.")
+        if live == index._stored_in:
+            return index
+        kind = layout.kind(client.get_collection(live).config, index.collection)
+    return EmbeddingIndex._over(index._connection, index.collection, live, *kind)
+
+
+def versions(index: EmbeddingIndex) -> list[Version]:
+    """Return all versions that lie behind the name of an index, the live one first, the others by name.
+
+    To delete one that is not needed any more: `index.client.delete_collection(version.collection)`.
+    """
+    name, found = index.collection, []
+    with index._using() as client:
+        live = layout.find(client, name)
+        for collection in sorted(entry.name for entry in client.get_collections().collections):
+            if collection != live and not collection.startswith(layout.version(name, "")):
+                continue
+            metadata = client.get_collection(collection).config.metadata or {}
+            if collection == live or metadata.get("versioned"):
+                points = client.count(collection, exact=True).count
+                encoder_id = str(metadata.get("encoder"))
+                threshold = metadata.get("threshold")
+                found.append(Version(encoder_id, collection, points, collection == live, threshold))
+    return sorted(found, key=lambda version: not version.live)
+
+
+def rollback(index: EmbeddingIndex) -> EmbeddingIndex:
+    """Let the name mean again what it meant before the last `reindex`, in one call.
+
+    The earlier version is as it was: what has been written since is not in it. To bring it up to date as
+    well, call `reindex` with its encoder instead.
+
+    Returns:
+        An index over the earlier version, as from `current`.
+
+    Raises:
+        ValueError: if there is no earlier version, or it has been deleted.
+    """
+    with index._using() as client:
+        live = layout.find(client, index.collection)
+        metadata = (client.get_collection(live).config.metadata or {}) if live else {}
+        before = metadata.get("before")
+        if not before or not client.collection_exists(before):
+            raise ValueError(
+                f"There is no earlier version of {index.collection!r} to go back to: use reindex instead."
+            )
+        layout.switch(client, index.collection, before, keep=True)
+    return current(index)
+
+
+def _open(old: EmbeddingIndex, embed: Embed, encoder_id: str) -> tuple[EmbeddingIndex, int]:
+    """Return the new version, and how many points were embedded to learn its length: 0 if it was there."""
+    stored_in = check_name(layout.version(old.collection, encoder_id))
+    with old._using() as client:
+        if old.collection == old._stored_in:
+            raise ValueError(
+                f"The collection {old.collection!r} bears its name itself, so that no other could take its "
+                "place: export its points and import them under another name, with versioned=True."
+            )
+        exists, info = client.collection_exists(stored_in), client.get_collection(old._stored_in)
+        if exists:
+            kind = layout.kind(client.get_collection(stored_in).config, stored_in)
+            layout.check_same(client, stored_in, stored_in, kind[0], encoder_id, old.distance)
+            return EmbeddingIndex._over(old._connection, stored_in, stored_in, *kind), 0
+    first = next(old._records(), None)
+    if first is None:
+        raise ValueError(f"The collection {old.collection!r} is empty: there is nothing to embed anew.")
+    first = first[:AT_ONCE]
+    vectors = _embedded(embed, first)
+    dim = vectors.shape[1]
+    new = EmbeddingIndex._over(old._connection, stored_in, stored_in, dim, encoder_id, old.distance)
+    new._check_vectors(vectors)
+    metadata = (
+        {"replaceable": False} | (info.config.metadata or {}) | {"versioned": True, "encoder": encoder_id}
+    )
+    with old._using() as client:
+        own = {key: metadata[key] for key in ("encoder", "replaceable", "versioned")}
+        layout.create(client, stored_in, dim, old.distance, own, **layout.settings_of(info))
+    _store(new, first, vectors)
+    return new, len(first)
+
+
+def _bring_up(old: EmbeddingIndex, new: EmbeddingIndex, embed: Embed) -> int:
+    """Embed what the new version lacks, delete what the old one has no more, and return how much that was."""
+    changed = 0
+    with tqdm(total=len(old), desc=f"to {new.encoder_id}", unit=" points", delay=1, disable=None) as bar:
+        for page in old._records():
+            there = _payloads(new, page)
+            behind = [point for point in page if there.get(point.id) != _payload(point, new)]
+            for start in range(0, len(behind), AT_ONCE):
+                some = behind[start : start + AT_ONCE]
+                _store(new, some, _embedded(embed, some))
+            changed += len(behind)
+            bar.update(len(page))
+    for page in new._records():
+        there = _payloads(old, page)
+        gone = [str(point.id) for point in page if point.id not in there]
+        new.delete(ids=gone)
+        changed += len(gone)
+    return changed
+
+
+def _payloads(index: EmbeddingIndex, points: list[models.Record]) -> dict[Any, Any]:
+    """Return what an index holds under the ids of these points."""
+    with index._using() as client:
+        found = client.retrieve(index._stored_in, [point.id for point in points])
+    return {point.id: point.payload for point in found}
+
+
+def _payload(point: models.Record, new: EmbeddingIndex) -> dict[str, Any]:
+    return (point.payload or {}) | {"encoder": new.encoder_id}
+
+
+def _store(new: EmbeddingIndex, points: list[models.Record], embeddings: FloatArray) -> None:
+    _, vectors = new._check_vectors(embeddings)
+    new._write([str(point.id) for point in points], vectors, [_payload(point, new) for point in points])
+
+
+def _embedded(embed: Embed, points: list[models.Record]) -> FloatArray:
+    """Return the new embeddings of these points, one for each."""
+    sources = [(point.payload or {}).get("source", "") for point in points]
+    if "" in sources:
+        raise ValueError(
+            f"The point {points[sources.index('')].id} has no source, so its image cannot be found: store it "
+            "again with one, or delete it."
+        )
+    vectors = check_embeddings(embed(sources), unit_length=False)
+    if len(vectors) != len(points):
+        raise ValueError(
+            f"embed returned {len(vectors)} embeddings for {len(points)} sources: return one each."
+        )
+    return vectors
+
+
+def _agreement(old: EmbeddingIndex, new: EmbeddingIndex, probes: int, k: int) -> tuple[float, float]:
+    """Return the share of neighbours that both versions name, and the share that a lot would give."""
+    k = min(k, len(old) - 1)
+    if k < 1:
+        return 1.0, 1.0  # nothing to differ in
+    # Ids are hashes, so that the first of them are as good as any that a lot would choose.
+    ids = [point.id for point in chain.from_iterable(islice(old._records(), 1 + probes // PER_PAGE))][:probes]
+    answers = []
+    for index in (old, new):
+        with index._using() as client:
+            points = client.retrieve(index._stored_in, ids, with_vectors=True)
+        vectors = {point.id: point.vector for point in points}
+        found = index.query(np.array([vectors[point] for point in ids], dtype=np.float32), k + 1).ids
+        answers.append(
+            [set([x for x in row if x != point][:k]) for point, row in zip(ids, found, strict=True)]
+        )
+    shared = [len(a & b) for a, b in zip(*answers, strict=True)]
+    return float(np.mean(shared)) / k, k / (len(old) - 1)
