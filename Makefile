@@ -81,6 +81,7 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) benchmarks/poisoning.py
 	$(RUN) benchmarks/spreading.py
 	$(RUN) benchmarks/new_classes.py
+	$(RUN) benchmarks/objections.py
 	$(RUN) benchmarks/tables.py
 
 speed: .venv/installed ## measure steps, larger pools and the time to each accuracy (on a quiet machine)

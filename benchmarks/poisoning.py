@@ -11,7 +11,7 @@ Settings were tried on draws 100 and 101.
 """
 
 import argparse
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from label_efficiency import POOL, TEST, Ledger
@@ -48,8 +48,24 @@ def gated(
     return added, threshold
 
 
-def run(ledger: Ledger, draw: int) -> None:
-    """Train once; store each choice of machine labels; write its accuracy and what was wrong in it."""
+class Stores(NamedTuple):
+    """What one draw stores, in each way.
+
+    Attributes:
+        pool: embeddings of the pool, float32 of shape `(4000, N)`.
+        test: embeddings of the test images, float32 of shape `(1000, N)`.
+        machine: for each way, which labels of the pool the machine gave, bool of shape `(4000,)`.
+        ways: for each way, the labels that are stored, int64 of shape `(4000,)`, -1 = not stored.
+    """
+
+    pool: FloatArray
+    test: FloatArray
+    machine: dict[str, np.ndarray]
+    ways: dict[str, LabelArray]
+
+
+def stores(draw: int) -> Stores:
+    """Train once, and return each choice of machine labels with the labels by people put over it."""
     labels, old = scarce_labels(POOL.labels, 10, draw), POOL.labels < OLD
     labels[~old] = UNLABELLED
     encoder = MetricEmbedding(steps=STEPS, random_state=draw).fit(POOL.pixels[old], labels[old])
@@ -66,12 +82,20 @@ def run(ledger: Ledger, draw: int) -> None:
         **{f"gate at {q:.0%}": gated(pool, labels, aside, q)[0] for q in QUANTILES},
         "rolled back, labelled anew": propagate_labels(pool, people, share=1.0),
     }
+    machine, named = {}, people != UNLABELLED
+    for way, stored in ways.items():
+        machine[way] = (stored != UNLABELLED) & (labels == UNLABELLED)
+        machine[way][examples] = False
+        ways[way] = np.where(named, people, stored)
+    return Stores(pool, test, machine, ways)
+
+
+def run(ledger: Ledger, draw: int) -> None:
+    """Write the accuracy of each store, and what was wrong in it."""
+    pool, test, by_machine, ways = stores(draw)
     asked, truth = test[500:], TEST.labels[500:]
     for way, stored in ways.items():
-        machine = (stored != UNLABELLED) & (labels == UNLABELLED)
-        machine[examples] = False
-        stored = np.where(people != UNLABELLED, people, stored)
-        kept = stored != UNLABELLED
+        machine, kept = by_machine[way], stored != UNLABELLED
         with QdrantClassifier().fit(pool[kept], stored[kept]) as classifier:
             right = classifier.predict(asked) == truth
         wrong = 100 * (stored[machine] != POOL.labels[machine]).mean() if machine.any() else 0.0

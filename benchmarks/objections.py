@@ -1,0 +1,109 @@
+"""Objections to what the notebooks say, each answered by a measurement over five draws or more.
+
+Every claim has a setting, some lines, and figures for each line. The file of results holds, for each figure
+of each line, the value of every draw, their mean and its 95 % interval; and the difference from one line
+that stands for the notebook, draw by draw, since all lines saw the same labels.
+
+    python benchmarks/objections.py                   # all: an hour on one core; goes on where it stopped
+    python benchmarks/objections.py copies negatives  # only these
+    python benchmarks/objections.py --fresh copies    # forget earlier results of these first
+"""
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+from label_efficiency import RESULTS
+from objections_stores import CLAIMS as OF_STORES
+from objections_training import CLAIMS as OF_TRAINING
+
+from metriclearn.evaluate import mean_interval
+
+CLAIMS = OF_TRAINING | OF_STORES
+FILE = RESULTS / "objections.json"
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Return the values of the draws with their mean and its interval."""
+    found = mean_interval(values)
+    interval = [round(found.low, 3), round(found.high, 3)]
+    return {"mean": round(found.mean, 3), "interval 95 %": interval, "n": found.n, "values": values}
+
+
+def answer(claim: str, tables: dict[str, Any]) -> dict[str, Any]:
+    """Return what is written about a claim, from the tables of its draws."""
+    about = CLAIMS[claim]
+    draws = sorted(tables, key=int)
+    lines: dict[str, Any] = {}
+    minus: dict[str, Any] = {}
+    for line, figures in tables[draws[0]].items():
+        for figure in figures:
+            values = [tables[draw][line][figure] for draw in draws]
+            lines.setdefault(line, {})[figure] = summary(values)
+            usual = tables[draws[0]].get(about.usual, {})
+            if line != about.usual and figure in usual:
+                others = [tables[draw][about.usual][figure] for draw in draws]
+                gap = np.round(np.subtract(values, others), 4).tolist()
+                minus.setdefault(line, {})[figure] = summary(gap)
+    found = {"setting": about.setting, "draws": [int(draw) for draw in draws], "lines": lines}
+    return found | ({f"minus {about.usual}, draw by draw": minus} if minus else {})
+
+
+def tables_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of each draw, from what is written about a claim."""
+    return {
+        str(draw): {
+            line: {figure: found["values"][at] for figure, found in figures.items()}
+            for line, figures in entry["lines"].items()
+        }
+        for at, draw in enumerate(entry["draws"])
+    }
+
+
+def show(claim: str, entry: dict[str, Any]) -> None:
+    """Print the answer to a claim."""
+    print(f"\n{claim}: {entry['setting']}; {len(entry['draws'])} draws")
+    for title, lines in entry.items():
+        if title in ("setting", "draws"):
+            continue
+        print(f"  {title}")
+        for line, figures in lines.items():
+            cells = []
+            for figure, found in figures.items():
+                low, high = found["interval 95 %"]
+                cells.append(f"{figure} {found['mean']:.2f} [{low:.2f}, {high:.2f}]")
+            print(f"    {line:48} " + "   ".join(cells), flush=True)
+
+
+def main() -> None:
+    """Measure what is not done yet, and write after each draw once there are two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("claims", nargs="*", metavar="claim", help=f"of {', '.join(CLAIMS)}")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results of these first")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.claims) - set(CLAIMS):
+        parser.error(f"there is no claim {', '.join(sorted(unknown))}: choose of {', '.join(CLAIMS)}")
+    for claim in chosen.claims or CLAIMS:
+        results = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+        tables = tables_of(results[claim]) if claim in results and not chosen.fresh else {}
+        for draw in CLAIMS[claim].draws:
+            if str(draw) in tables:
+                continue
+            start = time.process_time()
+            table = CLAIMS[claim].measure(draw)
+            tables[str(draw)] = {
+                line: {figure: round(float(value), 4) for figure, value in figures.items()}
+                for line, figures in table.items()
+            }
+            print(f"{claim}: draw {draw}, {time.process_time() - start:.0f} CPU s", flush=True)
+            if len(tables) > 1:
+                results[claim] = answer(claim, tables)
+                text = json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False)
+                FILE.write_text(text + "\n", encoding="utf-8")
+        show(claim, results[claim])
+
+
+if __name__ == "__main__":
+    main()
