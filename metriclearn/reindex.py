@@ -22,7 +22,7 @@ from metriclearn import layout
 from metriclearn.connect import check_name
 from metriclearn.explore import unknown_threshold
 from metriclearn.index import PER_PAGE, EmbeddingIndex
-from metriclearn.settings import check_count, check_flag, check_number, check_text, shown
+from metriclearn.settings import check_count, check_flag, check_number, check_text
 from metriclearn.validate import FloatArray, check_embeddings
 
 AT_ONCE = 256  # images that are embedded in one call
@@ -87,7 +87,7 @@ def reindex(
 
     Labels and further entries are taken over from the points as they are now; only their images are
     embedded anew. What others write or delete meanwhile is taken over, too: passes are made until one
-    finds nothing to do. In local mode nobody can write between the last pass and the switch; on a server
+    finds little to do. In local mode nobody can write between the last pass and the switch; on a server
     let writers rest for that moment. The earlier version stays as it is.
 
     A call that was cut short is simply made again: what has been embedded is there. So a version that
@@ -118,9 +118,7 @@ def reindex(
     """
     encoder_id = check_text(encoder_id, "encoder_id")
     if not callable(embed):
-        raise ValueError(
-            f"embed is {shown(embed)}: pass a function that takes sources and returns embeddings."
-        )
+        raise ValueError(f"embed is a {type(embed).__name__}: pass a function of sources.")
     probes, k = check_count(probes, "probes"), check_count(k, "k")
     wanted = "a share from 0 to 1, such as 0.05"
     least = check_number(least_agreement, "least_agreement", wanted, 0, 1)
@@ -136,7 +134,7 @@ def reindex(
     for _ in range(PASSES):
         changed = _bring_up(old, new, embed)
         embedded += changed
-        if not changed:
+        if changed <= AT_ONCE:  # the rest is little enough for the last pass
             break
     else:
         raise RuntimeError(
@@ -161,6 +159,7 @@ def reindex(
         about.pop("threshold", None)
         client.update_collection(new._stored_in, metadata=about | notes)
         if switch:
+            client.update_collection(old._stored_in, metadata={"versioned": True})
             layout.switch(client, old.collection, new._stored_in, keep=True)
             new.collection = old.collection
         threshold = (client.get_collection(new._stored_in).config.metadata or {}).get("threshold")
@@ -317,19 +316,23 @@ def _embedded(embed: Embed, points: list[models.Record]) -> FloatArray:
 
 def _agreement(old: EmbeddingIndex, new: EmbeddingIndex, probes: int, k: int) -> tuple[float, float]:
     """Return the share of neighbours that both versions name, and the share that a lot would give."""
-    k = min(k, len(old) - 1)
+    k = min(k, len(old) - 1, len(new) - 1)
     if k < 1:
         return 1.0, 1.0  # nothing to differ in
     # Ids are hashes, so that the first of them are as good as any that a lot would choose.
-    ids = [point.id for point in chain.from_iterable(islice(old._records(), 1 + probes // PER_PAGE))][:probes]
+    first = islice(old._records(), 1 + probes // PER_PAGE)
+    ids = [point.id for point in chain.from_iterable(first)][:probes]
+    stored = [_vectors(index, ids) for index in (old, new)]
+    ids = [point for point in ids if all(point in vectors for vectors in stored)]
     answers = []
-    for index in (old, new):
-        with index._using() as client:
-            points = client.retrieve(index._stored_in, ids, with_vectors=True)
-        vectors = {point.id: point.vector for point in points}
+    for index, vectors in zip((old, new), stored, strict=True):
         found = index.query(np.array([vectors[point] for point in ids], dtype=np.float32), k + 1).ids
-        answers.append(
-            [set([x for x in row if x != point][:k]) for point, row in zip(ids, found, strict=True)]
-        )
-    shared = [len(a & b) for a, b in zip(*answers, strict=True)]
+        answers.append([[x for x in row if x != point][:k] for point, row in zip(ids, found, strict=True)])
+    shared = [len(set(a) & set(b)) for a, b in zip(*answers, strict=True)]
     return float(np.mean(shared)) / k, k / (len(old) - 1)
+
+
+def _vectors(index: EmbeddingIndex, ids: list[Any]) -> dict[Any, Any]:
+    with index._using() as client:
+        found = client.retrieve(index._stored_in, ids, with_payload=False, with_vectors=True)
+    return {point.id: point.vector for point in found}

@@ -383,13 +383,9 @@ def test_closing_lets_go_of_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_on_a_server_too(request, distance):
-    url = request.config.getoption("--qdrant-url")
-    if url is None:
-        pytest.skip("no server: pass --qdrant-url URL")
+def test_on_a_server_too(qdrant_server, distance):
     X, y = overlapping(200)
-    with QdrantClassifier(distance=distance, url=url, collection=f"test_{distance}") as classifier:
+    with QdrantClassifier(distance=distance, **qdrant_server) as classifier:
         classifier.fit(X[:100], y[:100]).partial_fit(X[100:150], y[100:150])
         expected = exact_votes(X[:150], y[:150], X[150:], 5, 0.1, distance)
         np.testing.assert_allclose(classifier.predict_proba(X[150:]), expected, atol=1e-4)
-        classifier.index_.client.delete_collection(classifier.index_._stored_in)

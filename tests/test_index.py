@@ -37,15 +37,9 @@ def home(request, tmp_path) -> Iterator[dict[str, Any]]:
     elif request.param == "path":
         yield {"path": tmp_path / "qdrant"}
     else:
-        url = request.config.getoption("--qdrant-url")
-        if url is None:
-            pytest.skip("no server: pass --qdrant-url URL")
-        name = f"test_{uuid.uuid4().hex}"
-        yield {"url": url, "collection": name}
-        client = QdrantClient(url=url)
-        for collection in client.get_collections().collections:
-            if collection.name.startswith(name):  # one made to be replaced has an ending
-                client.delete_collection(collection.name)
+        # One in strict mode filters by nothing else.
+        indexes = {"part": "keyword", "row": "integer", "nothing": "keyword"}
+        yield request.getfixturevalue("qdrant_server") | {"payload_indexes": indexes}
 
 
 @pytest.fixture

@@ -1,0 +1,165 @@
+"""Enough of a Qdrant server for the tests: HTTP before the local mode, and as unreliable as a test wants.
+
+It shows that what the index does survives the way over a network; how the real engine searches it cannot
+show. For that, pass `--qdrant-url`.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from pydantic import TypeAdapter
+from qdrant_client import QdrantClient, models
+
+Trouble = Callable[[int, str, str], str | None]
+
+
+adapter = cache(TypeAdapter)
+
+
+def parsed(kind: Any, body: Any) -> Any:
+    return adapter(kind).validate_python(body)
+
+
+class StandIn:
+    """A server that answers at `url`.
+
+    Attributes:
+        store: the client behind it; `lock` lets one request in at a time.
+        requests: each request's method and path.
+        trouble: told the number, method and path of a request, says what goes wrong. "refuse" hangs up
+            unheard, "lose" does as asked and hangs up, "late" answers after two seconds, a status such as
+            "429" is sent instead; None lets it pass.
+        key: the API key that it asks for, if any.
+    """
+
+    def __init__(self, version: str = "1.20.0") -> None:
+        self.store, self.lock = QdrantClient(":memory:"), threading.Lock()
+        self.requests: list[tuple[str, str]] = []
+        self.trouble: Trouble = lambda number, method, path: None
+        self.version, self.key, self.url = version, "", ""
+
+    def answer(self, method: str, path: str, body: Any) -> Any:
+        """Do what a request asks for, and return the result."""
+        store, (_, *parts) = self.store, path.split("/")
+        match method, parts:
+            case "GET", [""]:
+                return {"title": "qdrant", "version": self.version}
+            case "GET", ["collections"]:
+                return store.get_collections()
+            case "GET", ["aliases"]:
+                return store.get_aliases()
+            case "POST", ["collections", "aliases"]:
+                kind = list[models.AliasOperations]
+                return store.update_collection_aliases(parsed(kind, body["actions"]))
+            case "GET", [_, name]:
+                return store.get_collection(name)
+            case "GET", [_, name, "exists"]:
+                return {"exists": store.collection_exists(name)}
+            case "PUT", [_, name]:
+                if store.collection_exists(name):
+                    raise FileExistsError(f"Wrong input: Collection `{name}` already exists!")
+                return store.create_collection(
+                    name, parsed(models.VectorsConfig, body["vectors"]), metadata=body["metadata"]
+                )
+            case "PATCH", [_, name]:
+                return store.update_collection(name, metadata=body["metadata"])
+            case "DELETE", [_, name]:
+                return store.delete_collection(name)
+            case "PUT", [_, name, "index"]:
+                return store.create_payload_index(name, body["field_name"], body["field_schema"])
+            case "PUT", [_, name, "points"]:
+                return store.upsert(name, parsed(list[models.PointStruct], body["points"]))
+            case "POST", [_, name, "points"]:
+                return store.retrieve(name, body["ids"], with_vectors=body.get("with_vector", False))
+            case "POST", [_, name, "points", "delete"]:
+                return store.delete(name, parsed(models.PointsSelector, body))
+            case "POST", [_, name, "points", "count"]:
+                return store.count(name, parsed(models.Filter | None, body.get("filter")))
+            case "POST", [_, name, "points", "scroll"]:
+                points, offset = store.scroll(
+                    name,
+                    parsed(models.Filter | None, body.get("filter")),
+                    body["limit"],
+                    offset=body.get("offset"),
+                    with_vectors=body["with_vector"],
+                )
+                return {"points": points, "next_page_offset": offset}
+            case "POST", [_, name, "points", "query", "batch"]:
+                return store.query_batch_points(name, parsed(list[models.QueryRequest], body["searches"]))
+            case "POST", [_, name, "points", "search", "matrix", "offsets"]:
+                return store.search_matrix_offsets(name, sample=body["sample"], limit=body["limit"])
+        raise ValueError(f"no such request: {method} {path}")
+
+
+@contextmanager
+def stand_in(**settings: Any) -> Iterator[StandIn]:
+    """Run one on a free port of this machine."""
+    server = StandIn(**settings)
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one(self) -> None:
+            method, path = self.command, self.path.partition("?")[0]
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "null")
+            server.requests.append((method, path))
+            trouble = server.trouble(len(server.requests), method, path)
+            if trouble == "refuse":
+                return self.hang_up()
+            if server.key and self.headers.get("api-key") != server.key:
+                trouble = "401"
+            if trouble and trouble.isdecimal():
+                return self.send(int(trouble), {"status": {"error": "as the test wants it"}, "time": 0})
+            try:
+                with server.lock:
+                    result = server.answer(method, path, body)
+                status, told = 200, {"status": "ok", "time": 0, "result": result}
+                if path == "/":
+                    told = result
+            except (ValueError, FileExistsError) as error:
+                missing, there = "not found" in str(error), isinstance(error, FileExistsError)
+                status = 404 if missing else 409 if there else 400
+                told = {"status": {"error": str(error)}, "time": 0}
+            if trouble == "lose":
+                return self.hang_up()
+            if trouble == "late":
+                time.sleep(2)
+            return self.send(status, told)
+
+        def send(self, status: int, content: Any) -> None:
+            text = adapter(Any).dump_json(content)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            if status == 429:
+                self.send_header("Retry-After", "0")
+            self.end_headers()
+            self.wfile.write(text)
+
+        def hang_up(self) -> None:
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler.handle_one)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        server.url = f"http://127.0.0.1:{http.server_port}"
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            http.shutdown()
+            server.store.close()
+
+
+if __name__ == "__main__":  # so that a whole suite can be run against it
+    with stand_in() as running:
+        print(running.url, flush=True)
+        threading.Event().wait()

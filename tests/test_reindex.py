@@ -1,0 +1,472 @@
+"""A new encoder behind an old name: filled, verified, switched, rolled back, while others ask and write."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import models
+from stand_in import stand_in
+
+from metriclearn import EmbeddingIndex, QdrantClassifier, layout
+from metriclearn.reindex import AT_ONCE, Version, current, reindex, rollback, versions
+
+DIM, N = 8, 300
+IMAGES = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
+NAMES = [f"image {i}" for i in range(N)]
+LABELS = (np.arange(N) % 7).tolist()
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+class Encoder:
+    """A linear encoder of its own mind: with another seed most neighbours are others."""
+
+    def __init__(self, seed: int, dim: int = DIM) -> None:
+        random = np.random.default_rng(seed)
+        turn = np.linalg.qr(random.normal(size=(DIM, DIM)))[0]
+        self.id, self.asked = f"encoder-{seed}", 0
+        self.weights = (turn * np.linspace(0.3, 1.6, DIM))[:, :dim].astype(np.float32)
+
+    def __call__(self, sources: list[str]) -> np.ndarray:
+        self.asked += len(sources)
+        assert len(sources) <= AT_ONCE
+        return IMAGES[[int(source.split()[1]) for source in sources]] @ self.weights
+
+    def truth(self, k: int = 5) -> list[list[str]]:
+        """The k nearest of every image by NumPy, under cosine."""
+        rows = np.concatenate([self(NAMES[:AT_ONCE]), self(NAMES[AT_ONCE:])])
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return [[NAMES[i] for i in order] for order in np.argsort(-rows @ rows.T, axis=1)[:, :k]]
+
+
+A, B, C = Encoder(1), Encoder(2), Encoder(3)
+
+
+@pytest.fixture(autouse=True)
+def _no_server_by_accident(monkeypatch):
+    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["memory", "folder", "http", "server"])
+def home(request, tmp_path) -> Iterator[dict[str, Any]]:
+    if request.param == "memory":
+        yield {"path": ":memory:"}
+    elif request.param == "folder":
+        yield {"path": tmp_path / "qdrant"}
+    elif request.param == "http":
+        with stand_in() as server:
+            yield {"url": server.url}
+    else:
+        yield request.getfixturevalue("qdrant_server") | {"payload_indexes": {"row": "integer"}}
+
+
+no_folder = pytest.mark.parametrize("home", ["memory", "http", "server"], indirect=True)
+
+
+def filled(home: dict[str, Any], n: int = N, **more: Any) -> EmbeddingIndex:
+    index = EmbeddingIndex(DIM, encoder_id=A.id, **{"versioned": True} | home | more)
+    vectors = IMAGES[:n] @ A.weights
+    index.upsert(vectors, LABELS[:n], NAMES[:n], [{"row": i} for i in range(n)])
+    return index
+
+
+@pytest.fixture
+def index(home) -> Iterator[EmbeddingIndex]:
+    with filled(home) as index:
+        yield index
+
+
+@pytest.fixture
+def small() -> Iterator[EmbeddingIndex]:
+    with filled({"path": ":memory:"}, 40) as index:
+        yield index
+
+
+def stored(index: EmbeddingIndex) -> dict[str, Any]:
+    points = [point for page in index._records() for point in page]
+    return {point.id: point.payload for point in points}
+
+
+def test_a_new_version_takes_the_place_of_the_old_one(index):
+    before = stored(index)
+    held_out = A(NAMES[:100])
+    report = reindex(index, B, B.id, held_out=held_out)
+    name = index.collection
+    assert (report.points, report.embedded) == (N, N)
+    assert 0.1 < report.agreement < 0.9
+    assert report.chance == pytest.approx(10 / (N - 1))
+    assert 0 < report.threshold < 1
+    assert versions(index) == [
+        Version(B.id, f"{name}__{B.id}", N, True, report.threshold),
+        Version(A.id, f"{name}__{A.id}", N, False, None),
+    ]
+    now = current(index)
+    assert (now.encoder_id, now.collection, now.dim) == (B.id, name, DIM)
+    assert stored(now) == {point: entry | {"encoder": B.id} for point, entry in before.items()}
+    queries = B(NAMES[:50])
+    assert now.query(queries, k=5).sources.tolist() == B.truth()[:50]
+    assert report.index.query(queries, k=5).sources.tolist() == B.truth()[:50]
+    # Who holds the old one goes on with it, and may not write there.
+    assert index.query(A(NAMES[:50]), k=5).sources.tolist() == A.truth()[:50]
+    for write in (
+        lambda: index.upsert(IMAGES[:1], sources=["image 0"]),
+        lambda: index.delete(where={"label": 1}),
+    ):
+        with pytest.raises(RuntimeError, match=f"The name '{name}' leads to another collection than the one"):
+            write()
+    assert stored(index) == before
+
+
+@no_folder
+def test_the_way_back_and_forth(index):
+    reindex(index, B, B.id)
+    back = rollback(index)
+    assert back.encoder_id == current(index).encoder_id == A.id
+    assert [version.live for version in versions(index)] == [True, False]
+    assert index.query(A(NAMES[:9]), k=5).sources.tolist() == A.truth()[:9]
+    # The index from before may write again. What changed since is all that has to be embedded.
+    (gone,) = index.upsert(IMAGES[:1] @ A.weights, [6], ["image 0"])
+    index.delete(where={"source": "image 1"})
+    asked = B.asked
+    assert reindex(index, B, B.id).embedded == 2
+    assert B.asked - asked == 1
+    now = current(index)
+    assert now.count({"label": 6, "source": "image 0"}) == 1
+    assert len(now) == N - 1
+    assert stored(now)[gone] == {"label": 6, "source": "image 0", "encoder": B.id}
+    with pytest.raises(ValueError, match=r"There is no earlier version of .* use reindex instead"):
+        rollback(rollback(index))
+
+
+def test_the_way_back_is_gone_with_the_earlier_version(small):
+    reindex(small, B, B.id)
+    small.client.delete_collection(versions(small)[1].collection)
+    with pytest.raises(ValueError, match="There is no earlier version of 'images' to go back to"):
+        rollback(small)
+    with pytest.raises(RuntimeError, match="'images' that was opened here is gone"):
+        small.query(A(NAMES[:1]), k=1)
+    assert current(small).encoder_id == B.id
+
+
+def test_an_encoder_of_another_length(small):
+    short = Encoder(4, dim=5)
+    report = reindex(small, short, short.id)
+    assert (report.index.dim, current(small).dim) == (5, 5)
+
+
+def test_who_opens_the_name_with_the_wrong_encoder_is_told(home):
+    with filled(home, 40) as index:
+        reindex(index, B, B.id)
+    if "url" in home or home["path"] != ":memory:":
+        with pytest.raises(
+            ValueError, match=f"of encoder '{B.id}', not of '{A.id}', .* ask with that encoder"
+        ):
+            EmbeddingIndex(DIM, encoder_id=A.id, **home)
+        with EmbeddingIndex(DIM, encoder_id=B.id, **home) as again:
+            assert len(again) == 40
+        name = f"{home.get('collection', 'images')}__{A.id}"
+        with EmbeddingIndex(DIM, encoder_id=A.id, **home | {"collection": name}) as earlier:
+            assert len(earlier) == 40
+
+
+def test_filled_and_verified_but_not_switched(small):
+    report = reindex(small, B, B.id, switch=False)
+    assert [version.live for version in versions(small)] == [True, False]
+    assert current(small) is small
+    assert report.index.query(B(NAMES[:9]), k=1).sources[:, 0].tolist() == NAMES[:9]
+    small.upsert(A(["image 99"]), sources=["image 99"])
+    assert reindex(small, B, B.id).embedded == 1
+    assert current(small).encoder_id == B.id
+
+
+def test_rows_that_were_mixed_up_are_noticed():
+    index = filled({"path": ":memory:"})
+    mixed = dict(zip(NAMES, np.random.default_rng(0).permutation(NAMES).tolist(), strict=True))
+    with pytest.raises(ValueError, match=r"share 0\.0\d\d of the neighbours .* Nothing was switched"):
+        reindex(index, lambda sources: B([mixed[source] for source in sources]), B.id)
+    assert current(index) is index
+
+
+def test_a_lone_point_has_no_neighbours_to_differ_in():
+    with filled({"path": ":memory:"}, 1) as index:
+        assert reindex(index, B, B.id).agreement == 1
+
+
+def test_a_euclidean_index_is_reindexed_too():
+    with filled({"path": ":memory:"}, 40, distance="euclid") as index:
+        with pytest.raises(ValueError, match='measures by euclid, and "unknown" by cosine'):
+            reindex(index, B, B.id, held_out=IMAGES[:20])
+        assert reindex(index, B, B.id).index.distance == "euclid"
+
+
+def test_settings_of_the_old_version_are_taken_over(small, monkeypatch):
+    """What a server says of a collection, which local mode does not."""
+    info = small.client.get_collection("images")
+    info.config.params.shard_number, info.config.params.replication_factor = 6, 2
+    info.config.hnsw_config.m = 48
+    info.config.optimizer_config.indexing_threshold = 7
+    scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type="int8"))
+    info.config.quantization_config = scalar
+    info.payload_schema = {"row": models.PayloadIndexInfo(data_type="integer", points=3)}
+    settings = layout.settings_of(info)
+    assert (settings["shard_number"], settings["replication_factor"]) == (6, 2)
+    assert settings["hnsw_config"].m == 48
+    assert settings["optimizers_config"].indexing_threshold == 7
+    assert settings["quantization_config"] == scalar
+    assert settings["indexed"] == {"row": models.PayloadSchemaType.INTEGER}
+    indexed, given = [], {}
+    monkeypatch.setattr(small.client, "create_payload_index", lambda name, key, *_, **__: indexed.append(key))
+    monkeypatch.setattr(small.client, "create_collection", lambda name, **more: given.update(more))
+    layout.create(small.client, "another", DIM, "cosine", {}, **settings)
+    assert indexed == ["label", "source", "encoder", "row"]
+    assert given["shard_number"] == 6
+
+
+def test_a_classifier_gets_a_new_encoder(home):
+    where = {key: value for key, value in home.items() if key != "payload_indexes"}
+    names = np.array(["owl", "cat", "dog"])
+    with QdrantClassifier(3, encoder_id=A.id, **where).fit(A(NAMES[:90]), names[np.arange(90) % 3]) as old:
+        index, wanted = old.index_, old.predict(A(NAMES[:90]))
+
+        def embed(sources: list[str]) -> np.ndarray:  # a classifier's sources are row numbers
+            return B([f"image {row}" for row in sources])
+
+        reindex(index, embed, B.id)
+        assert old.predict(A(NAMES[:90])).tolist() == wanted.tolist()
+        with pytest.raises(RuntimeError, match="leads to another collection"):
+            old.partial_fit(A(NAMES[:1]), ["owl"])
+    if where.get("path") == ":memory:":
+        return
+    with QdrantClassifier.open(**where) as new:
+        assert (new.encoder_id, new.n_neighbors, len(new.index_)) == (B.id, 3, 90)
+        assert new.kneighbors(B(NAMES[:5]), 1)[1].ravel().tolist() == list(range(5))
+        new.partial_fit(B(NAMES[90:91]), ["emu"])
+        assert new.classes_.tolist() == ["cat", "dog", "emu", "owl"]
+        new.fit(B(NAMES[:6]), names[np.arange(6) % 3])  # may still be replaced
+        assert len(new.index_) == 6
+
+
+# Others meanwhile
+
+
+def repeat(task: Any, until: threading.Event, heard: list[BaseException]) -> threading.Thread:
+    def run() -> None:
+        while not until.is_set():
+            try:
+                task()
+            except BaseException as error:
+                heard.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@no_folder
+def test_readers_never_fail_and_never_see_two_encoders(home):
+    encoders = {encoder.id: (encoder, encoder.truth()) for encoder in (A, B, C)}
+    asked, wrong, heard, done = [0, 0, 0], [0, 0, 0], [], threading.Event()
+    with filled(home) as index:
+
+        def ask(kind: int, of: EmbeddingIndex) -> None:
+            encoder, truth = encoders[of.encoder_id]
+            row = asked[kind] % N
+            found = of.query(encoder([NAMES[row]]), k=5).sources[0].tolist()
+            asked[kind] += 1
+            wrong[kind] += found != truth[row]
+
+        def open_anew() -> None:
+            for encoder_id in encoders:
+                try:
+                    with EmbeddingIndex(DIM, encoder_id=encoder_id, **home) as fresh:
+                        ask(2, fresh)
+                except ValueError as error:
+                    if "two encoders must not mix" not in str(error):  # the one clear sentence
+                        raise
+
+        tasks = [lambda: ask(0, index), lambda: ask(1, current(index))]
+        if "url" in home:
+            tasks.append(open_anew)
+        threads = [repeat(task, done, heard) for task in tasks]
+        try:
+            for encoder in (B, C):
+                assert reindex(index, encoder, encoder.id).embedded == N
+                assert current(index).encoder_id == encoder.id
+            assert rollback(index).encoder_id == B.id
+            end = time.monotonic() + 20
+            while min(asked[: len(tasks)]) < 5 and time.monotonic() < end:
+                time.sleep(0.05)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+    print(f"queries {asked}, errors {len(heard)}, of a wrong encoder {wrong}")
+    assert heard == []
+    assert wrong == [0, 0, 0]
+    assert min(asked[: len(tasks)]) >= 5
+
+
+def test_nothing_is_lost_that_others_write_meanwhile():
+    done, heard, written, deleted = threading.Event(), [], [], []
+    encoders = {encoder.id: encoder for encoder in (A, B)}
+    with filled({"path": ":memory:"}, 150) as index:
+
+        def write() -> None:
+            now, name = current(index), NAMES[150 + len(written) % 150]
+            try:
+                now.upsert(encoders[now.encoder_id]([name]), sources=[name])
+                written.append(name)
+                if len(written) % 3 == 0:
+                    now.delete(where={"source": NAMES[len(deleted)]})
+                    deleted.append(NAMES[len(deleted)])
+            except RuntimeError as error:
+                if "leads to another collection" not in str(error):
+                    raise
+            time.sleep(0.003)
+
+        thread = repeat(write, done, heard)
+        try:
+            for encoder in (B, A, B):
+                reindex(index, encoder, encoder.id, least_agreement=0)
+        finally:
+            done.set()
+            thread.join()
+        assert heard == []
+        live = current(index)
+        assert live.encoder_id == B.id
+        kept = {entry["source"] for entry in stored(live).values()}
+    print(f"{len(written)} written and {len(deleted)} deleted meanwhile")
+    assert len(written) > 10
+    assert kept == (set(NAMES[:150]) | set(written)) - set(deleted)
+
+
+def test_others_who_write_too_fast_are_named(small, monkeypatch):
+    monkeypatch.setattr("metriclearn.reindex._bring_up", lambda *_: AT_ONCE + 1)
+    with pytest.raises(RuntimeError, match="Others write to 'images' faster than images are embedded"):
+        reindex(small, B, B.id)
+    assert current(small) is small
+
+
+@forks
+def test_a_reindex_that_was_killed_is_made_again(tmp_path):
+    home = {"path": tmp_path / "qdrant"}
+    filled(home).close()
+    read, write = os.pipe()
+    if not (child := os.fork()):  # pragma: no cover
+
+        def slowly(sources: list[str]) -> np.ndarray:
+            os.write(write, b".")
+            time.sleep(0.2)
+            return B(sources)
+
+        with EmbeddingIndex(DIM, encoder_id=A.id, **home) as index:
+            reindex(index, slowly, B.id)
+        os._exit(0)
+    os.read(read, 1), os.read(read, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with EmbeddingIndex(DIM, encoder_id=A.id, **home) as index:
+        assert [version.live for version in versions(index)] == [True, False]
+        report = reindex(index, B, B.id)
+        assert 0 < report.embedded <= N - AT_ONCE
+        assert current(index).query(B(NAMES[:50]), k=5).sources.tolist() == B.truth()[:50]
+
+
+# What does not fit: one sentence, and the name means what it meant
+
+
+def wrong_shape(sources: list[str]) -> np.ndarray:
+    return B(sources)[:-1]
+
+
+BAD = {
+    "embed is none": ({"embed": None}, "embed is a NoneType: pass a function"),
+    "embed is an array": ({"embed": IMAGES}, "embed is a ndarray: pass a function"),
+    "one row too few": ({"embed": wrong_shape}, "embed returned 39 embeddings for 40 sources"),
+    "NaN": ({"embed": lambda sources: B(sources) * np.nan}, "hold NaN or infinity"),
+    "zeros": ({"embed": lambda sources: B(sources) * 0}, "is all zeros"),
+    "no table": ({"embed": lambda sources: 3}, r"have shape \(\): pass"),
+    "texts": ({"embed": lambda sources: sources}, "pass"),
+    "the same encoder": ({"encoder_id": A.id}, "holds embeddings of 'encoder-1' already"),
+    "no encoder": ({"encoder_id": ""}, "encoder_id is '': pass a text"),
+    "an encoder no name can hold": ({"encoder_id": "a/b"}, "Collection name cannot contain '/'"),
+    "an encoder too long": ({"encoder_id": "a" * 300}, "choose one of up to 255 letters"),
+    "no probes": ({"probes": 0}, "probes is 0"),
+    "k": ({"k": 2.5}, "k is 2.5"),
+    "agreement": ({"least_agreement": 2}, "least_agreement is 2: choose a share from 0 to 1"),
+    "switch": ({"switch": "yes"}, "switch is 'yes': choose True or False"),
+    "held out of another length": ({"held_out": np.ones((30, 3))}, r"shape \(30, 3\): pass \(n, 8\)"),
+    "held out too few": ({"held_out": IMAGES[:5]}, "less than one image: pass at least 19 images"),
+    "quantile": ({"held_out": IMAGES[:30], "quantile": 3}, "quantile is 3"),
+}
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD.values(), ids=BAD)
+def test_what_does_not_fit_switches_nothing(small, bad, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        reindex(small, **{"embed": B, "encoder_id": B.id} | bad)
+    assert str(caught.value).isascii()
+    assert "\n" not in str(caught.value)
+    assert current(small) is small
+    assert len(small) == 40
+    assert reindex(small, B, B.id, held_out=B(NAMES[40:70])).points == 40  # and then it works
+
+
+def test_an_embed_that_fails_leaves_the_old_one(small):
+    def fail(sources: list[str]) -> np.ndarray:
+        raise OSError("the disk with the images is not there")
+
+    with pytest.raises(OSError, match="not there"):
+        reindex(small, fail, B.id)
+    assert [version.collection for version in versions(small)] == [f"images__{A.id}"]
+
+
+def test_points_without_a_source_and_no_points(tmp_path):
+    with EmbeddingIndex(DIM, encoder_id=A.id, versioned=True) as index:
+        with pytest.raises(ValueError, match="'images' is empty: there is nothing to embed anew"):
+            reindex(index, B, B.id)
+        index.upsert(IMAGES[:2])
+        with pytest.raises(ValueError, match=r"^The point \S+ has no source"):
+            reindex(index, B, B.id)
+
+
+def test_a_collection_that_bears_its_name_itself_cannot_be_switched(tmp_path):
+    with EmbeddingIndex(DIM, encoder_id=A.id, path=tmp_path) as index:
+        index.upsert(A(NAMES[:3]), sources=NAMES[:3])
+        with pytest.raises(ValueError, match="'images' bears its name itself, so that no other could take"):
+            reindex(index, B, B.id)
+        assert [version.live for version in versions(index)] == [True]
+    with pytest.raises(ValueError, match=r"bears its name itself.*import them under another name"):
+        EmbeddingIndex(DIM, encoder_id=A.id, path=tmp_path, versioned=True)
+    with pytest.raises(ValueError, match="versioned or replaced: choose one"):
+        EmbeddingIndex(DIM, versioned=True, replace=True)
+
+
+def test_a_versioned_index_is_opened_again(home):
+    filled(home, 40).close()
+    if home.get("path") == ":memory:":
+        return
+    for versioned in (True, False):
+        with EmbeddingIndex(DIM, encoder_id=A.id, **home | {"versioned": versioned}) as index:
+            assert len(index) == 40
+            collection = f"{index.collection}__{A.id}"
+            assert layout.find(index.client, index.collection) == collection
+    with EmbeddingIndex(DIM, encoder_id=A.id, **home) as index:  # cut short between the two steps
+        gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=index.collection))
+        index.client.update_collection_aliases([gone])
+        with pytest.raises(RuntimeError, match="means no collection any more"):
+            current(index)
+    with EmbeddingIndex(DIM, encoder_id=A.id, **home | {"versioned": True}) as index:
+        assert len(index) == 40
+
+
+def test_a_name_that_leads_to_something_else_is_told(small):
+    small.client.create_collection("other", models.VectorParams(size=3, distance="Dot"))
+    layout.switch(small.client, "images", "other", keep=True)
+    with pytest.raises(ValueError, match="'images' holds no embeddings of one known encoder"):
+        current(small)
