@@ -10,10 +10,12 @@ only the notebooks use, such as the checks of the exercises and the figures that
     index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
     search.py   filters.py   layout.py   connect.py   what an index is made of
     embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load
+    tuning.py    a pretrained backbone learns the task: a head, its last part, or all of it
     training.py    the loops, in view
     inference.py   propagate.py    a network at work; labels spread over the neighbour graph
     photos.py      a folder of pictures as one array on the disk
     folders.py   decode.py   which files, which labels; one file, safely
+    backbones.py   pretrained networks without their classifier
     augment.py   losses.py   models.py   evaluate.py   data.py
     cache.py     where downloads and decoded pictures are kept
     labels.py      what -1 means

@@ -1,6 +1,5 @@
 """The whole method as one scikit-learn transformer: images in, embeddings out."""
 
-import hashlib
 import json
 import math
 import os
@@ -20,14 +19,17 @@ from safetensors.torch import load_file, save
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
-from metriclearn.inference import in_batches
+from metriclearn.augment import AUGMENTS, Augment
+from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
 from metriclearn.labels import check_class_labels, is_labelled
 from metriclearn.losses import LOSSES, Loss
-from metriclearn.models import Encoder
-from metriclearn.settings import check_device, check_folder
+from metriclearn.models import Encoder, fingerprint
+from metriclearn.settings import check_choice, check_device, check_folder
 from metriclearn.training import train_metric
-from metriclearn.validate import DIFFER, FloatArray, as_array, check_images
+from metriclearn.tuning import TUNE, embed_images, train_on_backbone
+from metriclearn.validate import DIFFER, FloatArray, ImageArray, as_array, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
@@ -40,22 +42,32 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     its sources. The same defaults serve any set of images. Rows of numbers, shape `(n, d)`, are
     accepted too and get a small dense encoder without augmentation.
 
+    Photographs may start from a pretrained backbone; `choose_method` tells whether that pays on your own
+    labels. Images may then be of any size, and what is trained is a small head, or more.
+
     Args:
         dim: N, the length of the embedding.
+        backbone: None trains a small network from scratch; or a name for `load_backbone`, such as
+            `"efficientnet-lite0"`; or any module from images to rows of numbers.
+        tune: what of it is trained: `"head"`, a small head on its frozen rows; `"last"`, its last part as
+            well; `"all"`, which wants a GPU; or `"frozen"`, nothing: its own rows, centred (see
+            `metriclearn.tuning`).
         loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels; a module with
             weights of its own, such as ArcFace, learns along (see `train_metric`).
-        augment: whether to change the labelled images by random affine maps.
+        augment: how to change the images at random: True (affine maps; on a backbone `"photographs"`), False,
+            `"affine"`, `"photographs"`, or a function of a batch and a generator.
         pseudo_labels: whether to learn from the pool through its neighbour graph. If the pool holds
             classes without a label, it pulls them to the labelled ones (notebook 8 measures it).
-        reconstruction: weight of D(X, X′) in the loss; 0 leaves the decoder out.
-        steps: number of gradient steps.
-        batch_size: labelled images per step; from the pool come twice as many.
+        reconstruction: weight of D(X, X′) in the loss; 0 leaves the decoder out, and a backbone has none.
+        steps: number of gradient steps; None takes 600, or 100 where a backbone is tuned.
+        batch_size: labelled images per step, from the pool come twice as many; None takes 128, or 32 where a
+            backbone is tuned.
         learning_rate: the highest learning rate of the schedule.
         random_state: seed; the same seed on the same machine gives the same encoder.
-        device: where to train and embed, such as `"cpu"` or `"cuda"`.
+        device: where to train and embed, such as `"cpu"`, `"cuda"` or `"auto"`.
 
     Attributes:
-        encoder_: the trained `Encoder`.
+        encoder_: the trained `Encoder`, or a `BackboneEncoder`.
         encoder_id_: 16 hexadecimal digits, a hash of the architecture and the weights.
         classes_: int64, the classes seen in `fit`.
         n_labels_: how many images had a label in `fit`.
@@ -74,17 +86,21 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self,
         dim: int = 32,
         *,
+        backbone: str | nn.Module | None = None,
+        tune: str = "head",
         loss: str | Loss = "supcon",
-        augment: bool = True,
+        augment: bool | str | Augment = True,
         pseudo_labels: bool = True,
         reconstruction: float = 0.0,
-        steps: int = 600,
-        batch_size: int = 128,
+        steps: int | None = None,
+        batch_size: int | None = None,
         learning_rate: float = 3e-3,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
         self.dim = dim
+        self.backbone = backbone
+        self.tune = tune
         self.loss = loss
         self.augment = augment
         self.pseudo_labels = pseudo_labels
@@ -95,11 +111,11 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: FloatArray, y: npt.ArrayLike) -> "MetricEmbedding":
+    def fit(self, X: ImageArray, y: npt.ArrayLike) -> "MetricEmbedding":
         """Train the encoder.
 
         Args:
-            X: the pool, float32 of shape `(n, channels, height, width)` in [0, 1], or rows `(n, d)`.
+            X: the pool, float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows `(n, d)`.
             y: int, shape `(n,)`: the class of each image, −1 = unlabelled.
 
         Returns:
@@ -113,41 +129,53 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X, pixels = self._check_pixels(X, fitting=True)
         labels = check_class_labels(y, len(pixels))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        model, losses = train_metric(
-            pixels,
-            labels,
-            self.dim,
-            loss=self.loss,
-            augment=self.augment,
-            pseudo_labels=self.pseudo_labels,
-            reconstruction=self.reconstruction,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            seed=seed,
-            device=self.device,
-        )
+        options: dict[str, Any] = {
+            "loss": self.loss,
+            "augment": self.augment,
+            "pseudo_labels": self.pseudo_labels,
+            "learning_rate": self.learning_rate,
+            "seed": seed,
+        }
+        counts: dict[str, Any] = {"steps": self.steps, "batch_size": self.batch_size}
+        encoder: Encoder | BackboneEncoder
+        if self._with_backbone(pixels):
+            backbone = as_backbone(self.backbone, self.device)
+            encoder, losses = train_on_backbone(
+                backbone, pixels, labels, self.dim, tune=self.tune, **options, **counts
+            )
+        else:
+            given: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
+            model, losses = train_metric(
+                pixels,
+                labels,
+                self.dim,
+                reconstruction=self.reconstruction,
+                device=self.device,
+                **options,
+                **given,
+            )
+            encoder = model.encoder
         # Everything is set at the end: an interrupted fit changes nothing.
         validate_data(self, X, skip_check_array=True)  # notes the columns' number, and their names
-        self.encoder_ = model.encoder
-        self.encoder_id_ = encoder_id(model.encoder)
+        self.encoder_ = encoder
+        self.encoder_id_ = encoder_id(encoder)
         known = is_labelled(labels)
         self.classes_ = np.unique(labels[known])
         self.n_labels_ = int(known.sum())
         self.losses_ = losses
         return self
 
-    def transform(self, X: FloatArray) -> FloatArray:
+    def transform(self, X: ImageArray) -> FloatArray:
         """Return the embeddings of images, float32 of shape `(n, N)`, unit length.
 
         Args:
-            X: float32, shape `(n, channels, height, width)` in [0, 1], or rows, as in `fit`.
+            X: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows, as in `fit`.
 
         Raises:
             ValueError: for images unlike those that the encoder was trained on.
         """
         check_is_fitted(self, "encoder_")
-        return in_batches(self.encoder_.embed, self._check_pixels(X, fitting=False)[1])
+        return embed_images(self.encoder_, self._check_pixels(X, fitting=False)[1])
 
     def save(self, folder: str | Path, **notes: Any) -> dict[str, Any]:
         """Write the encoder's weights (safetensors) and its card (JSON) into a folder.
@@ -168,8 +196,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         path = check_folder(folder)
         card: dict[str, Any] = {
             "encoder_id": self.encoder_id_,
-            "architecture": "convolutional" if len(self.encoder_.input_shape) == 3 else "dense",
-            "input_shape": list(self.encoder_.input_shape),
+            **described(self.encoder_),
             "dim": self.encoder_.dim,
             "classes": [int(label) for label in self.classes_],
             "label_budget": self.n_labels_,
@@ -184,28 +211,32 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         except RecursionError:
             raise ValueError("A note holds itself, which no file can: leave it out.") from None
         files = {
-            WEIGHTS_FILE: save(self.encoder_.state_dict()),
+            WEIGHTS_FILE: save(stored(self.encoder_)),
             CARD_FILE: (json.dumps(card, indent=2, allow_nan=False) + "\n").encode(),
         }
         write_whole(path, files)
         return card
 
     @classmethod
-    def load(cls, folder: str | Path = PUBLISHED, device: str = "cpu") -> "MetricEmbedding":
+    def load(
+        cls, folder: str | Path = PUBLISHED, device: str = "cpu", *, backbone: nn.Module | None = None
+    ) -> "MetricEmbedding":
         """Read an encoder back; by default the one published with the package.
 
         Nothing in the files is executed: they hold numbers and text only.
 
         Args:
             folder: where `save` wrote the weights and the card.
-            device: where to embed, such as `"cpu"` or `"cuda"`.
+            device: where to embed, such as `"cpu"`, `"cuda"` or `"auto"`.
+            backbone: the network below, if it was one of your own; a backbone with a name is found by it.
 
         Returns:
             A fitted estimator, ready to `transform`.
 
         Raises:
             FileNotFoundError: if the weights or the card are missing.
-            ValueError: if the weights are not those that the card describes, or the device is not there.
+            ValueError: if the weights are not those that the card describes, the backbone is another one, or
+                the device is not there.
         """
         folder, where = check_folder(folder), check_device(device)
         for name in (WEIGHTS_FILE, CARD_FILE):
@@ -213,13 +244,24 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise FileNotFoundError(f"{folder / name} is missing: point to a folder that save() wrote.")
         try:
             card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-            encoder = Encoder(card["input_shape"], card["dim"]).eval()
+            network = card.get("backbone")
             classes, n_labels = np.array(card["classes"], dtype=np.int64), int(card["label_budget"])
             parameters = _known_parameters(card["parameters"]) | {"dim": card["dim"], "device": device}
         except Exception as error:
             raise ValueError(f"{folder / CARD_FILE} cannot be read: copy both files again.") from error
+        if network is not None:  # what is wrong with a backbone, it says itself
+            parameters["backbone"] = backbone or network["name"]
+            below = _same_backbone(network, backbone, where)
         try:
-            encoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            encoder: Encoder | BackboneEncoder
+            if network is None:
+                encoder = Encoder(card["input_shape"], card["dim"])
+                encoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            else:
+                encoder = BackboneEncoder.of(
+                    below, load_file(folder / WEIGHTS_FILE), network["tune"], card["dim"]
+                )
+            encoder.eval()
             intact = encoder_id(encoder) == card["encoder_id"]
         except Exception as error:
             raise ValueError(f"{folder / WEIGHTS_FILE} cannot be read: copy both files again.") from error
@@ -240,8 +282,23 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _check_pixels(self, X: Any, fitting: bool) -> tuple[Any, FloatArray]:
-        """Return X, as a table or an array, and its numbers as float32, shape `(n, ...)`."""
+    def _with_backbone(self, pixels: ImageArray) -> bool:
+        """Return whether a backbone is wanted, once all that goes with it fits."""
+        tune = check_choice(self.tune, "tune", TUNE)
+        if self.backbone is None:
+            if tune != "head":
+                raise ValueError(
+                    f'tune is "{tune}", but there is no backbone to tune: name one, as backbone="{LITE0}".'
+                )
+            return False
+        if pixels.ndim != 4:
+            raise ValueError("X holds rows of numbers, and a backbone wants images: leave backbone out.")
+        if self.reconstruction:
+            raise ValueError("A backbone has no decoder: leave reconstruction at 0, or backbone out.")
+        return True
+
+    def _check_pixels(self, X: Any, fitting: bool) -> tuple[Any, ImageArray]:
+        """Return X, as a table or an array, and its numbers as float32 or bytes, shape `(n, ...)`."""
         if not (hasattr(X, "columns") or sparse.issparse(X)):  # scikit-learn has its own words for these
             X = as_array(X, "The images", DIFFER)
         if np.ndim(X) > 2:
@@ -250,7 +307,9 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             pixels = check_array(X, dtype=np.float32, estimator=self)
         else:
             pixels = validate_data(self, X, reset=False, dtype=np.float32)
-        if not fitting and pixels.shape[1:] != self.encoder_.input_shape:
+        if fitting or isinstance(self.encoder_, BackboneEncoder):  # which takes images of any size
+            return X, pixels
+        if pixels.shape[1:] != self.encoder_.input_shape:
             raise ValueError(
                 f"X holds inputs of shape {pixels.shape[1:]}, but the encoder was trained on "
                 f"{self.encoder_.input_shape}: resize them to that shape."
@@ -259,11 +318,13 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return those of a card's parameters that can be set again; a loss of one's own is only named there."""
+    """Return those of a card's parameters that can be set again; a function is only named there."""
     names = MetricEmbedding().get_params()
     found = {name: value for name, value in stored.items() if name in names}
     if found.get("loss") not in LOSSES:
         found.pop("loss", None)
+    if not isinstance(found.get("augment"), bool) and found.get("augment") not in AUGMENTS:
+        found.pop("augment", None)
     if not isinstance(found.get("random_state"), int):
         found.pop("random_state", None)
     return found
@@ -314,10 +375,40 @@ def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
         ) from None
 
 
-def encoder_id(encoder: Encoder) -> str:
-    """Return 16 hexadecimal digits that change with any weight: a SHA-256 of shapes and contents."""
-    digest = hashlib.sha256(repr((encoder.input_shape, encoder.dim)).encode())
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-    return digest.hexdigest()[:16]
+def encoder_id(encoder: Encoder | BackboneEncoder) -> str:
+    """Return 16 hexadecimal digits that change with any weight: a hash of shapes and contents."""
+    if isinstance(encoder, BackboneEncoder):
+        return encoder.fingerprint()
+    return fingerprint(encoder.state_dict(), repr((encoder.input_shape, encoder.dim)))
+
+
+def described(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
+    """Return what a card says of an encoder's architecture."""
+    if isinstance(encoder, BackboneEncoder):
+        below = encoder.backbone
+        network = {"name": below.name, "fingerprint": below.fingerprint, "tune": encoder.tune}
+        return {"architecture": "backbone and head", "backbone": network, "input_shape": ["any size"]}
+    kind = "convolutional" if len(encoder.input_shape) == 3 else "dense"
+    return {"architecture": kind, "input_shape": list(encoder.input_shape)}
+
+
+def stored(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tensor]:
+    """Return the weights that a file must hold; those of a backbone are named on the card instead."""
+    weights = encoder.trained() if isinstance(encoder, BackboneEncoder) else encoder.state_dict()
+    return {name: tensor.contiguous() for name, tensor in weights.items()}
+
+
+def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.device) -> Backbone:
+    """Return the backbone that a card names, or the one given, if it has the weights that the card says."""
+    try:
+        backbone = as_backbone(card["name"] if given is None else given, where)
+    except ValueError:
+        raise ValueError(
+            f"The encoder stands on a backbone of your own, {card['name']}: pass it, as backbone=..."
+        ) from None
+    if backbone.fingerprint != card["fingerprint"]:
+        raise ValueError(
+            f"The backbone {backbone.name} has other weights than the one that the encoder was trained on: "
+            "pass that one, or train again."
+        )
+    return backbone

@@ -2,27 +2,30 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from metriclearn.models import Encoder
 from metriclearn.settings import check_count
-from metriclearn.validate import FloatArray, check_inputs
+from metriclearn.validate import FloatArray, ImageArray, check_inputs
 
 # What a forward pass keeps grows with the images' area: so many pixels at a time (49 images of 224 x 224)
 # fill some 250 MB. Small images come by the thousand.
 PIXELS_AT_ONCE, IMAGES_AT_ONCE = 2_500_000, 1000
+SECONDS_IN_SILENCE = 5  # what takes longer shows a bar, in a terminal
 
 
-def embed(encoder: Encoder, pixels: FloatArray, batch_size: int | None = None) -> FloatArray:
+def embed(encoder: nn.Module, pixels: ImageArray, batch_size: int | None = None) -> FloatArray:
     """Return the unit-length embeddings of all images, float32 of shape `(n, N)`.
 
     Args:
-        encoder: a trained encoder; left in evaluation mode.
-        pixels: float32, shape `(n, channels, height, width)`, or rows `(n, d)`.
+        encoder: a trained encoder, or anything with a method `embed`; left in evaluation mode.
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows `(n, d)`.
         batch_size: images per forward pass; by default as many as fill some 250 MB, at most 1,000.
 
     Raises:
@@ -31,12 +34,12 @@ def embed(encoder: Encoder, pixels: FloatArray, batch_size: int | None = None) -
     return in_batches(encoder.embed, check_inputs(pixels), None, batch_size)
 
 
-def predict_logits(classifier: nn.Module, pixels: FloatArray, batch_size: int | None = None) -> FloatArray:
+def predict_logits(classifier: nn.Module, pixels: ImageArray, batch_size: int | None = None) -> FloatArray:
     """Return a classifier's logits for all images, float32 of shape `(n, classes)`.
 
     Args:
         classifier: a network from `train_classifier`; left in evaluation mode.
-        pixels: float32, shape `(n, channels, height, width)`, or rows `(n, d)`.
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows `(n, d)`.
         batch_size: images per forward pass; by default as many as fill some 250 MB, at most 1,000.
 
     Raises:
@@ -47,23 +50,42 @@ def predict_logits(classifier: nn.Module, pixels: FloatArray, batch_size: int | 
 
 def in_batches(
     function: Callable[[Tensor], Tensor],
-    inputs: FloatArray,
+    inputs: ImageArray | npt.NDArray[np.float16],
     rows: npt.NDArray[np.int_] | None = None,
     batch_size: int | None = None,
+    *,
+    what: str = "embedding",
 ) -> FloatArray:
-    """Return what a method of a module, in evaluation mode, gives for all rows of the inputs, or for some."""
+    """Return what a method of a module, in evaluation mode, gives for all rows of the inputs, or for some.
+
+    What takes longer than some seconds shows a bar with the seconds left, in a terminal.
+    """
     model: nn.Module = function.__self__  # type: ignore[attr-defined]
-    device = next(model.parameters()).device
+    device = next(chain(model.parameters(), model.buffers())).device
     if batch_size is None:
-        batch_size = max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // math.prod(inputs.shape[2:])))
+        # A backbone looks at more pixels than the images have if these are smaller than what it wants.
+        area = max(math.prod(inputs.shape[2:]), getattr(model, "pixels_seen", 0))
+        batch_size = max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // area))
     chosen = torch.arange(len(inputs)) if rows is None else torch.as_tensor(rows)
     model.eval()
-    with torch.inference_mode():
-        batches = torch.split(chosen, check_count(batch_size, "batch_size"))
-        parts = [function(take(inputs, batch).to(device)).cpu() for batch in batches]
+    bar = tqdm(total=len(chosen), desc=what, unit=" images", delay=SECONDS_IN_SILENCE, disable=None)
+    parts = []
+    with torch.inference_mode(), bar, mixed_precision(device):
+        for batch in torch.split(chosen, check_count(batch_size, "batch_size")):
+            parts.append(function(take(inputs, batch).to(device)).float().cpu())
+            bar.update(len(batch))
     return torch.cat(parts).numpy()
 
 
-def take(inputs: FloatArray, rows: Tensor) -> Tensor:
-    """Return some rows as a tensor, copied: so the whole may be a file that is only read."""
-    return torch.from_numpy(inputs[rows.numpy()])
+def take(inputs: ImageArray | npt.NDArray[np.float16], rows: Tensor) -> Tensor:
+    """Return some rows as a float32 tensor, copied: so the whole may be a file that is only read.
+
+    What lies in bytes, from 0 to 255, is brought to [0, 1] here, batch by batch.
+    """
+    batch = torch.from_numpy(inputs[rows.numpy()])
+    return batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which a GPU multiplies in bfloat16, twice as fast; a CPU computes as always."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

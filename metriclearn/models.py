@@ -11,18 +11,25 @@ digits and N = 32 that is
 
     (1, 28, 28) -> (32, 14, 14) -> (64, 7, 7) -> (128, 4, 4) -> 32 numbers
 
+A larger image is halved more often, by thin layers in front, until it is as small as a digit is after its
+first halving: so the time grows with the pixels and not with pixels times channels.
+
 Metric learning needs only the first half: `Encoder.embed` gives the code at unit length, and the
 decoder can go. Rows of numbers instead of images, shape (n, d), get a small dense network.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.settings import check_count
 
 CHANNELS = (32, 64, 128)
+THIN = 16  # channels of the halvings in front
+SMALL = 40  # pixels of the shorter side that need no halving in front
 HIDDEN = 128
 
 
@@ -47,7 +54,7 @@ class Encoder(nn.Module):
         else:
             *_, (height, width_px) = halved_sizes(self.input_shape)
             before = self.input_shape[0]
-            for after in CHANNELS:
+            for after in widths(self.input_shape):
                 # No bias: the batch norm that follows has one of its own.
                 conv = nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False)
                 layers += [conv, nn.BatchNorm2d(after), nn.ReLU()]
@@ -85,8 +92,8 @@ class Decoder(nn.Module):
             sizes = halved_sizes(shape)
             widest, (height, width) = CHANNELS[-1], sizes[-1]
             layers = [nn.Linear(dim, widest * height * width), nn.Unflatten(1, (widest, height, width))]
-            channels = (shape[0], *CHANNELS)
-            for level in range(len(CHANNELS), 0, -1):
+            channels = (shape[0], *widths(shape))
+            for level in range(len(channels) - 1, 0, -1):
                 # A halving forgets whether the side was even or odd: the padding tells it again.
                 (h, w), (h_up, w_up) = sizes[level], sizes[level - 1]
                 padding = (h_up - (2 * h - 1), w_up - (2 * w - 1))
@@ -134,11 +141,19 @@ def check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     return sides
 
 
+def widths(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the number of channels after each halving: three, and more for an image above 40 pixels."""
+    shorter, in_front = min(input_shape[1:]), 0
+    while shorter > SMALL:
+        shorter, in_front = (shorter + 1) // 2, in_front + 1
+    return (THIN,) * in_front + CHANNELS
+
+
 def halved_sizes(input_shape: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the height and width of an image before and after each of the three halvings."""
+    """Return the height and width of an image before and after each of its halvings."""
     height, width = input_shape[1:]
     sizes = [(height, width)]
-    for _ in CHANNELS:
+    for _ in widths(input_shape):
         height, width = (height + 1) // 2, (width + 1) // 2
         sizes.append((height, width))
     return sizes
@@ -147,3 +162,17 @@ def halved_sizes(input_shape: Sequence[int]) -> list[tuple[int, int]]:
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trainable numbers in `model`."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def fingerprint(weights: Mapping[str, Tensor], architecture: str = "") -> str:
+    """Return 16 hexadecimal digits that change with any weight: a SHA-256 of names, shapes and contents.
+
+    Args:
+        weights: as a module's `state_dict()` gives them.
+        architecture: what else makes two networks differ.
+    """
+    digest = hashlib.sha256(architecture.encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return digest.hexdigest()[:16]

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from metriclearn.evaluate import Interval
 from metriclearn.labels import LabelArray, check_labels, is_labelled
 from metriclearn.settings import check_count
-from metriclearn.validate import DIFFER, FloatArray, as_array, check_embeddings
+from metriclearn.validate import DIFFER, FloatArray, ImageArray, as_array, as_floats, check_embeddings
 
 COLOURS = (
     "#0072B2",
@@ -33,11 +33,11 @@ COLOURS = (
 RIGHT, WRONG = COLOURS[2], COLOURS[3]
 
 
-def show_images(pixels: FloatArray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
+def show_images(pixels: ImageArray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
     """Show images in a grid, from left to right and top to bottom.
 
     Args:
-        pixels: float32, shape `(n, channels, height, width)`, in [0, 1].
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`.
         titles: one short text per image.
         columns: images per row.
     """
@@ -58,8 +58,8 @@ def show_images(pixels: FloatArray, titles: Sequence[object] | None = None, colu
 
 
 def show_neighbours(
-    queries: FloatArray,
-    neighbours: Sequence[FloatArray],
+    queries: ImageArray,
+    neighbours: Sequence[ImageArray],
     query_titles: Sequence[object],
     neighbour_titles: Sequence[Sequence[object]],
     right: Sequence[Sequence[bool]] | None = None,
@@ -67,7 +67,7 @@ def show_neighbours(
     """Show each query at the left of its row, and its neighbours to the right, nearest first.
 
     Args:
-        queries: float32, shape `(n, channels, height, width)`.
+        queries: float32 or uint8, shape `(n, channels, height, width)`.
         neighbours: for each query its neighbours' images, shape `(k, channels, height, width)`.
         query_titles: one short text per query.
         neighbour_titles: for each query one short text per neighbour, such as label and score.
@@ -201,19 +201,23 @@ def plot_budgets(curves: Mapping[str, Mapping[int, Interval]], title: str = "") 
     return figure
 
 
-def _pictures(pixels: FloatArray) -> FloatArray:
-    """Return images to draw; what lies outside [0, 1] is drawn as black or white.
+def _pictures(pixels: ImageArray) -> FloatArray:
+    """Return images to draw, as floats; what lies outside [0, 1] is drawn as black or white.
 
     Raises:
         ValueError: if they are no grey or colour images.
     """
     images = as_array(pixels, "The images", DIFFER)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype.kind != "f":
+    if (
+        images.ndim != 4
+        or images.shape[1] not in (1, 3)
+        or (images.dtype.kind != "f" and images.dtype != np.uint8)
+    ):
         raise ValueError(
-            f"The images have shape {images.shape} and type {images.dtype}: pass floats in [0, 1], shape "
-            "(n, channels, height, width) with 1 or 3 channels."
+            f"The images have shape {images.shape} and type {images.dtype}: pass floats in [0, 1] or uint8, "
+            "shape (n, channels, height, width) with 1 or 3 channels."
         )
-    return images.clip(0, 1)
+    return as_floats(images).clip(0, 1)
 
 
 def _texts(titles: Sequence[object], name: str, n: int) -> list[str]:

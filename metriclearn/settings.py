@@ -61,7 +61,7 @@ def check_number(
     return float(plain)
 
 
-def check_flag(value: Any, name: str) -> bool:
+def check_flag(value: Any, name: str, wanted: str = "True or False") -> bool:
     """Return True or False; a text such as "no" is neither.
 
     Raises:
@@ -69,7 +69,7 @@ def check_flag(value: Any, name: str) -> bool:
     """
     plain = _plain_number(value)
     if not isinstance(plain, bool):
-        raise ValueError(f"{name} is {shown(value)}: choose True or False.")
+        raise ValueError(f"{name} is {shown(value)}: choose {wanted}.")
     return plain
 
 
@@ -111,18 +111,20 @@ def check_seed(value: Any) -> int:
 
 
 def check_device(device: Any) -> torch.device:
-    """Return where to compute, once it is there.
+    """Return where to compute, once it is there; `"auto"` is the accelerator if there is one, or the CPU.
 
     Raises:
         ValueError: for a device that PyTorch does not know or this machine does not have.
     """
+    if isinstance(device, str) and device == "auto":
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     try:
         found = torch.device(device)
         torch.zeros(1, device=found).item()  # fails on "meta", too, which holds no numbers
     except Exception:  # PyTorch's errors are of many kinds, an AssertionError among them
         raise ValueError(
-            f'device is {shown(device)}, which this machine does not have: choose "cpu", or what '
-            "torch.accelerator.current_accelerator() says."
+            f'device is {shown(device)}, which this machine does not have: choose "cpu", or '
+            '"auto", which takes the accelerator if there is one.'
         ) from None
     return found
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriclearn.augment import random_affine
+from metriclearn.augment import Augment, check_augment
 from metriclearn.inference import embed as embed
-from metriclearn.inference import in_batches, take
+from metriclearn.inference import in_batches, mixed_precision, take
 from metriclearn.inference import predict_logits as predict_logits
 from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
 from metriclearn.losses import LOSSES as LOSSES
@@ -25,7 +25,7 @@ from metriclearn.losses import Loss, check_loss, check_value
 from metriclearn.models import Autoencoder, Encoder
 from metriclearn.propagate import spread_labels, surest
 from metriclearn.settings import check_choice, check_count, check_device, check_flag, check_number, check_seed
-from metriclearn.validate import FloatArray, check_inputs
+from metriclearn.validate import FloatArray, ImageArray, check_inputs
 
 Model = TypeVar("Model", bound=nn.Module)
 DISTANCES = ("mse", "bce")
@@ -42,7 +42,7 @@ GRAPH_IMAGES = 10_000
 
 
 def train_autoencoder(
-    pixels: FloatArray,
+    pixels: ImageArray,
     dim: int = 32,
     *,
     distance: Literal["mse", "bce"] = "mse",
@@ -56,7 +56,7 @@ def train_autoencoder(
     """Train X → N numbers → X′ so that D(X, X′) falls. No label is needed.
 
     Args:
-        pixels: float32, shape `(n, channels, height, width)`, in [0, 1].
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`.
         dim: N, the length of the embedding.
         distance: D: `"mse"`, the mean squared error per pixel, or `"bce"`, the binary cross-entropy.
         steps: number of gradient steps.
@@ -74,10 +74,10 @@ def train_autoencoder(
     """
     pixels, dim = check_inputs(pixels), check_count(dim, "dim")
     distance = "mse" if check_choice(distance, "distance", DISTANCES) == "mse" else "bce"
-    steps, batch_size, learning_rate, seed, where = _check_run(steps, batch_size, learning_rate, seed, device)
+    steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
     random = torch.Generator().manual_seed(seed)
-    model = _seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
-    optimizer, schedule = _optimizer(model.parameters(), learning_rate, steps)
+    model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
+    optimizer, schedule = _optimizer([(model.parameters(), learning_rate)], steps)
     losses = []
     for step in range(steps):
         if report:
@@ -93,12 +93,12 @@ def train_autoencoder(
 
 
 def train_metric(
-    pixels: FloatArray,
+    pixels: ImageArray,
     labels: LabelArray,
     dim: int = 32,
     *,
     loss: str | Loss = "supcon",
-    augment: bool = True,
+    augment: bool | str | Augment = True,
     pseudo_labels: bool = True,
     reconstruction: float = 0.0,
     steps: int = 600,
@@ -110,29 +110,25 @@ def train_metric(
 ) -> tuple[Autoencoder, list[float]]:
     """Train an encoder on a few labelled images and an unlabelled pool, jointly.
 
-    Each step draws labelled images, the same number from every class, and changes each by a random
-    affine map. The loss pulls positives together and pushes negatives apart. Two more ingredients
-    use the pool:
-
-    * pseudo-labels: from a third of the way on, labels are spread over the pool's neighbour
-      graph, and images that pass the gate join the batch with the label they got;
-    * reconstruction: the decoder must rebuild pool images, with this weight in the loss.
+    The loop is `metric_steps`, below. Beside its loss the decoder may have to rebuild images of the pool:
+    reconstruction, with this weight.
 
     Args:
-        pixels: float32, shape `(n, channels, height, width)` in [0, 1], or rows `(n, d)`.
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows `(n, d)`.
         labels: int, shape `(n,)`, −1 = unlabelled.
         dim: N, the length of the embedding.
         loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels. A module
             with weights of its own, such as ArcFace, is copied, and the copy learns along; it gets the
             classes numbered from 0, in rising order.
-        augment: whether to change the images at random (rows are never changed).
+        augment: how to change the images at random: True or `"affine"`, `"photographs"`, a function of a
+            batch and a generator, or False for not at all (rows are never changed).
         pseudo_labels: whether to learn from the pool through its neighbour graph.
         reconstruction: weight of D(X, X′), the mean squared error per pixel; 0 leaves the decoder out.
         steps: number of gradient steps.
         batch_size: labelled images per step; from the pool come twice as many.
         learning_rate: the highest learning rate of the schedule.
         seed: seed of the weights, batches and changes.
-        device: where to train, such as `"cpu"` or `"cuda"`.
+        device: where to train, such as `"cpu"`, `"cuda"` or `"auto"`.
         report: called before the first and after every step with the number of steps done and the model.
 
     Returns:
@@ -144,17 +140,86 @@ def train_metric(
     """
     pixels = check_inputs(pixels)
     labels = check_class_labels(labels, len(pixels))
-    dim, pseudo_labels = check_count(dim, "dim"), check_flag(pseudo_labels, "pseudo_labels")
-    change = check_flag(augment, "augment") and pixels.ndim == 4
+    dim, change = check_count(dim, "dim"), check_augment(augment, "affine")
     reconstruction = check_number(reconstruction, "reconstruction", "0 or a number above", 0)
-    steps, batch_size, learning_rate, seed, where = _check_run(steps, batch_size, learning_rate, seed, device)
+    steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
     random = torch.Generator().manual_seed(seed)
+    model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
+
+    def batch(rows: Tensor) -> Tensor:
+        x = take(pixels, rows)
+        return (change(x, random) if change and x.ndim == 4 else x).to(where)
+
+    def rebuilt() -> Tensor:
+        pool = take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
+        return reconstruction * reconstruction_error(pool, model(pool))
+
+    losses = metric_steps(
+        model,
+        labels,
+        lambda rows: model.encoder.embed(batch(rows)),
+        lambda rows: in_batches(model.encoder.embed, pixels, rows),
+        [((model if reconstruction else model.encoder).parameters(), learning_rate)],
+        loss=loss,
+        pseudo_labels=pseudo_labels,
+        steps=steps,
+        batch_size=batch_size,
+        random=random,
+        beside=rebuilt if reconstruction else None,
+        report=report,
+    )
+    return _finished(model), losses
+
+
+def metric_steps(
+    model: Model,
+    labels: LabelArray,
+    embed_batch: Callable[[Tensor], Tensor],
+    embed_pool: Callable[[npt.NDArray[np.int_]], FloatArray],
+    groups: list[tuple[Iterable[nn.Parameter], float]],
+    *,
+    loss: str | Loss,
+    pseudo_labels: bool,
+    steps: int,
+    batch_size: int,
+    random: torch.Generator,
+    beside: Callable[[], Tensor] | None = None,
+    report: Callable[[int, Model], None] | None = None,
+) -> list[float]:
+    """Take the steps of metric learning, whatever the encoder: the one loop of all of them.
+
+    Each step draws labelled images, the same number from every class, and changes each at random. The
+    loss pulls positives together and pushes negatives apart. From a third of the way on, the pool takes
+    part: labels are spread over its neighbour graph, and images that pass the gate join the batch with the
+    label they got.
+
+    Args:
+        model: what is trained; in training mode at each step.
+        labels: int64, shape `(n,)`, -1 = unlabelled.
+        embed_batch: from row numbers to the embeddings of these images, changed at random; with gradients.
+        embed_pool: from row numbers to the embeddings of these images as they are.
+        groups: weights to train, each with the highest learning rate of its schedule.
+        loss: see `train_metric`; weights of its own learn at the rate of the first group.
+        pseudo_labels: whether to learn from the pool.
+        steps: number of gradient steps.
+        batch_size: labelled images per step.
+        random: source of the batches.
+        beside: gives what is added to the loss at each step.
+        report: called before the first and after every step with the number of steps done and the model.
+
+    Returns:
+        The metric loss of each step.
+
+    Raises:
+        ValueError: for a loss that does not fit or gives no finite number, or pseudo_labels that is no bool.
+    """
+    pseudo_labels = check_flag(pseudo_labels, "pseudo_labels")
+    where = next(model.parameters()).device
     known = np.flatnonzero(is_labelled(labels))
-    metric_loss, weights = check_loss(loss, np.unique(labels[known]), where)
+    metric_loss, own_weights = check_loss(loss, np.unique(labels[known]), where)
     targets = torch.tensor(labels)  # a copy: pseudo-labels are written into it
-    model = _seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
-    trained = model if reconstruction else model.encoder
-    optimizer, schedule = _optimizer([*trained.parameters(), *weights], learning_rate, steps)
+    (first_weights, rate), *others = groups
+    optimizer, schedule = _optimizer([([*first_weights, *own_weights], rate), *others], steps)
     first, refresh = int(steps * FIRST_PSEUDO_LABELS), max(1, int(steps * REFRESH_EVERY))
     gated = torch.empty(0, dtype=torch.long)
     losses = []
@@ -164,7 +229,7 @@ def train_metric(
         if pseudo_labels and step >= first and (step - first) % refresh == 0:
             share = GATE_FROM + (GATE_TO - GATE_FROM) * (step - first) / (steps - first)
             graph = _graph_rows(labels, random)
-            spread, confidence = spread_labels(in_batches(model.encoder.embed, pixels, graph), labels[graph])
+            spread, confidence = spread_labels(embed_pool(graph), labels[graph])
             targets[graph] = torch.as_tensor(spread)
             gated = torch.as_tensor(graph[surest(spread, confidence, share)])
         model.train()
@@ -174,24 +239,23 @@ def train_metric(
             rows = torch.cat(
                 [rows, gated[torch.randint(len(gated), (POOL_RATIO * batch_size,), generator=random)]]
             )
-        x = take(pixels, rows)
-        x = (random_affine(x, random) if change else x).to(where)
-        total = metric = metric_loss(model.encoder.embed(x), targets[rows].to(where))
+        with mixed_precision(where):
+            embeddings = embed_batch(rows)
+        total = metric = metric_loss(embeddings.float(), targets[rows].to(where))
         losses.append(check_value(metric, step))
-        if reconstruction:
-            pool = take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
-            total = metric + reconstruction * reconstruction_error(pool, model(pool))
+        if beside:
+            total = metric + beside()
         _step(total, optimizer, schedule)
     if report:
         report(steps, model)
-    return _finished(model), losses
+    return losses
 
 
 def train_classifier(
-    pixels: FloatArray,
+    pixels: ImageArray,
     labels: LabelArray,
     *,
-    augment: bool = True,
+    augment: bool | str | Augment = True,
     steps: int = 600,
     batch_size: int = 128,
     learning_rate: float = 5e-3,
@@ -201,9 +265,9 @@ def train_classifier(
     """Train the strong rival: the same encoder as a classifier, by cross-entropy on the labelled images.
 
     Args:
-        pixels: float32, shape `(n, channels, height, width)` in [0, 1]; only labelled rows are used.
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`; only labelled rows are used.
         labels: int, shape `(n,)`, classes 0 to C - 1, −1 = unlabelled.
-        augment: whether to change the images at random.
+        augment: how to change the images at random; see `train_metric`.
         steps: number of gradient steps.
         batch_size: images per step, the same number from every class.
         learning_rate: the highest learning rate of the schedule.
@@ -218,8 +282,8 @@ def train_classifier(
     """
     pixels = check_inputs(pixels)
     labels = check_class_labels(labels, len(pixels))
-    change = check_flag(augment, "augment") and pixels.ndim == 4
-    steps, batch_size, learning_rate, seed, where = _check_run(steps, batch_size, learning_rate, seed, device)
+    change = check_augment(augment, "affine") if pixels.ndim == 4 else None
+    steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
     known = is_labelled(labels)
     images, targets = pixels[known], torch.as_tensor(labels[known])
     if (classes := int(targets.max()) + 1) > max(len(labels), MOST_LOGITS):
@@ -228,12 +292,12 @@ def train_classifier(
             "classes from 0, as np.unique(labels, return_inverse=True)[1] does."
         )
     random = torch.Generator().manual_seed(seed)
-    model = _seeded(lambda: Encoder(pixels.shape[1:], classes), seed).to(where)
-    optimizer, schedule = _optimizer(model.parameters(), learning_rate, steps)
+    model = seeded(lambda: Encoder(pixels.shape[1:], classes), seed).to(where)
+    optimizer, schedule = _optimizer([(model.parameters(), learning_rate)], steps)
     for _ in range(steps):
         rows = balanced_rows(labels[known], batch_size, random)
         x = take(images, rows)
-        x = (random_affine(x, random) if change else x).to(where)
+        x = (change(x, random) if change else x).to(where)
         loss = F.cross_entropy(model(x), targets[rows].to(where), label_smoothing=LABEL_SMOOTHING)
         _step(loss, optimizer, schedule)
     return _finished(model)
@@ -294,7 +358,7 @@ def _graph_rows(labels: LabelArray, random: torch.Generator) -> npt.NDArray[np.i
     return np.sort(np.concatenate([known, sample]))
 
 
-def _check_run(
+def check_run(
     steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device: Any
 ) -> tuple[int, int, float, int, torch.device]:
     """Return what every loop is told, in the project's own form."""
@@ -307,7 +371,7 @@ def _check_run(
     )
 
 
-def _seeded(build: Callable[[], Model], seed: int) -> Model:
+def seeded(build: Callable[[], Model], seed: int) -> Model:
     """Build a model with weights from this seed, and leave the global random state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -321,11 +385,13 @@ def _finished(model: Model) -> Model:
 
 
 def _optimizer(
-    weights: Iterable[nn.Parameter], learning_rate: float, steps: int
+    groups: list[tuple[Iterable[nn.Parameter], float]], steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW with a rate that rises for a third of the steps and then falls to nearly zero."""
-    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+    """Return AdamW, whose rates rise for a third of the steps and then fall to nearly zero."""
+    rates = [rate for _, rate in groups]
+    parts = [{"params": [*weights], "lr": rate} for weights, rate in groups]
+    optimizer = torch.optim.AdamW(parts, weight_decay=WEIGHT_DECAY, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(steps, 2))
     return optimizer, schedule
 
 

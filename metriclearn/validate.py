@@ -20,6 +20,7 @@ import torch
 from metriclearn.settings import shown
 
 FloatArray = npt.NDArray[np.float32]
+ImageArray = FloatArray | npt.NDArray[np.uint8]
 
 ROUNDING = 1e-3  # how far a rounded pixel may lie outside [0, 1]; half precision rounds by half of it
 OVERSHOOT = 0.25  # how far a bicubic resize may overshoot
@@ -75,12 +76,13 @@ def _from_tensor(tensor: torch.Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def check_images(pixels: Any) -> FloatArray:
-    """Return images as a float32 array, or say in one sentence what is wrong with them.
+def check_images(pixels: Any) -> ImageArray:
+    """Return images as a float32 or uint8 array, or say in one sentence what is wrong with them.
 
     Args:
-        pixels: floats in [0, 1], shape `(n, channels, height, width)`. What rounding left outside, up to
-            0.001, is clipped.
+        pixels: floats in [0, 1] or uint8 from 0 to 255, shape `(n, channels, height, width)`. Bytes stay
+            bytes: floats of a folder of photographs would take four times the memory. Of floats, what
+            rounding left outside, up to 0.001, is clipped.
 
     Raises:
         ValueError: for another shape, type or range, images of different sizes, no image at all,
@@ -105,6 +107,8 @@ def check_images(pixels: Any) -> FloatArray:
             f"The images have shape {shape}, with the channels last: pass (n, channels, height, width), as "
             "X.transpose(0, 3, 1, 2)."
         )
+    if images.dtype == np.uint8 and images.max() > 1:  # no brighter than 1: more likely a mask than a night
+        return np.ascontiguousarray(images)
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(
             f"The images are of type {images.dtype}: convert them to float32 in [0, 1]{_scaling(images)}."
@@ -136,7 +140,14 @@ def _scaling(images: npt.NDArray[Any]) -> str:
     return ", as X / 255" if high <= 255 else ", as X / 65535"
 
 
-def check_inputs(X: Any) -> FloatArray:
+def as_floats(images: ImageArray) -> FloatArray:
+    """Return checked images as float32 in [0, 1]: bytes divided by 255."""
+    if images.dtype == np.uint8:
+        return np.divide(images, np.float32(255), dtype=np.float32)
+    return images.astype(np.float32, copy=False)
+
+
+def check_inputs(X: Any) -> ImageArray:
     """Return what an encoder takes: images (see `check_images`), or rows of numbers as float32.
 
     Args:

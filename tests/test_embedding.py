@@ -115,11 +115,16 @@ BAD_FITS = {
         LABELS,
         r"shape \(12, 9, 8\).*add the channel axis with X\[:, None\]",
     ),
+    "bytes no brighter than 1": (
+        (images() > 0.5).astype(np.uint8),
+        LABELS,
+        r"type uint8: convert them to float32 in \[0, 1\], as X.astype\('float32'\)",
+    ),
     "one image": (images()[0], LABELS, r"pass images as \(n, channels, height, width\)"),
     "whole numbers": (
-        (images() * 255).astype(np.uint8),
+        (images() * 255).astype(np.int64),
         LABELS,
-        r"type uint8: convert them to float32 in \[0, 1\]",
+        r"type int64: convert them to float32 in \[0, 1\]",
     ),
     "range 0 to 255": (images() * 255, LABELS, r"scale them to \[0, 1\], as X / 255"),
     "negative pixels": (spoiled(-0.5), LABELS, r"lie in \[-0.5, .*scale them to \[0, 1\]"),
@@ -203,7 +208,7 @@ def test_bad_input_to_transform(fitted, X, message):
 @pytest.mark.parametrize(
     ("parameter", "value", "message"),
     [
-        ("augment", "no", "augment is 'no': choose True or False"),
+        ("augment", "no", 'augment is \'no\': choose True, False, "affine", "photographs" or a function'),
         ("pseudo_labels", 0.5, "pseudo_labels is 0.5: choose True or False"),
         ("dim", True, "dim is True: choose a whole number"),
         ("steps", np.array([3]), "steps is .*: choose a whole number"),

@@ -10,6 +10,7 @@ import subprocess
 import tomllib
 from dataclasses import dataclass
 from importlib.metadata import requires, version
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,9 +75,9 @@ def parse_lock(text: str) -> list[Locked]:
 def lock_problems(pyproject: str, lock: str) -> list[str]:
     """Return where the lock and pyproject.toml disagree, and where the lock is not safe to install from."""
     content = tomllib.loads(pyproject)
+    extras = content["project"]["optional-dependencies"].values()  # the notebooks want all of them
     asked = {
-        "pyproject.toml": content["project"]["dependencies"]
-        + content["project"]["optional-dependencies"]["course"],
+        "pyproject.toml": [*content["project"]["dependencies"], *chain.from_iterable(extras)],
         "pyproject.toml:dev": content["dependency-groups"]["dev"],
     }
     entries, problems = parse_lock(lock), []

@@ -28,7 +28,7 @@ from metriclearn.explore import unknown_threshold
 from metriclearn.labels import check_class_labels
 from metriclearn.losses import Mining, triplet_loss
 from metriclearn.plots import COLOURS
-from metriclearn.validate import FloatArray, as_array, check_embeddings, check_images
+from metriclearn.validate import FloatArray, as_array, as_floats, check_embeddings, check_images
 
 LIVING = Path(__file__).parent / "living"
 TRAINING = LIVING / "training.npz"
@@ -287,7 +287,7 @@ def map_state(
     class_names: Sequence[str],
 ) -> dict[str, Any]:
     """Return what the map's JavaScript needs, as JSON types; the arguments are those of `EmbeddingMap`."""
-    images = check_images(pixels)
+    images = as_floats(check_images(pixels))
     classes = check_class_labels(labels, len(images))
     spots = as_array(places, "The places").astype(np.float64)
     vectors = as_array(embeddings, "The embeddings")

