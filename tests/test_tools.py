@@ -143,3 +143,11 @@ def test_two_notebooks_run_at_once_with_half_of_the_cores_each(
     outs = [tmp_path / "out" / path.name for path in paths]
     runs = list(run_notebooks.run_all(paths, outs, at_once=2))  # each waits for the other
     assert [(run.failure, run.headlines) for run in runs] == [("", ["3"])] * 2
+
+
+def test_the_closing_table_says_what_was_measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_file, here = "recorded on mnist-5k, accuracy: 97.0 [95.9, 98.1] %", "accuracy: 86.0"
+    monkeypatch.setenv("METRICLEARN_DATASET", "kmnist")
+    said = "all else was measured here, on kmnist"
+    assert said in run_notebooks.report([run_notebooks.Run("04_good", 1, [on_file, here])])
+    assert said not in run_notebooks.report([run_notebooks.Run("03_good", 1, [here])])
