@@ -44,6 +44,7 @@ LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
 FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
 QUERIES_PER_CALL = 256
 PER_PAGE = 1000
+SHOWN_AFTER = 1  # seconds until an upload gets a bar
 HITS_PER_CALL = 20_000  # some 40 MB of them: wide queries are asked fewer at a time
 
 
@@ -372,7 +373,9 @@ class EmbeddingIndex:
         self, ids: list[str], vectors: FloatArray, payloads: Sequence[dict[str, Any]], batch_size: int = 256
     ) -> None:
         """Store points that have been checked, batch by batch; a terminal shows a bar if that takes long."""
-        with tqdm(total=len(ids), desc=self.collection, unit=" points", delay=1, disable=None) as bar:
+        with tqdm(
+            total=len(ids), desc=self.collection, unit=" points", delay=SHOWN_AFTER, disable=None
+        ) as bar:
             for start in range(0, len(ids), batch_size):
                 batch = range(start, min(start + batch_size, len(ids)))
                 points = [

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from metriclearn import layout
 from metriclearn.connect import check_name
 from metriclearn.explore import unknown_threshold
-from metriclearn.index import PER_PAGE, EmbeddingIndex
+from metriclearn.index import PER_PAGE, SHOWN_AFTER, EmbeddingIndex
 from metriclearn.settings import check_count, check_flag, check_number, check_text
 from metriclearn.validate import FloatArray, check_embeddings
 
@@ -265,7 +265,9 @@ def _open(old: EmbeddingIndex, embed: Embed, encoder_id: str) -> tuple[Embedding
 def _bring_up(old: EmbeddingIndex, new: EmbeddingIndex, embed: Embed) -> int:
     """Embed what the new version lacks, delete what the old one has no more, and return how much that was."""
     changed = 0
-    with tqdm(total=len(old), desc=f"to {new.encoder_id}", unit=" points", delay=1, disable=None) as bar:
+    with tqdm(
+        total=len(old), desc=f"to {new.encoder_id}", unit=" points", delay=SHOWN_AFTER, disable=None
+    ) as bar:
         for page in old._records():
             there = _payloads(new, page)
             behind = [point for point in page if there.get(point.id) != _payload(point, new)]

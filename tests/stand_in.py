@@ -5,6 +5,7 @@ show. For that, pass `--qdrant-url`.
 """
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ class StandIn:
 
     Attributes:
         store: the client behind it; `lock` lets one request in at a time.
-        requests: each request's method and path.
+        requests: each request's method, path and query.
         trouble: told the number, method and path of a request, says what goes wrong. "refuse" hangs up
             unheard, "lose" does as asked and hangs up, "late" answers after two seconds, a status such as
             "429" is sent instead; None lets it pass.
@@ -40,7 +41,7 @@ class StandIn:
 
     def __init__(self, version: str = "1.20.0") -> None:
         self.store, self.lock = QdrantClient(":memory:"), threading.Lock()
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str, str]] = []
         self.trouble: Trouble = lambda number, method, path: None
         self.version, self.key, self.url = version, "", ""
 
@@ -104,9 +105,9 @@ def stand_in(**settings: Any) -> Iterator[StandIn]:
 
     class Handler(BaseHTTPRequestHandler):
         def handle_one(self) -> None:
-            method, path = self.command, self.path.partition("?")[0]
+            method, (path, _, query) = self.command, self.path.partition("?")
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "null")
-            server.requests.append((method, path))
+            server.requests.append((method, path, query))
             trouble = server.trouble(len(server.requests), method, path)
             if trouble == "refuse":
                 return self.hang_up()
@@ -148,7 +149,13 @@ def stand_in(**settings: Any) -> Iterator[StandIn]:
 
     for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
         setattr(Handler, f"do_{method}", Handler.handle_one)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: Any, address: Any) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # those who ask may hang up, too
+                super().handle_error(request, address)
+
+    with Quiet(("127.0.0.1", 0), Handler) as http:
         server.url = f"http://127.0.0.1:{http.server_port}"
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()

@@ -1,0 +1,208 @@
+"""Uploads that meet trouble: lost connections, a busy server, a process that is killed half way."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+from stand_in import StandIn, stand_in
+
+from metriclearn import EmbeddingIndex, QdrantClassifier, connect
+
+DIM, N = 8, 300
+POINTS = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
+NAMES = [f"image {i}" for i in range(N)]
+LABELS = (np.arange(N) % 5).tolist()
+ROWS = [{"row": i} for i in range(N)]
+
+
+@pytest.fixture(autouse=True)
+def _no_server_by_accident(monkeypatch):
+    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[StandIn]:
+    monkeypatch.setattr(connect, "PAUSES", (0.01,) * 5)
+    with stand_in() as server:
+        yield server
+
+
+def upload(index: EmbeddingIndex) -> list[str]:
+    return index.upsert(POINTS, LABELS, NAMES, ROWS, batch_size=20)
+
+
+def content(index: EmbeddingIndex) -> dict[Any, Any]:
+    points = [point for page in index._records(vectors=True) for point in page]
+    return {point.id: (point.payload, np.round(point.vector, 5).tolist()) for point in points}
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[Any, Any]:
+    """The points of an upload without trouble."""
+    with EmbeddingIndex(DIM, path=":memory:") as index:
+        upload(index)
+        return content(index)
+
+
+@pytest.mark.parametrize("trouble", ["refuse", "lose", "429", "503"])
+def test_what_is_lost_on_the_way_is_sent_again(server, wanted, trouble):
+    server.trouble = lambda number, method, path: trouble if number % 3 == 2 else None
+    with EmbeddingIndex(DIM, url=server.url, payload_indexes={"row": "integer"}, versioned=True) as index:
+        ids = upload(index)
+        found = index.query(POINTS[:30], k=1).sources[:, 0].tolist()
+        index.delete(ids=ids[:1])
+        assert content(index) == {point: entry for point, entry in wanted.items() if point != ids[0]}
+    assert found == NAMES[:30]
+    assert len(server.requests) > N // 20
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
+def test_a_fit_survives_that_its_answers_are_lost(server, method):
+    """Each first answer to such a request is lost, though what it asked for was done."""
+    heard: set[str] = set()
+
+    def trouble(number: int, now: str, path: str) -> str | None:
+        lost = now == method and path not in heard
+        heard.add(path)
+        return "lose" if lost else None
+
+    server.trouble = trouble
+    for classes in (["a", "b", "c"], ["d", "e", "f"]):
+        with QdrantClassifier(1, url=server.url).fit(np.eye(3), classes) as classifier:
+            classifier.partial_fit(-np.eye(3), classes)
+            assert classifier.predict(np.eye(3)).tolist() == classes
+            assert len(classifier.index_) == 6
+    assert len(server.store.get_collections().collections) == 1
+
+
+def test_a_busy_server_says_how_long_to_wait(server, monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr(connect, "PAUSES", (0.25, 0.5, 1, 2, 4))
+    monkeypatch.setattr(connect.time, "sleep", slept.append)
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    with EmbeddingIndex(DIM, url=server.url) as index:
+        before = len(server.requests)
+        server.trouble = lambda number, method, path: "429"
+        with pytest.raises(ConnectionError, match=rf"^{server.url} is busy \(as the test .*: send less at a"):
+            len(index)
+        assert len(server.requests) - before == 6
+        assert slept == [0.25, 0.5, 1, 2, 4]
+        answer = connect.httpx.Response(429, headers={"Retry-After": "7"})
+        connect._patiently(connect.httpx.Request("GET", server.url), lambda request: answer)
+        assert slept[5:] == [7, 7, 7, 7, 7]
+        answer = connect.httpx.Response(503, headers={"Retry-After": "86400"})
+        connect._patiently(connect.httpx.Request("GET", server.url), lambda request: answer)
+        assert slept[10:] == [30] * 5
+
+
+def test_a_server_that_stays_away_is_told_after_a_few_tries(server):
+    with EmbeddingIndex(DIM, url=server.url) as index:
+        before = len(server.requests)
+        server.trouble = lambda number, method, path: "refuse"
+        with pytest.raises(ConnectionError, match=r"did not answer .* or the connection broke \(Remote"):
+            upload(index)
+        assert len(server.requests) - before == 6
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"), [("400", "status 400"), ("500", "500"), ("late", "ReadTimeout")]
+)
+def test_what_another_try_would_not_mend_is_not_tried_again(server, monkeypatch, trouble, message):
+    monkeypatch.setattr(connect, "TIMEOUT", 1)
+    with EmbeddingIndex(DIM, url=server.url) as index:
+        before = len(server.requests)
+        server.trouble = lambda number, method, path: trouble
+        with pytest.raises(ConnectionError, match=message):
+            len(index)
+        assert len(server.requests) - before == 1
+
+
+def test_a_wrong_key_is_told_at_once(server, monkeypatch):
+    server.key = "right"
+    with pytest.raises(ConnectionError, match="status 401: check the API key"):
+        EmbeddingIndex(DIM, url=server.url, api_key="wrong")
+    assert len(server.requests) == 1
+    monkeypatch.setenv("QDRANT_API_KEY", "right")
+    with EmbeddingIndex(DIM, url=server.url) as index:
+        upload(index)
+        server.key = "changed"
+        with pytest.raises(ConnectionError, match="status 401: check the API key"):
+            len(index)
+
+
+def test_every_write_is_waited_for_and_indexes_come_before_points(server):
+    with EmbeddingIndex(DIM, url=server.url, payload_indexes={"row": "integer"}) as index:
+        upload(index)
+        index.delete(where={"label": 1})
+    with QdrantClassifier(1, url=server.url, collection="votes") as classifier:
+        classifier.fit(np.eye(3), [0, 1, 2]).partial_fit(-np.eye(3), [0, 1, 2])
+    kinds = ("points", "delete", "index")
+    writes = [(path.split("/"), query) for _, path, query in server.requests if path.endswith(kinds)]
+    assert {query for _, query in writes} == {"wait=true"}
+    for name, indexes in (("images", 4), ("votes", 3)):
+        own = [parts[-1] for parts, _ in writes if parts[2].startswith(name)]
+        assert own[:indexes] == ["index"] * indexes
+        assert set(own[indexes:]) == {"points"} | ({"delete"} if name == "images" else set())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("row", "payload_indexes is 'row': pass a dictionary"),
+        ({"row": "number"}, r"payload_indexes\['row'\] is 'number': choose \"keyword\""),
+        ({"label": "integer"}, "payload_indexes names 'label', which the index sets itself"),
+        ({3: "integer"}, "A key of payload_indexes is 3: pass a text"),
+        ({"row": None}, r"payload_indexes\['row'\] is None"),
+    ],
+)
+def test_payload_indexes_that_are_none(given, message):
+    with pytest.raises(ValueError, match=message):
+        EmbeddingIndex(DIM, payload_indexes=given)
+
+
+def test_a_bar_is_shown_to_those_who_look_on_and_to_nobody_else(capfd, monkeypatch):
+    with EmbeddingIndex(DIM, path=":memory:") as index:
+        upload(index)
+        assert capfd.readouterr() == ("", "")
+        monkeypatch.setattr("metriclearn.index.SHOWN_AFTER", 0)
+        upload(index)
+        assert capfd.readouterr() == ("", "")  # this is no terminal
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        upload(index)
+        assert "images: 100%" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("home", ["folder", "http", "server"])
+def test_an_upload_that_was_killed_is_made_again(home, request, tmp_path, wanted):
+    if home == "http":
+        where = {"url": request.getfixturevalue("server").url}
+    else:
+        where = {"path": tmp_path} if home == "folder" else request.getfixturevalue("qdrant_server")
+    read, write = os.pipe()
+    if not (child := os.fork()):  # pragma: no cover
+        original = QdrantClient.upsert
+
+        def slowly(self, *arguments, **more):
+            original(self, *arguments, **more)
+            os.write(write, b".")
+            time.sleep(0.1)
+
+        QdrantClient.upsert = slowly
+        upload(EmbeddingIndex(DIM, **where))
+        os._exit(0)
+    for _ in range(3):
+        os.read(read, 1)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    with EmbeddingIndex(DIM, **where) as index:
+        assert 3 * 20 <= len(index) < N
+        assert set(content(index)) < set(wanted)
+        upload(index)
+        assert content(index) == wanted
