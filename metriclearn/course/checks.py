@@ -64,10 +64,11 @@ def judge(number: str, *answer: object) -> Verdict:
     Raises:
         ValueError: if there is no such exercise.
     """
-    judges = exercises(number.partition(".")[0])
+    notebook = number.partition(".")[0]
+    judges = exercises(notebook)
     if number not in judges:
         there = ", ".join(judges) or "none"
-        raise ValueError(f"There is no exercise {number!r}: notebook {number[:1]} has {there}.")
+        raise ValueError(f"There is no exercise {number!r}: notebook {notebook} has {there}.")
     try:
         if is_missing(answer):
             raise NoAnswer
