@@ -1,9 +1,11 @@
 """Metric learning with few labels and a vector database.
 
-The method in floors, each importing only from those below. On top stands `metriclearn.course`: what
-only the notebooks use, such as the checks of the exercises and the figures that answer.
+The method in floors, each importing only from those below. On top stand two wings that never meet:
+`metriclearn.course`, what only the notebooks use, such as the checks of the exercises and the figures that
+answer, and `metriclearn.app`, the command line and what it writes into a classifier's folder.
 
     reindex.py     a new encoder takes the place of an old one, while others go on asking
+    trust.py   review.py    how good, how sure, judged by held-out pictures; what a person should look at
     plots.py   explore.py
     classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
     kept.py   transfer.py    what a classifier keeps, to be opened again; points taken to another home

@@ -3,6 +3,8 @@
 Pure functions over embeddings, or over an `EmbeddingIndex` that holds them.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
@@ -235,6 +237,19 @@ def unknown_threshold(
             if held_out is None:
                 cosine[rows, start + rows] = -np.inf  # nobody is a neighbour of his own
             scores[start + rows] = np.partition(cosine, -k, axis=1)[:, -k]
+    return lowest_allowed(scores, quantile)
+
+
+def lowest_allowed(scores: npt.NDArray[np.floating[Any]], quantile: float = 0.05) -> float:
+    """Return the ⌊quantile · (n + 1)⌋-th smallest of n held-out scores: the threshold of `unknown_threshold`.
+
+    Args:
+        scores: similarities of held-out images to what is known, float, shape `(n,)`.
+        quantile: share that may score lower for nothing, in (0, 1).
+
+    Raises:
+        ValueError: if the scores are so few that this would be less than one.
+    """
     rank = int(quantile * (len(scores) + 1))
     if rank < 1:
         raise ValueError(

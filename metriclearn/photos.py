@@ -31,6 +31,7 @@ from metriclearn.decode import SIDE, Bytes, Picture, UnreadableError, read_file,
 from metriclearn.folders import Listing, list_photographs
 from metriclearn.labels import UNLABELLED, LabelArray
 from metriclearn.settings import check_count, check_folder
+from metriclearn.validate import FloatArray
 
 VERSION = 1  # of what decode.py makes of a file: another number, another cache
 AT_ONCE = 128  # pictures, 25 MB: written, or read, at a time
@@ -101,11 +102,28 @@ class Photographs:
         """
         side = check_count(side, "side", 1, SIDE, f"choose a whole number from 1 to {SIDE}")
         channels = 1 if self.grey.all() else 3
-        means = [
-            F.adaptive_avg_pool2d(torch.from_numpy(batch[:, :channels]).float(), side).round().byte().numpy()
-            for batch in self.batches()
-        ]
-        return np.concatenate(means)
+        return np.concatenate([smaller(batch[:, :channels], side) for batch in self.batches()])
+
+    def thumbnails(self) -> FloatArray:
+        """Return 16 x 16 grey values of each, without their mean, float32 of shape `(n, 257)`.
+
+        Two files of one picture, saved again or resized, have a cosine of 0.99 and more: see
+        `metriclearn.explore.near_duplicates`. The last number is small and the same for all, so that an even
+        picture has a direction, too.
+        """
+        grey = self.small(16).astype(np.float32).mean(axis=1).reshape(len(self), -1)
+        grey -= grey.mean(axis=1, keepdims=True)
+        return np.column_stack([grey, np.full(len(grey), 4, dtype=np.float32)])
+
+    def chosen(self, places: Sequence[int]) -> "Photographs":
+        """Return some of the pictures, by their places, in that order."""
+        at = np.asarray(places, dtype=np.int64)
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in ("labels", "widths", "heights", "grey", "rows"):
+            fields[name] = fields[name][at]
+        for name in ("files", "digests"):
+            fields[name] = tuple(fields[name][i] for i in at)
+        return Photographs(**fields)
 
     def with_labels(self, labels: Sequence[str | None]) -> "Photographs":
         """Return the same pictures with other labels: a class name, or None, for each."""
@@ -114,6 +132,18 @@ class Photographs:
         values = np.array([UNLABELLED if label is None else codes[label] for label in labels], dtype=np.int64)
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return Photographs(**fields | {"labels": values, "class_names": tuple(names)})
+
+
+def smaller(squares: Bytes, side: int) -> Bytes:
+    """Return squares at a smaller size, uint8 of shape `(n, channels, side, side)`: means of their pixels.
+
+    Args:
+        squares: uint8, shape `(n, channels, height, width)`.
+        side: in pixels.
+    """
+    means = F.adaptive_avg_pool2d(torch.from_numpy(squares).float(), side)
+    result: Bytes = means.round().byte().numpy()
+    return result
 
 
 def read_photographs(
@@ -217,8 +247,7 @@ def _decode_into(folder: Path, paths: list[Path], digests: list[str], progress: 
     target = folder / "pixels.npy"
     with target.open("r+b" if target.exists() else "w+b") as file:
         file.seek(HEADER + row * ROW)
-        bar = tqdm(total=len(paths), initial=len(entries), desc="Reading", unit="picture", **_bar(progress))
-        with bar:
+        with progress_bar(len(paths), "Reading", progress, len(entries)) as bar:
             for found in read_pictures(paths[len(entries) :]):
                 digest = digests[len(entries)]
                 if isinstance(found, Picture) and found.digest == digest:
@@ -294,15 +323,22 @@ def _digests(paths: list[Path], progress: bool | None) -> list[str]:
 
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        bar = tqdm(pool.map(digest, paths), total=len(paths), desc="Comparing", unit="file", **_bar(progress))
-        return list(bar)
+        found = []
+        with progress_bar(len(paths), "Comparing", progress) as bar:
+            for one in pool.map(digest, paths):
+                found.append(one)
+                bar.update()
+        return found
     finally:
         pool.shutdown(cancel_futures=True)  # at Ctrl-C the rest is not waited for
 
 
-def _bar(progress: bool | None) -> dict[str, Any]:
-    """Return tqdm's settings: by default quiet where nobody sees it, and gone when done."""
-    return {"disable": None if progress is None else not progress, "leave": False, "dynamic_ncols": True}
+def progress_bar(total: int, what: str, progress: bool | None = None, done: int = 0) -> Any:
+    """Return a bar with the seconds left: by default quiet where nobody sees it, and gone when done."""
+    quiet = None if progress is None else not progress
+    return tqdm(
+        total=total, initial=done, desc=what, unit="picture", disable=quiet, leave=False, dynamic_ncols=True
+    )
 
 
 def _read_rows(file: Any, rows: npt.NDArray[np.int64]) -> Bytes:

@@ -1,0 +1,267 @@
+"""`metriclearn fit`: from a folder to a classifier, step by step; each is kept, so that a stop costs one.
+
+    read the pictures -> the backbone's rows -> judge each way on the reader's own labels -> train the best
+    one on all of them -> embed everything -> the threshold for "unknown" from pictures held out -> write
+
+Nothing that is written depends on the clock: the same pictures, labels and seed give the same folder on the
+same machine, whether the run was stopped on its way or not.
+"""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from metriclearn.backbones import LITE0, BackboneEncoder, load_backbone
+from metriclearn.cache import cache_folder, kept_array
+from metriclearn.embedding import MetricEmbedding, encoder_id
+from metriclearn.evaluate import Interval
+from metriclearn.inference import in_batches
+from metriclearn.labels import LabelArray, is_labelled
+from metriclearn.photos import Photographs, progress_bar
+from metriclearn.trust import HeldOut, cross_fit
+from metriclearn.validate import FloatArray
+
+FORM = 1  # of what the steps keep
+WAYS = ("frozen", "head", "scratch", "tune")
+TRIED = ("frozen", "head", "scratch")  # by "auto"; to tune a backbone takes minutes for each fold
+DIM = 64
+FOLDS = {"frozen": 5, "head": 5, "scratch": 3, "tune": 3}
+SMALL, TINY = 64, 28  # side of the pictures that a small network learns from: of tiny ones no more is known
+SCRATCH_STEPS = {SMALL: 300, TINY: 600}
+QUANTILE = 0.05  # share of known pictures that may be called unknown for nothing
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit gives.
+
+    Attributes:
+        way: which of `WAYS`.
+        embedding: the trained transformer from squares to embeddings.
+        vectors: float32, shape `(n, N)`: the embeddings of all pictures.
+        held_out: what was said of each labelled picture by a classifier that had not met it.
+        table: one entry per way tried: its accuracy, in percent with an interval, on how many pictures.
+        verdict: what that says, in a sentence.
+    """
+
+    way: str
+    embedding: MetricEmbedding
+    vectors: FloatArray
+    held_out: HeldOut
+    table: list[dict[str, Any]]
+    verdict: str
+
+
+class Steps:
+    """Arrays that were computed already, in a folder of the cache named by all that they depend on."""
+
+    def __init__(self, photographs: Photographs, **depends: Any) -> None:
+        versions = (FORM, np.__version__, torch.__version__, torch.get_num_threads())
+        of = (versions, photographs.digests, photographs.labels.tolist(), sorted(depends.items()))
+        self.key = hashlib.sha256(repr(of).encode()).hexdigest()[:32]
+        self.folder = cache_folder() / "fits" / self.key
+
+    def array(self, name: str, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return an array from the cache, or compute it and keep it."""
+        return kept_array(self.folder / f"{name}.npy", compute)
+
+    def forget(self) -> None:
+        """Remove them: the result is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def fit(photographs: Photographs, method: str, seed: int, device: str, steps: Steps) -> Fitted:
+    """Choose a way on the labels that are there, and train it on all pictures.
+
+    Args:
+        photographs: the pictures, with at least two classes of two labels.
+        method: one of `WAYS`, or `"auto"`: the best of `TRIED` by cross-validation.
+        seed: of everything that is drawn.
+        device: where to compute.
+        steps: where each step is kept.
+    """
+    work = _Work(photographs, steps, seed, device)
+    labels = _without_twins(photographs)
+    judged: dict[str, HeldOut] = {}
+    for way in TRIED if method == "auto" else (method,):
+        say(f"Judging {way} on your own labels ...")
+        judged[way] = work.judge(way, labels)
+    way = best(judged)
+    say(f"Training {way} on all labels ...")
+    embedding = work.train(way)
+    vectors = steps.array(f"{way}-vectors", lambda: work.embed(way, embedding))
+    return Fitted(way, embedding, vectors, judged[way], _table(judged), _verdict(judged, way))
+
+
+def best(judged: dict[str, HeldOut]) -> str:
+    """Return the way with the most pictures right; of equal ones the first, which is the simplest."""
+    return max(judged, key=lambda way: (judged[way].accuracy.mean, -WAYS.index(way)))
+
+
+def _table(judged: dict[str, HeldOut]) -> list[dict[str, Any]]:
+    return [
+        {"way": way, "accuracy": rounded(held.accuracy), "folds": held.folds} for way, held in judged.items()
+    ]
+
+
+def rounded(interval: Interval) -> dict[str, Any]:
+    """Return an interval as the card has it, in percent."""
+    return {
+        "percent": round(interval.mean, 1),
+        "low": round(interval.low, 1),
+        "high": round(interval.high, 1),
+        "pictures": interval.n,
+    }
+
+
+def _verdict(judged: dict[str, HeldOut], way: str) -> str:
+    accuracy = judged[way].accuracy
+    if len(judged) == 1:
+        return f"{way} was asked for; no other way was tried."
+    others = {name: held.accuracy for name, held in judged.items() if name != way}
+    second = max(others, key=lambda name: others[name].mean)
+    if others[second].high >= accuracy.low:
+        return (
+            f"{way} was right most often, but {accuracy.n} labels are too few to tell it from {second}: "
+            "the intervals overlap."
+        )
+    return f"{way} is better than {second} by more than chance would explain."
+
+
+def _without_twins(photographs: Photographs) -> LabelArray:
+    """Return the labels, where of equal files only the first keeps its own: it would judge its double."""
+    labels, seen = photographs.labels.copy(), set()
+    for row, digest in enumerate(photographs.digests):
+        if digest in seen:
+            labels[row] = -1
+        seen.add(digest)
+    kept, counts = np.unique(labels[is_labelled(labels)], return_counts=True)
+    whole = np.unique(photographs.labels[is_labelled(photographs.labels)])
+    if len(kept) < len(whole) or counts.min() < 2:  # a class of nothing but doubles
+        return photographs.labels
+    return labels
+
+
+class _Work:
+    """The ways to learn, over the same pictures; what several of them need is computed once."""
+
+    def __init__(self, photographs: Photographs, steps: Steps, seed: int, device: str) -> None:
+        self.photographs, self.steps, self.seed, self.device = photographs, steps, seed, device
+        self.side = side_for(photographs)
+
+    def judge(self, way: str, labels: LabelArray) -> HeldOut:
+        """Return what a way says of each labelled picture when it has not met it."""
+        fold = iter(range(1_000))
+
+        def learn(rows: npt.NDArray[np.int_], known: LabelArray) -> FloatArray:
+            name = f"{way}-fold-{next(fold)}"
+            return self.steps.array(name, lambda: self._learn(way, rows, known))
+
+        return cross_fit(learn, labels, folds=FOLDS[way], seed=self.seed)
+
+    def _learn(self, way: str, rows: npt.NDArray[np.int_], known: LabelArray) -> FloatArray:
+        if way == "frozen":
+            return unit(self.rows - self.rows[rows].mean(axis=0))
+        if way == "head":
+            centre = self.rows[rows].mean(axis=0)
+            return self._head().fit(self.rows[rows] - centre, known).transform(self.rows - centre)
+        images = self.images(way)
+        return self.estimator(way).fit(images[rows], known).transform(images)
+
+    def train(self, way: str) -> MetricEmbedding:
+        """Return the way, trained on all pictures; read back if that was done before."""
+        folder = self.steps.folder / f"{way}-encoder"
+        if not (folder / "card.json").is_file():
+            if way in ("frozen", "head"):
+                embedding = self._on_backbone(way)
+            else:
+                embedding = self.estimator(way).fit(self.images(way), self.photographs.labels)
+            embedding.save(folder)
+        return MetricEmbedding.load(folder, device=self.device)
+
+    def embed(self, way: str, embedding: MetricEmbedding) -> FloatArray:
+        """Return the embeddings of all pictures."""
+        if way in ("frozen", "head"):
+            encoder: Any = embedding.encoder_
+            return in_batches(encoder.embed_rows, self.rows)
+        return embedding.transform(self.images(way))
+
+    def _on_backbone(self, way: str) -> MetricEmbedding:
+        """Return the backbone and a head on its rows, which are known: no picture is looked at twice."""
+        labels, centre = self.photographs.labels, self.rows.mean(axis=0)
+        backbone = load_backbone(LITE0, self.device)
+        embedding = self.estimator(way)
+        head: torch.nn.Module = torch.nn.Identity()
+        dim = self.rows.shape[1]
+        if way == "head":
+            head, dim = self._head().fit(self.rows - centre, labels).encoder_, DIM
+        embedding.encoder_ = BackboneEncoder(backbone, head, torch.from_numpy(centre), way, dim).to(
+            self.device
+        )
+        embedding.encoder_id_ = encoder_id(embedding.encoder_)
+        embedding.classes_ = np.unique(labels[is_labelled(labels)])
+        embedding.n_labels_ = int(is_labelled(labels).sum())
+        return embedding
+
+    def estimator(self, way: str) -> MetricEmbedding:
+        """Return the untrained transformer of a way."""
+        if way == "scratch":
+            steps = SCRATCH_STEPS[self.side]
+            return MetricEmbedding(steps=steps, random_state=self.seed, device=self.device)
+        tune = "last" if way == "tune" else way
+        return MetricEmbedding(DIM, backbone=LITE0, tune=tune, random_state=self.seed, device=self.device)
+
+    def _head(self) -> MetricEmbedding:
+        return MetricEmbedding(DIM, steps=300, random_state=self.seed, device=self.device)
+
+    def images(self, way: str) -> npt.NDArray[np.uint8]:
+        """Return the pictures as a way wants them."""
+        return self.photographs.small(self.side) if way == "scratch" else self.photographs.pixels
+
+    @property
+    def rows(self) -> FloatArray:
+        """The backbone's rows of all pictures, float32 of shape `(n, 1280)`; kept part by part."""
+        if not hasattr(self, "_rows"):
+            say("Looking at the pictures with the pretrained network ...")
+            self._rows = rows_of(self.photographs, self.device)
+        return self._rows
+
+
+def rows_of(photographs: Photographs, device: str) -> FloatArray:
+    """Return the backbone's rows of all pictures, kept in the cache by what the pictures hold."""
+    backbone = load_backbone(LITE0, device)
+    folder, parts, done = cache_folder() / "rows", [], 0
+    with progress_bar(len(photographs), "Looking") as bar:
+        for batch in photographs.batches():
+            named = "".join(photographs.digests[done : done + len(batch)])
+            key = hashlib.sha256(f"{FORM} {backbone.fingerprint} {device} {named}".encode()).hexdigest()[:32]
+            parts.append(kept_array(folder / f"{key}.npy", partial(in_batches, backbone.forward, batch)))
+            done += len(batch)
+            bar.update(len(batch))
+    return np.concatenate(parts)
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Return vectors at unit length."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: FloatArray = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return scaled
+
+
+def side_for(photographs: Photographs) -> int:
+    """Return the side at which a small network sees these pictures: half of them decide what is tiny."""
+    return TINY if float(np.median(np.minimum(photographs.widths, photographs.heights))) <= 40 else SMALL
+
+
+def say(text: str) -> None:
+    """Tell a person who waits; a pipe hears nothing."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
