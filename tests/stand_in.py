@@ -51,6 +51,8 @@ class StandIn:
         match method, parts:
             case "GET", [""]:
                 return {"title": "qdrant", "version": self.version}
+            case "GET", ["readyz"]:
+                return "all shards are ready"
             case "GET", ["collections"]:
                 return store.get_collections()
             case "GET", ["aliases"]:

@@ -199,7 +199,15 @@ def test_make_explains_every_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "data/README.md", ".ci/run", ".github/workflows/course.yml"]
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "data/README.md",
+        "deploy/README.md",
+        ".ci/run",
+        ".github/workflows/course.yml",
+    ],
 )
 def test_commands_exist(name: str) -> None:
     text = read(name)
@@ -213,7 +221,9 @@ def test_commands_exist(name: str) -> None:
 def test_ci_runs_what_learners_run() -> None:
     workflow = yaml.safe_load(read(".github/workflows/course.yml"))
     commands = {step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step}
-    assert commands == {"make course", "make test"}
+    compose = "docker compose -f deploy/compose.yaml"
+    server = {f"{compose} up --detach --wait", "make test-server QDRANT_URL=http://127.0.0.1:6333"}
+    assert commands == {"make course", "make test", f"{compose} logs"} | server
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     assert read(".ci/run").rstrip().endswith("exec make test")
 
@@ -221,7 +231,7 @@ def test_ci_runs_what_learners_run() -> None:
 # The README and its neighbours.
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"])
 def test_links_resolve(name: str) -> None:
     assert dead_links(read(name), (ROOT / name).parent) == []
 

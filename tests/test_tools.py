@@ -1,12 +1,14 @@
 """The two scripts behind `make course`, on sound and on broken input."""
 
 import sys
+import warnings
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from stand_in import stand_in
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import check_environment
@@ -64,6 +66,51 @@ def test_wrong_or_missing_package_is_named(
     monkeypatch.setattr(check_environment, "version", version)
     with pytest.raises(check_environment.ProblemError, match=message):
         check_environment.check_packages()
+
+
+def test_a_server_is_asked_only_if_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    assert check_environment.check_server() == "QDRANT_URL is not set: no server is used"
+    for url, message in (
+        ("http://localhost:9", "No Qdrant server answers at http://localhost:9: start one"),
+        ("localhost", "url is 'localhost', which is no server's address"),
+    ):
+        monkeypatch.setenv("QDRANT_URL", url)
+        with pytest.raises(check_environment.ProblemError, match=f"^{message}.*[^.]$"):
+            check_environment.check_server()
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        ("1.20.3", "Qdrant 1.20.3 answers at URL, and the client is 1.20.0"),
+        ("1.19.1", "Qdrant 1.19.1 answers at URL, and the client is 1.20.0"),
+        (
+            "1.18.3",
+            "Qdrant 1.18.3 answers at URL, and the client is 1.20.0: they are more than one minor version "
+            "apart. If calls fail, start a server of version 1.19, 1.20, 1.21, or install "
+            '"qdrant-client==1.18.*"',
+        ),
+        (
+            "2.0.0",
+            "Qdrant 2.0.0 answers at URL, and the client is 1.20.0: another major version, so start a server "
+            'of version 1.19, 1.20, 1.21, or install "qdrant-client==2.0.*"',
+        ),
+    ],
+)
+def test_a_server_is_named_with_its_version(
+    monkeypatch: pytest.MonkeyPatch, server: str, message: str
+) -> None:
+    monkeypatch.setattr(check_environment, "version", lambda name: "1.20.0")
+    monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+    with stand_in(version=server) as running, warnings.catch_warnings():
+        warnings.simplefilter("error")  # the client itself says nothing
+        monkeypatch.setenv("QDRANT_URL", running.url)
+        try:
+            told = check_environment.check_server()
+        except check_environment.ProblemError as error:
+            told = f"failed: {error}"
+        assert told.replace(running.url, "URL") == ("failed: " if server == "2.0.0" else "") + message
 
 
 def test_unlocked_version_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,32 @@ def check_qdrant() -> str:
     return "Qdrant works in memory, no server needed"
 
 
+def check_server() -> str:
+    """Ask the server that QDRANT_URL names for its version, and see whether the client fits it."""
+    from qdrant_client.common.version_check import is_compatible
+
+    from metriclearn.connect import connect, find_home
+
+    try:
+        home = find_home(None, None)
+        if not home.url:
+            return "QDRANT_URL is not set: no server is used"
+        connection = connect(home)
+    except (ConnectionError, ValueError) as error:
+        raise ProblemError(str(error).rstrip(".")) from error
+    client, server = version("qdrant-client"), connection.client.info().version
+    connection.close()
+    found = f"Qdrant {server} answers at {home.url}, and the client is {client}"
+    if is_compatible(client, server):
+        return found
+    (major, minor), theirs = map(int, client.split(".")[:2]), server.split(".")
+    fitting = ", ".join(f"{major}.{number}" for number in (minor - 1, minor, minor + 1) if number >= 0)
+    advice = f'start a server of version {fitting}, or install "qdrant-client=={".".join(theirs[:2])}.*"'
+    if theirs[0] != str(major):
+        raise ProblemError(f"{found}: another major version, so {advice}")
+    return f"{found}: they are more than one minor version apart. If calls fail, {advice}"
+
+
 def check_kernel() -> str:
     """Make sure that notebooks would run with this Python."""
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
@@ -187,6 +213,7 @@ CHECKS: list[Callable[[], str]] = [
     check_images,
     check_encoder,
     check_qdrant,
+    check_server,
     check_kernel,
     check_disk,
     check_memory,
