@@ -6,7 +6,8 @@ call, once the new version holds every point and has been verified. No search ev
 
 Who holds an index from before the switch goes on with the version that it opened, which is kept: question and
 answer are both of the old encoder. Writing there is refused from then on, since nobody would look for it.
-`current` tells which version the name means now.
+`current` tells which version the name means now. All this holds for those who ask through an index: the plain
+client puts any question to any encoder's points, without a word.
 """
 
 from collections.abc import Callable
@@ -133,10 +134,11 @@ def reindex(
             f'The index measures by {old.distance}, and "unknown" by cosine: leave held_out out.'
         )
     new, embedded = _open(old, embed, encoder_id)
+    fresh = embedded > 0
     for _ in range(PASSES):
-        changed = _bring_up(old, new, embed)
+        changed, deleted = _bring_up(old, new, embed)
         embedded += changed
-        if changed <= AT_ONCE:  # the rest is little enough for the last pass
+        if changed + deleted <= AT_ONCE:  # what comes in from now on is little enough for the last pass
             break
     else:
         raise RuntimeError(
@@ -144,15 +146,19 @@ def reindex(
         )
     agreement, chance = _agreement(old, new, probes, k)
     if least and agreement - chance < least * (1 - chance):
+        if fresh:  # or the next call would take its points for good ones
+            with new._using() as client:
+                client.delete_collection(new._stored_in)
         raise ValueError(
             f"Old and new encoder share {agreement:.3f} of the neighbours, where a lot gives {chance:.3f}: "
-            "does embed return the rows in the order of the sources? Nothing was switched."
+            "does embed return the rows in the order of the sources? Nothing was switched"
+            f"{'' if fresh else f'; delete {new._stored_in} to have all embedded anew'}."
         )
     notes: dict[str, Any] = {"before": old._stored_in} if switch else {}
     if held_out is not None:
         notes["threshold"] = unknown_threshold(new, held_out, quantile=quantile)
     with new._using() as client:  # in local mode nobody writes from here on
-        embedded += _bring_up(old, new, embed)
+        embedded += _bring_up(old, new, embed)[0]
         if (n := len(new)) != len(old):
             raise RuntimeError(
                 f"The new version holds {n} points, the old one {len(old)}: let others rest and call again."
@@ -264,9 +270,9 @@ def _open(old: EmbeddingIndex, embed: Embed, encoder_id: str) -> tuple[Embedding
     return new, len(first)
 
 
-def _bring_up(old: EmbeddingIndex, new: EmbeddingIndex, embed: Embed) -> int:
-    """Embed what the new version lacks, delete what the old one has no more, and return how much that was."""
-    changed = 0
+def _bring_up(old: EmbeddingIndex, new: EmbeddingIndex, embed: Embed) -> tuple[int, int]:
+    """Embed what the new version lacks, delete what the old one has no more; return how many each time."""
+    embedded = deleted = 0
     with tqdm(
         total=len(old), desc=f"to {new.encoder_id}", unit=" points", delay=SHOWN_AFTER, disable=None
     ) as bar:
@@ -276,14 +282,14 @@ def _bring_up(old: EmbeddingIndex, new: EmbeddingIndex, embed: Embed) -> int:
             for start in range(0, len(behind), AT_ONCE):
                 some = behind[start : start + AT_ONCE]
                 _store(new, some, _embedded(embed, some))
-            changed += len(behind)
+            embedded += len(behind)
             bar.update(len(page))
     for page in new._records():
         there = _payloads(old, page)
         gone = [str(point.id) for point in page if point.id not in there]
         new.delete(ids=gone)
-        changed += len(gone)
-    return changed
+        deleted += len(gone)
+    return embedded, deleted
 
 
 def _payloads(index: EmbeddingIndex, points: list[models.Record]) -> dict[Any, Any]:

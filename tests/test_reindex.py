@@ -133,7 +133,7 @@ def test_the_way_back_and_forth(index):
     (gone,) = index.upsert(IMAGES[:1] @ A.weights, [6], ["image 0"])
     index.delete(where={"source": "image 1"})
     asked = B.asked
-    assert reindex(index, B, B.id).embedded == 2
+    assert reindex(index, B, B.id).embedded == 1
     assert B.asked - asked == 1
     now = current(index)
     assert now.count({"label": 6, "source": "image 0"}) == 1
@@ -184,12 +184,26 @@ def test_filled_and_verified_but_not_switched(small):
     assert current(small).encoder_id == B.id
 
 
-def test_rows_that_were_mixed_up_are_noticed():
-    index = filled({"path": ":memory:"})
+def test_rows_that_were_mixed_up_are_noticed_and_not_kept():
     mixed = dict(zip(NAMES, np.random.default_rng(0).permutation(NAMES).tolist(), strict=True))
-    with pytest.raises(ValueError, match=r"share 0\.0\d\d of the neighbours, where a lot gives 0\.033: "):
-        reindex(index, lambda sources: B([mixed[source] for source in sources]), B.id)
-    assert current(index) is index
+
+    def embed(sources: list[str]) -> np.ndarray:
+        return B([mixed[source] for source in sources])
+
+    wanted = r"share 0\.0\d\d of the neighbours, where a lot gives 0\.033: .* Nothing was switched"
+    with filled({"path": ":memory:"}) as index:
+        with pytest.raises(ValueError, match=rf"{wanted}\.$"):
+            reindex(index, embed, B.id)
+        assert current(index) is index
+        assert [version.encoder_id for version in versions(index)] == [A.id]
+        reindex(index, embed, B.id, least_agreement=0, switch=False)
+        with pytest.raises(
+            ValueError, match=rf"{wanted}; delete images__{B.id} to have all embedded anew\.$"
+        ):
+            reindex(index, B, B.id)
+        index.client.delete_collection(f"images__{B.id}")
+        assert reindex(index, B, B.id).agreement > 0.1
+        assert current(index).query(B(NAMES[:9]), k=5).sources.tolist() == B.truth()[:9]
 
 
 def test_a_lone_point_has_no_neighbours_to_differ_in():
@@ -346,7 +360,7 @@ def test_nothing_is_lost_that_others_write_meanwhile():
 
 
 def test_others_who_write_too_fast_are_named(small, monkeypatch):
-    monkeypatch.setattr("metriclearn.reindex._bring_up", lambda *_: AT_ONCE + 1)
+    monkeypatch.setattr("metriclearn.reindex._bring_up", lambda *_: (AT_ONCE, 1))
     with pytest.raises(RuntimeError, match="Others write to 'images' faster than images are embedded"):
         reindex(small, B, B.id)
     assert current(small) is small
