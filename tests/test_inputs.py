@@ -19,7 +19,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from metriclearn import MetricEmbedding, scarce_labels
+from metriclearn import EmbeddingIndex, MetricEmbedding, scarce_labels
 from metriclearn.data import ImageSet
 from metriclearn.evaluate import (
     collapse_gauges,
@@ -41,6 +41,7 @@ from metriclearn.losses import contrastive_loss, supervised_contrastive_loss, tr
 from metriclearn.models import Encoder
 from metriclearn.plots import show_images, show_map, show_neighbours
 from metriclearn.propagate import spread_labels, surest
+from metriclearn.reindex import reindex
 from metriclearn.training import embed, predict_logits, train_autoencoder, train_classifier, train_metric
 
 matplotlib.use("Agg")
@@ -102,6 +103,23 @@ ENCODER = Encoder((1, 8, 7), 4).eval()
 SPREAD = spread_labels(UNIT, LABELS)
 KNOWN = LABELS >= 0
 
+
+def reindexed(new: Any, held_out: Any) -> tuple[float, float | None, np.ndarray]:
+    """What a re-index finds whose encoder returns these embeddings."""
+    with EmbeddingIndex(6, encoder_id="first", versioned=True, path=":memory:") as index:
+        index.upsert(ROWS, sources=[f"image {i}" for i in range(N)])
+        report = reindex(
+            index,
+            lambda sources: new,
+            "second",
+            held_out=held_out,
+            quantile=0.2,
+            k=3,
+            least_agreement=0,
+        )
+        return report.agreement, report.threshold, report.index.query(ROWS, k=3).scores
+
+
 # name -> (function of the arguments, {argument: (plain value, its further forms)})
 pixels, labels = (PIXELS, NUMBERS), (LABELS, CLASSES)
 rows, truth = (UNIT, NUMBERS | TABLES), (np.arange(N) % 3, CLASSES)
@@ -146,6 +164,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, tuple[np.ndarray, dict[str,
     ),
     "what_to_label_next": (lambda e, y: what_to_label_next(e, y, 3), {"e": rows, "y": labels}),
     "propagate_labels": (propagate_labels, {"e": rows, "y": labels}),
+    "reindex": (
+        reindexed,
+        {"new": (ROWS, NUMBERS | TABLES), "held_out": (ROWS[::-1].copy(), NUMBERS | TABLES)},
+    ),
     "show_images": (
         lambda X, t: told(show_images(X, t)),
         {"X": pixels, "t": (np.arange(N), {"series": CLASSES["series"]})},
