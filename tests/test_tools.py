@@ -1,14 +1,17 @@
 """The two scripts behind `make course`, on sound and on broken input."""
 
 import sys
-import warnings
+import threading
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from qdrant_client import QdrantClient
 from stand_in import stand_in
+
+from metriclearn import EmbeddingIndex
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import check_environment
@@ -103,14 +106,29 @@ def test_a_server_is_named_with_its_version(
 ) -> None:
     monkeypatch.setattr(check_environment, "version", lambda name: "1.20.0")
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
-    with stand_in(version=server) as running, warnings.catch_warnings():
-        warnings.simplefilter("error")  # the client itself says nothing
+    with stand_in(version=server) as running:
         monkeypatch.setenv("QDRANT_URL", running.url)
         try:
             told = check_environment.check_server()
         except check_environment.ProblemError as error:
             told = f"failed: {error}"
         assert told.replace(running.url, "URL") == ("failed: " if server == "2.0.0" else "") + message
+
+
+def test_the_client_itself_compares_no_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would do so in a thread of its own, and warn in the middle of a notebook."""
+    heard: list[object] = []
+
+    def listen(*arguments: object, **more: object) -> threading.Thread:
+        heard.append(more)
+        return threading.Thread()
+
+    monkeypatch.setattr("qdrant_client.qdrant_remote.Thread", listen)
+    with stand_in(version="1.18.3") as running:
+        EmbeddingIndex(3, url=running.url).close()
+        assert heard == []
+        QdrantClient(url=running.url).close()
+        assert len(heard) == 1
 
 
 def test_unlocked_version_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
