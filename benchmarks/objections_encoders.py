@@ -10,9 +10,9 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import poisoning
 from joblib import Memory
 from label_efficiency import POOL
-from new_classes import train as train_in_world
 from torch import nn
 
 from metriclearn import MetricEmbedding, scarce_labels, training
@@ -45,16 +45,16 @@ def gated(draw: int, first: float, last: float) -> MetricEmbedding:
 @cache
 @KEPT.cache
 def without_new_digits(draw: int) -> MetricEmbedding:
-    """Return the encoder of `new_classes.py` whose pool holds no 7, 8 or 9."""
-    return train_in_world(draw, False, {})[0]
+    """Return the encoder of `poisoning.py`, which has met the digits 0 to 6 only, in 300 steps."""
+    return poisoning.train(draw)
 
 
 @cache
 @KEPT.cache
 def split_encoder(draw: int, known: tuple[int, ...]) -> MetricEmbedding:
-    """Return an encoder that has met only these digits, with ten labels of each."""
+    """Return an encoder that has met only these digits, with ten labels of each, in 300 steps."""
     seen, labels = np.isin(POOL.labels, known), budget(draw)
-    return MetricEmbedding(random_state=draw).fit(POOL.pixels[seen], labels[seen])
+    return MetricEmbedding(steps=poisoning.STEPS, random_state=draw).fit(POOL.pixels[seen], labels[seen])
 
 
 @cache

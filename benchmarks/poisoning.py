@@ -64,11 +64,22 @@ class Stores(NamedTuple):
     ways: dict[str, LabelArray]
 
 
-def stores(draw: int) -> Stores:
-    """Train once, and return each choice of machine labels with the labels by people put over it."""
-    labels, old = scarce_labels(POOL.labels, 10, draw), POOL.labels < OLD
-    labels[~old] = UNLABELLED
-    encoder = MetricEmbedding(steps=STEPS, random_state=draw).fit(POOL.pixels[old], labels[old])
+def old_labels(draw: int) -> LabelArray:
+    """Return the labels by people before the new digits are noticed."""
+    labels = scarce_labels(POOL.labels, 10, draw)
+    labels[labels >= OLD] = UNLABELLED
+    return labels
+
+
+def train(draw: int) -> MetricEmbedding:
+    """Return an encoder that has met the old digits only."""
+    old = POOL.labels < OLD
+    return MetricEmbedding(steps=STEPS, random_state=draw).fit(POOL.pixels[old], old_labels(draw)[old])
+
+
+def stores(draw: int, encoder: MetricEmbedding) -> Stores:
+    """Return each choice of machine labels with the labels by people put over it."""
+    labels = old_labels(draw)
     pool, test = encoder.transform(POOL.pixels), encoder.transform(TEST.pixels)
     random = np.random.default_rng(draw)
     drawn = [random.permutation(np.flatnonzero(POOL.labels == c))[:EXAMPLES] for c in range(OLD, 10)]
@@ -91,8 +102,8 @@ def stores(draw: int) -> Stores:
 
 
 def run(ledger: Ledger, draw: int) -> None:
-    """Write the accuracy of each store, and what was wrong in it."""
-    pool, test, by_machine, ways = stores(draw)
+    """Train once; write the accuracy of each store, and what was wrong in it."""
+    pool, test, by_machine, ways = stores(draw, train(draw))
     asked, truth = test[500:], TEST.labels[500:]
     for way, stored in ways.items():
         machine, kept = by_machine[way], stored != UNLABELLED
