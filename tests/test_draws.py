@@ -1,0 +1,88 @@
+"""A figure that exists from more draws and from fewer says how many it is of, wherever the fewer are quoted.
+
+The same method on the same labels has one mean over ten draws and another over the first five of them. Both
+are right, and a reader who meets both on two pages without a word on the draws takes one for a mistake.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from metriclearn.evaluate import mean_interval
+
+ROOT = Path(__file__).parent.parent
+INTERVAL = re.compile(r"\d+\.\d \[[-−]?\d+\.\d, \d+\.\d\]")
+FEW, SAID = 5, re.compile(r"\b(five|5)\b[^.|]*\bdraws?\b|\bdraws?\b[^.|]*\b(five|5)\b")
+
+
+def lists_of_draws(node: object) -> Iterator[tuple[float, ...]]:
+    """Yield every list of numbers in a file of results: one figure, draw by draw."""
+    if isinstance(node, dict):
+        for part in node.values():
+            yield from lists_of_draws(part)
+    elif isinstance(node, list) and node and all(type(part) in (int, float) for part in node):
+        yield tuple(map(float, node))
+    elif isinstance(node, list):
+        for part in node:
+            yield from lists_of_draws(part)
+
+
+def of_fewer_draws(lists: set[tuple[float, ...]]) -> set[str]:
+    """Return the figures, as they are quoted, of the first five draws where more were measured.
+
+    A figure that is also that of all draws of something is none of these.
+    """
+    more = [values for values in lists if len(values) > FEW]
+    return {str(mean_interval(values[:FEW])) for values in more} - {str(mean_interval(v)) for v in more}
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield where a text stands and the text: paragraphs of pages and cells, and what cells printed."""
+    pages = [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "notebooks/solutions").glob("*.md")),
+    ]
+    for page in pages:
+        for paragraph in page.read_text(encoding="utf-8").split("\n\n"):
+            yield page.name, paragraph
+    for path in sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb")):
+        for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
+            parts = cell.source.split("\n\n") if cell.cell_type == "markdown" else []
+            printed = "".join(output.get("text", "") for output in cell.get("outputs", []))
+            for part in [*parts, printed]:
+                yield f"{path.name} [{number}]", part
+
+
+def unsaid(text: str, fewer: set[str]) -> list[str]:
+    """Return the figures of five draws in a text that does not say that they are five."""
+    found = [figure.replace("−", "-") for figure in INTERVAL.findall(text)]
+    return [figure for figure in found if figure in fewer and not SAID.search(text)]
+
+
+@pytest.fixture(scope="module")
+def fewer() -> set[str]:
+    files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    lists = {
+        values for file in files for values in lists_of_draws(json.loads(file.read_text(encoding="utf-8")))
+    }
+    return of_fewer_draws(lists)
+
+
+def test_no_figure_of_fewer_draws_stands_without_their_number(fewer: set[str]) -> None:
+    complaints = [f"{where}: {figure}" for where, text in texts() for figure in unsaid(text, fewer)]
+    assert complaints == []
+
+
+def test_the_default_from_five_draws_is_one_of_these(fewer: set[str]) -> None:
+    ablation = json.loads((ROOT / "benchmarks/results/ablation.json").read_text(encoding="utf-8"))
+    five = str(mean_interval(ablation["recipes"]["all but reconstruction (the default)"]["accuracy"]))
+    assert five in fewer
+    assert unsaid(f"The method is right for {five} % of the images.", fewer) == [five]
+    assert unsaid(f"The method is right for {five} % (five draws).", fewer) == []
+    assert unsaid(f"The five draws of the ablation come to {five} %.", fewer) == []
+    assert unsaid("Ten draws come to 96.8 [96.3, 97.4] %.", fewer) == []
