@@ -1,0 +1,37 @@
+"""A folder of small drawn pictures for tests: discs, bars and triangles on a noisy ground."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+KINDS = ("bars", "disc", "triangle")
+
+
+def draw(kind: str, seed: int) -> Image.Image:
+    """Return a picture of 64 x 48 pixels; place and colour follow from the seed."""
+    random = np.random.default_rng(seed)
+    image = Image.fromarray(random.integers(60, 110, (48, 64, 3), dtype=np.uint8))
+    pen = ImageDraw.Draw(image)
+    x, y = int(random.integers(14, 34)), int(random.integers(6, 18))
+    colour = tuple(int(value) for value in random.integers(170, 255, 3))
+    if kind == "disc":
+        pen.ellipse((x, y, x + 24, y + 24), fill=colour)
+    elif kind == "bars":
+        for i in range(0, 25, 6):
+            pen.line((x, y + i, x + 24, y + i), fill=colour, width=2)
+    else:
+        pen.polygon([(x, y + 24), (x + 12, y), (x + 24, y + 24)], outline=colour)
+    return image
+
+
+def draw_folder(root: Path, n: int = 8, free: int = 3, kinds: tuple[str, ...] = KINDS) -> Path:
+    """Write n pictures of each kind, and some without a label; return the folder."""
+    for number, kind in enumerate(kinds):
+        (root / kind).mkdir(parents=True)
+        (root / "unlabelled").mkdir(exist_ok=True)
+        for i in range(n):
+            draw(kind, 1000 * number + i).save(root / kind / f"{i}.{'png' if i % 2 else 'jpg'}")
+        for i in range(free):
+            draw(kind, 1000 * number + 500 + i).save(root / "unlabelled" / f"{kind}{i}.png")
+    return root

@@ -1,0 +1,680 @@
+"""The command line on a folder of drawn pictures: what it prints, writes, refuses, and survives."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawn_pictures import KINDS, draw, draw_folder
+
+from metriclearn import MetricEmbedding, QdrantClassifier
+from metriclearn.app.cli import FAILED, WRONG_USE, main
+from metriclearn.trust import cross_fit, vote
+
+ROOT = Path(__file__).parent.parent
+HOSTILE = [
+    "<script>window.hacked = 1<\u2215script>.png",
+    "<img src=x onerror=window.hacked=1>.png",
+    "'\"><b>.png",
+    "line\nbreak.png",
+    "turned \u202egnp.png",
+    "\u00e4" * 125 + "a.png",
+    "a, b; c.png",
+    "`${window.hacked = 1}`.png",
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METRICLEARN_CACHE", str(folder))
+        patch.delenv("QDRANT_URL", raising=False)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def photos(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with hostile names among the others, a broken file, and one file twice."""
+    folder = draw_folder(tmp_path_factory.mktemp("photos") / "in")
+    for i, name in enumerate(HOSTILE):
+        draw("disc", 300 + i).save(folder / "disc" / name, "PNG")
+    (folder / "bars" / "broken.jpg").write_bytes(b"no picture")
+    shutil.copy(folder / "bars" / "1.png", folder / "unlabelled" / "again.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(photos: Path) -> Path:
+    """A classifier of these pictures; a test that changes it copies it first."""
+    out = photos.parent / "model"
+    assert main(["fit", str(photos), "--out", str(out), "--method", "frozen", "--device", "cpu"]) == 0
+    return out
+
+
+@pytest.fixture
+def model(fitted: Path, tmp_path: Path) -> Path:
+    shutil.copytree(fitted, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    """Run a command that must end well, and return what it says to a machine."""
+    capsys.readouterr()
+    assert main([*map(str, arguments), "--json"]) == 0
+    said: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return said
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Run a command that must not end well, and return its exit code and its one sentence."""
+    capsys.readouterr()
+    try:
+        code = main([*map(str, arguments)])
+    except SystemExit as stop:  # argparse
+        code = int(str(stop.code))
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.strip().splitlines()
+    assert "Traceback" not in said.err
+    return code, lines[-1]
+
+
+# check
+
+
+def test_check_says_what_is_there(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, "check", photos)
+    assert found["classes"] == {"bars": 8, "disc": 8 + len(HOSTILE), "triangle": 8}
+    assert found["unlabelled"] == 10
+    assert found["skipped"] == {"bars/broken.jpg": "holds no picture of a kind that is read here"}
+    same = [pair["files"] for pair in found["twins"] if pair["same_file"]]
+    assert same == [["bars/1.png", "unlabelled/again.png"]]
+    assert found["to_train"] == ""
+    assert main(["check", str(photos)]) == 0
+    text = capsys.readouterr().out
+    assert "Skipped: 1" in text
+    assert "The same file twice: 1" in text
+    assert "Next: metriclearn fit" in text
+
+
+def test_check_counts_every_planted_fault(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = draw_folder(tmp_path / "in", n=5, free=2)
+    shutil.copy(folder / "disc" / "1.png", folder / "bars" / "wrong.png")  # twice, with two labels
+    smaller = draw("disc", 1000 + 500).resize((48, 36))
+    smaller.save(folder / "disc" / "smaller.jpg", quality=85)  # one that is unlabelled, saved again
+    (folder / "disc" / "empty.png").touch()
+    found = run(capsys, "check", folder)
+    assert [pair["files"] for pair in found["twins"] if pair["labels_differ"]] == [
+        ["bars/wrong.png", "disc/1.png"]
+    ]
+    near = [pair["files"] for pair in found["twins"] if not pair["same_file"]]
+    assert ["disc/smaller.jpg", "unlabelled/disc0.png"] in near
+    assert list(found["skipped"]) == ["disc/empty.png"]
+
+
+# fit
+
+
+def test_a_classifier_is_whole_and_holds_no_pickle(fitted: Path, photos: Path) -> None:
+    assert sorted(path.relative_to(fitted).as_posix() for path in fitted.rglob("*") if path.is_file()) == [
+        "README.md",
+        "card.json",
+        "embeddings.npy",
+        "encoder/card.json",
+        "encoder/encoder.safetensors",
+        "examples.json",
+        "report.html",
+    ]
+    card = json.loads((fitted / "card.json").read_text())
+    assert card["data"]["labelled"] == 24 + len(HOSTILE)
+    assert card["accuracy"]["low"] <= card["accuracy"]["percent"] <= card["accuracy"]["high"]
+    assert card["accuracy"]["pictures"] == 24 + len(HOSTILE)
+    assert card["accuracy"]["percent"] > 60  # three kinds by chance: 33
+    assert 0 < card["unknown"]["threshold"] < 1
+    examples = json.loads((fitted / "examples.json").read_text())["pictures"]
+    assert {f"disc/{name}" for name in HOSTILE} <= {picture["file"] for picture in examples}
+    vectors = np.load(fitted / "embeddings.npy", allow_pickle=False)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert len(vectors) == len(examples)
+    embedding = MetricEmbedding.load(fitted / "encoder")
+    assert embedding.encoder_id_ == card["encoder"]
+
+
+def test_the_card_has_its_head_and_sections(fitted: Path) -> None:
+    text = (fitted / "README.md").read_text()
+    head = text.split("---")[1]
+    assert "pipeline_tag: image-classification" in head
+    assert "base_model: timm/tf_efficientnet_lite0.in1k" in head
+    for section in (
+        "Intended use",
+        "Out of scope",
+        "Data",
+        "How good it is",
+        '"Unknown"',
+        "Limits",
+        "How to use it",
+    ):
+        assert f"\n## {section}\n" in text
+    card = json.loads((fitted / "card.json").read_text())
+    assert f"Accuracy {card['accuracy']['percent']} [" in text
+
+
+class Scripts(HTMLParser):
+    """Collects the tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_nothing_in_the_report_runs_or_asks(fitted: Path) -> None:
+    text = (fitted / "report.html").read_text()
+    tags = Scripts(text).tags
+    assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "b>")]
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    assert all(attributes["src"].startswith("data:") for tag, attributes in tags if tag == "img")
+    assert "default-src 'none'" in text
+
+
+def test_the_threshold_is_that_of_held_out_pictures(fitted: Path) -> None:
+    """With a frozen backbone nothing is trained, so the folds can be dealt here, too."""
+    card = json.loads((fitted / "card.json").read_text())
+    pictures = json.loads((fitted / "examples.json").read_text())["pictures"]
+    names = sorted({picture["label"] for picture in pictures if picture["label"]})
+    labels = np.array([names.index(p["label"]) if p["label"] else -1 for p in pictures])
+    vectors = np.load(fitted / "embeddings.npy")
+    held = cross_fit(lambda rows, known: vectors, labels, folds=5)
+    # The card's were centred by the pictures that each fold may see, these by all: nearly the same.
+    assert card["unknown"]["threshold"] == pytest.approx(held.threshold(0.05), abs=0.05)
+    rejected = (held.votes.similarity < held.threshold(0.05)).mean()
+    assert rejected <= 0.05
+
+
+def test_the_promise_holds_for_pictures_never_seen() -> None:
+    """Of 60 draws, the mean share of new known pictures called unknown is at most the one promised."""
+    shares = []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        centres = random.normal(size=(4, 8))
+        labels = np.repeat(np.arange(4), 15)
+        cloud = lambda n: np.float32(  # noqa: E731
+            np.repeat(centres, n, axis=0) + 0.5 * random.normal(size=(4 * n, 8))  # noqa: B023
+        )
+        known, fresh = cloud(15), cloud(100)
+        threshold = cross_fit(lambda rows, given: known, labels, seed=seed).threshold(0.1)  # noqa: B023
+        shares.append((vote(known, labels, fresh).similarity < threshold).mean())
+    assert 0.04 < np.mean(shares) <= 0.1
+
+
+def test_the_vote_is_that_of_the_classifier() -> None:
+    random = np.random.default_rng(0)
+    known, asked = (
+        random.normal(size=(30, 6)).astype(np.float32),
+        random.normal(size=(20, 6)).astype(np.float32),
+    )
+    labels = random.integers(0, 3, 30)
+    votes = vote(known, labels, asked)
+    classifier = QdrantClassifier(path=None).fit(known, labels)
+    np.testing.assert_array_equal(votes.labels, classifier.predict(asked))
+    np.testing.assert_allclose(votes.confidence, classifier.predict_proba(asked).max(axis=1), atol=1e-5)
+
+
+def test_held_out_pictures_are_never_learned_from() -> None:
+    labels = np.array([0, 1] * 6 + [-1] * 3)
+    seen: list[set[int]] = []
+
+    def learn(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
+        np.testing.assert_array_equal(known, labels[rows])
+        seen.append(set(range(15)) - set(rows.tolist()))
+        return np.eye(15, dtype=np.float32) + 1
+
+    held = cross_fit(learn, labels, folds=3)
+    assert sorted(row for rows in seen for row in rows) == list(range(12))  # each once, the pool never
+    np.testing.assert_array_equal(held.rows, np.arange(12))
+
+
+def test_the_same_command_finds_it_done(
+    fitted: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = run(capsys, "fit", photos, "--out", fitted, "--method", "frozen", "--device", "cpu")
+    assert said["way"] == "frozen"
+
+
+# classify
+
+
+def test_classify_answers_with_evidence(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    for kind in KINDS:
+        draw(kind, 7777).save(new / f"{kind}.png")
+    (new / "broken.png").write_bytes(b"no")
+    answers = run(capsys, "classify", model, new, "--csv", tmp_path / "a.csv")["answers"]
+    assert [Path(answer["file"]).stem for answer in answers] == ["bars", "broken", "disc", "triangle"]
+    good = [answer for answer in answers if answer["label"]]
+    assert [answer["nearest_class"] for answer in good] == ["bars", "disc", "triangle"]
+    for answer in good:
+        assert 0 < answer["confidence"] <= 1
+        assert len(answer["evidence"]) == 5
+        assert answer["evidence"][0]["cosine"] == pytest.approx(answer["similarity"], abs=1e-3)
+    assert answers[1]["skipped"] == "holds no picture of a kind that is read here"
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == [answer["label"] or "" for answer in answers]
+    assert json.loads(rows[0]["evidence"])[0][0] == answers[0]["evidence"][0]["file"]
+
+
+def test_below_the_threshold_is_unknown(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw("disc", 7777).save(tmp_path / "x.png")
+    card = json.loads((model / "card.json").read_text())
+    similarity = run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["similarity"]
+    for threshold, label in ((similarity - 0.01, "disc"), (similarity + 0.01, "unknown"), (None, "disc")):
+        card["unknown"]["threshold"] = threshold
+        (model / "card.json").write_text(json.dumps(card))
+        assert run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["label"] == label
+
+
+def test_hostile_names_come_back_as_they_are(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [photos / "disc" / name for name in HOSTILE]
+    answers = run(capsys, "classify", model, *files, "--csv", tmp_path / "a.csv")["answers"]
+    assert [answer["file"] for answer in answers] == [str(file) for file in files]
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["file_name"] for row in csv.DictReader(file)] == [str(file) for file in files]
+    main(["classify", str(model), *map(str, files)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(files)
+    assert all(line.isprintable() or "\t" in line for line in lines)
+    assert "\u202e" not in "".join(lines)
+
+
+# review and add
+
+
+def test_review_finds_planted_labels_and_the_loop_closes(
+    photos: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    draw_folder(folder, n=12, free=2)
+    wrong = [("bars", "1.png"), ("disc", "3.png"), ("triangle", "5.png")]
+    to = dict(zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True))
+    for kind, name in wrong:
+        (folder / kind / name).rename(folder / to[kind] / f"wrong-{kind}.png")
+    assert (
+        main(["fit", str(folder), "--out", str(tmp_path / "m"), "--method", "frozen", "--device", "cpu"]) == 0
+    )
+    said = run(capsys, "review", tmp_path / "m", "--next", 3)
+    suspicious = [found for found in said["findings"] if found["kind"] == "label"]
+    planted = {f"{to[kind]}/wrong-{kind}.png" for kind, _ in wrong}
+    assert len(planted & {found["file_name"] for found in suspicious}) >= 2
+    assert len(suspicious) <= 8
+    assert said["counts"]["next"] == 3
+    reviewed = tmp_path / "reviewed.csv"
+    with reviewed.open("w", newline="", encoding="utf-8") as file:
+        lines = [[f"{to[kind]}/wrong-{kind}.png", kind] for kind, _ in wrong]
+        csv.writer(file).writerows([["file_name", "label"], *lines])
+    added = run(capsys, "add", tmp_path / "m", "--labels", reviewed)
+    assert added["relabelled"] == 3
+    pictures = json.loads((tmp_path / "m" / "examples.json").read_text())["pictures"]
+    assert {p["label"] for p in pictures if p["file"] == "disc/wrong-bars.png"} == {"bars"}
+    again = run(capsys, "review", tmp_path / "m", "--next", 0)
+    assert not planted & {found["file_name"] for found in again["findings"] if found["kind"] == "label"}
+    fit_again = ["fit", folder, "--labels", reviewed, "--out", tmp_path / "m2", "--method", "frozen"]
+    card = run(capsys, *fit_again, "--device", "cpu")
+    assert {name: found["labels"] for name, found in card["classes"].items()} == dict.fromkeys(KINDS, 12)
+
+
+def test_the_review_page_holds_names_as_data(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = run(capsys, "review", model, "--next", 4)
+    text = Path(said["page"]).read_text()
+    scripts = [attributes for tag, attributes in Scripts(text).tags if tag == "script"]
+    assert [attributes.get("type") for attributes in scripts] == ["application/json", None]
+    assert "<script>window" not in text
+    assert re.search(r"script-src 'sha256-[\w+/]+='", text)
+    assert not re.search(r'(?:src|href)="(?!data:)', text)
+
+
+def test_a_new_class_is_added_without_training(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    more = tmp_path / "more" / "plain"
+    more.mkdir(parents=True)
+    for i in range(4):
+        Image.new("RGB", (64, 64), (20, 40 * i, 200)).save(more / f"{i}.png")
+    weights = (model / "encoder" / "encoder.safetensors").read_bytes()
+    said = run(capsys, "add", model, tmp_path / "more", "--device", "cpu")
+    assert said["added"] == 4
+    assert said["new_classes"] == ["plain"]
+    assert said["advice"].startswith("To train again would not pay yet")
+    assert (model / "encoder" / "encoder.safetensors").read_bytes() == weights
+    Image.new("RGB", (64, 64), (20, 60, 200)).save(tmp_path / "x.png")
+    [answer] = run(capsys, "classify", model, tmp_path / "x.png")["answers"]
+    assert answer["nearest_class"] == "plain"
+    assert "4 pictures were added later" in (model / "README.md").read_text()
+    assert run(capsys, "add", model, tmp_path / "more")["added"] == 0  # the same again changes nothing
+
+
+# Wrong use, and folders that cannot be meant.
+
+
+def lines_of(*rows: str) -> str:
+    return "file_name,label\n" + "".join(f"{row}\n" for row in rows)
+
+
+def pictures(root: Path, **names: int) -> Path:
+    for name, n in names.items():
+        for i in range(n):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            draw("disc", hash((name, i)) % 2**32).save(root / name / f"{i}.png")
+    return root
+
+
+BAD: dict[str, tuple[list[str], int, str]] = {
+    "no command": ([], WRONG_USE, "required: COMMAND"),
+    "another command": (["train"], WRONG_USE, "invalid choice: 'train'"),
+    "another option": (["check", "F", "--fast"], WRONG_USE, "unrecognized arguments: --fast"),
+    "no folder": (["check"], WRONG_USE, "required: FOLDER"),
+    "a folder that is not there": (["check", "GONE"], WRONG_USE, "is no folder: name a folder of pictures."),
+    "a file as folder": (["check", "FILE"], WRONG_USE, "is no folder"),
+    "an empty folder": (["check", "EMPTY"], FAILED, "There is no picture in"),
+    "only texts": (["check", "TEXTS"], FAILED, "There is no picture in"),
+    "only broken": (["check", "BROKEN"], FAILED, "None of the 1 pictures can be read"),
+    "a table that is not there": (
+        ["check", "F", "--labels", "GONE"],
+        WRONG_USE,
+        "is no file: name a CSV file.",
+    ),
+    "a table of nothing": (["check", "F", "--labels", "FILE"], FAILED, "has no rows"),
+    "a table of strangers": (
+        ["check", "F", "--labels", "STRANGERS"],
+        FAILED,
+        "no such picture in the folder",
+    ),
+    "a file twice": (["check", "F", "--labels", "TWICE"], FAILED, "names a/0.png twice"),
+    "case": (["check", "F", "--labels", "CASE"], FAILED, "differ only in case or blanks"),
+    "a control character": (["check", "F", "--labels", "CONTROL"], FAILED, "has a character in its name"),
+    "a path out": (["check", "F", "--labels", "OUT"], FAILED, "leads out of the folder"),
+    "unknown as class": (["check", "F", "--labels", "UNKNOWN"], FAILED, 'A class is called "unknown"'),
+    "no out": (["fit", "F"], WRONG_USE, "required: --out"),
+    "no labels": (["fit", "FREE", "--out", "M"], FAILED, "No picture has a label"),
+    "one class": (["fit", "ONE", "--out", "M"], FAILED, "All labelled pictures are of one class (a)"),
+    "one picture": (["fit", "FEW", "--out", "M"], FAILED, "The class b has one labelled picture"),
+    "another method": (["fit", "F", "--out", "M", "--method", "svm"], WRONG_USE, "invalid choice: 'svm'"),
+    "a seed below 0": (["fit", "F", "--out", "M", "--seed", "-1"], WRONG_USE, "seed is -1"),
+    "a seed of letters": (["fit", "F", "--out", "M", "--seed", "x"], WRONG_USE, "invalid int value: 'x'"),
+    "another device": (["fit", "F", "--out", "M", "--device", "tpu"], WRONG_USE, "device is 'tpu'"),
+    "a file as model": (["fit", "F", "--out", "FILE"], WRONG_USE, "is a file: name a new folder"),
+    "a model that is there": (["fit", "F", "--out", "MODEL"], WRONG_USE, "replace it with --force."),
+    "something else there": (
+        ["fit", "F", "--out", "TEXTS"],
+        WRONG_USE,
+        "holds something else than a classifier",
+    ),
+    "the same, by force": (["fit", "F", "--out", "TEXTS", "--force"], WRONG_USE, "holds something else"),
+    "a model in its folder": (["fit", "F", "--out", "F/m"], WRONG_USE, "MODEL lies in FOLDER"),
+    "no model": (["classify", "F", "F"], WRONG_USE, "is no classifier: name a folder that metriclearn fit"),
+    "no pictures to ask for": (["classify", "MODEL"], WRONG_USE, "required: PATH"),
+    "a picture that is not there": (["classify", "MODEL", "GONE"], WRONG_USE, "is not there: name pictures"),
+    "a folder without pictures": (["classify", "MODEL", "TEXTS"], WRONG_USE, "There is no picture in"),
+    "a table nowhere": (["classify", "MODEL", "F", "--csv", "FILE/x.csv"], FAILED, "cannot be written"),
+    "a damaged model": (
+        ["classify", "DAMAGED", "F"],
+        FAILED,
+        "are not those of its examples: copy the folder",
+    ),
+    "half a model": (["classify", "HALF", "F"], FAILED, "examples.json is missing"),
+    "a model without weights": (["classify", "NOWEIGHTS", "F"], FAILED, "encoder.safetensors is missing"),
+    "a card of another form": (["classify", "NEWER", "F"], FAILED, "update this package"),
+    "no JSON": (["classify", "NOJSON", "F"], FAILED, "cannot be read: copy the folder again."),
+    "a review of nothing": (["review", "F"], WRONG_USE, "is no classifier"),
+    "fewer than none": (["review", "MODEL", "--next", "-1"], WRONG_USE, "choose 0 or more"),
+    "nothing to add": (["add", "MODEL"], WRONG_USE, "There is nothing to add"),
+    "labels that are not there": (["add", "MODEL", "--labels", "GONE"], WRONG_USE, "is no file"),
+    "labels of strangers": (
+        ["add", "MODEL", "--labels", "STRANGERS"],
+        FAILED,
+        "is no picture of this classifier",
+    ),
+    "labels without a label": (
+        ["add", "MODEL", "--labels", "NOLABEL"],
+        FAILED,
+        "needs the columns file_name",
+    ),
+    "pictures without labels": (["add", "MODEL", "FREE"], FAILED, "No picture in the folder has a label"),
+}
+
+
+@pytest.fixture(scope="module")
+def places(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("bad")
+    pictures(root / "F", a=2, b=2)
+    pictures(root / "FREE", unlabelled=2)
+    pictures(root / "ONE", a=3)
+    pictures(root / "FEW", a=2, b=1)
+    for name in ("EMPTY", "TEXTS", "BROKEN"):
+        (root / name).mkdir()
+    (root / "FILE").touch()
+    (root / "TEXTS" / "notes.txt").touch()
+    (root / "BROKEN" / "a.png").write_bytes(b"x")
+    tables = {
+        "STRANGERS": lines_of("a/9.png,a"),
+        "TWICE": lines_of("a/0.png,a", "a/0.png,b"),
+        "CASE": lines_of("a/0.png,B"),
+        "CONTROL": lines_of("a/0.png,a\x1b[31m"),
+        "OUT": lines_of("../x.png,a"),
+        "UNKNOWN": lines_of("a/0.png,unknown"),
+        "NOLABEL": "file_name\na/0.png\n",
+    }
+    for name, text in tables.items():
+        (root / name).write_text(text)
+    for name in ("DAMAGED", "HALF", "NOWEIGHTS", "NEWER", "NOJSON"):
+        shutil.copytree(fitted, root / name)
+    (root / "DAMAGED" / "embeddings.npy").write_bytes(b"\x93NUMPY")
+    (root / "HALF" / "examples.json").unlink()
+    (root / "NOWEIGHTS" / "encoder" / "encoder.safetensors").unlink()
+    card = json.loads((fitted / "card.json").read_text())
+    (root / "NEWER" / "card.json").write_text(json.dumps(card | {"form": 99}))
+    (root / "NOJSON" / "card.json").write_text("{")
+    return {path.name: str(path) for path in root.iterdir()} | {
+        "MODEL": str(fitted),
+        "GONE": str(root / "GONE"),
+        "M": str(root / "new-model"),
+        "F/m": str(root / "F" / "m"),
+        "FILE/x.csv": str(root / "FILE" / "x.csv"),
+    }
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_meant_is_said_in_one_sentence(
+    name: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, code, message = BAD[name]
+    before = sorted(Path(places["F"]).parent.rglob("*"))
+    found, said = fails(capsys, *(places.get(argument, argument) for argument in arguments))
+    assert message in said
+    assert found == code
+    assert sorted(Path(places["F"]).parent.rglob("*")) == before, "something was written"
+
+
+def test_a_machine_is_told_as_well(places: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", places["EMPTY"], "--json"]) == FAILED
+    said = json.loads(capsys.readouterr().out)
+    assert said["exit_code"] == FAILED
+    assert "There is no picture in" in said["error"]
+
+
+def test_ctrl_c_says_how_to_go_on(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metriclearn.photos.read_photographs", stopped)
+    assert main(["check", str(photos)]) == 130
+    assert "Stopped. The same command goes on from here." in capsys.readouterr().err
+
+
+# What a run survives.
+
+
+def in_a_child(arguments: list[str], cache: Path, dies_at: int | None) -> int | None:
+    """Run a command in a child process that kills itself with SIGKILL at its n-th file; return its exit code.
+
+    The child is a fork, which has imported everything already. It returns None if it was killed.
+    """
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)
+        os.environ["METRICLEARN_CACHE"] = str(cache)
+        signal.alarm(120)
+        real, count = os.replace, 0
+
+        def replace(source: Any, target: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == dies_at:
+                real(source, target)
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(source, target)
+
+        os.replace = replace  # type: ignore[assignment]
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 1)
+            os.dup2(nothing.fileno(), 2)
+            os._exit(main(arguments))
+    _, status = os.waitpid(child, 0)
+    return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_killed_at_any_file_and_started_again(fitted: Path, tmp_path: Path) -> None:
+    """At every other file that a run writes it dies; the same command then makes what it would have made."""
+    folder = draw_folder(tmp_path / "in", n=3, free=1)
+    command = ["fit", str(folder), "--method", "frozen", "--device", "cpu", "--out"]
+    assert in_a_child([*command, str(tmp_path / "whole")], tmp_path / "cache", None) == 0
+    whole, moment = content(tmp_path / "whole"), 0
+    for moment in range(1, 100, 2):
+        out, cache = tmp_path / f"out-{moment}", tmp_path / f"cache-{moment}"
+        if in_a_child([*command, str(out)], cache, moment) == 0:
+            break
+        assert not out.exists() or content(out) == whole, "half a classifier"
+        assert in_a_child([*command, str(out)], cache, None) == 0
+        assert content(out) == whole
+        assert not [*tmp_path.glob(".*")]
+    assert 15 < moment < 99  # the pictures, their rows, the folds, the encoder, the folder ...
+
+
+# As installed.
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that holds the wheel alone; its needs are lent by the one that runs the tests."""
+    pytest.importorskip("uv", reason="uv, which builds the wheel, is not installed")
+    root = tmp_path_factory.mktemp("installed")
+    source = root / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(
+        ROOT / "metriclearn", source / "metriclearn", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    uv = [sys.executable, "-m", "uv", "--quiet", "--offline", "--no-cache"]
+    build = ["build", "--wheel", "--no-build-isolation", "--out-dir", str(root), str(source)]
+    subprocess.run([*uv, *build, "--python", sys.executable], check=True, timeout=300)
+    [wheel] = root.glob("*.whl")
+    venv.create(root / "env", with_pip=False)
+    python = root / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    install = ["pip", "install", "--no-deps", "--python", str(python), str(wheel)]
+    subprocess.run([*uv, *install], check=True, timeout=300)
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    place = Path(
+        subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    )
+    (place / "lent.pth").write_text(str(Path(torch.__file__).parent.parent) + "\n")
+    for name in (
+        "IPython",
+        "jupyterlab",
+        "anywidget",
+        "nbclient",
+        "pytest",
+        "sphinx",
+        "playwright",
+        "pandas",
+    ):
+        (place / f"{name}.py").write_text("raise ImportError('the command line must do without')\n")
+    return python
+
+
+def test_the_wheel_alone_fits_and_classifies(installed: Path, tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "in", n=3, free=1)
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("METRICLEARN", "PYTHON"))
+    }
+    environment = clean | {"XDG_CACHE_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+
+    def call(*arguments: object) -> str:
+        command = [str(installed.parent / "metriclearn"), *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""  # quiet when piped
+        return done.stdout
+
+    call("fit", folder, "--out", "model", "--method", "frozen", "--device", "cpu")
+    answers = json.loads(call("classify", "model", folder / "disc", "--json"))["answers"]
+    assert {answer["nearest_class"] for answer in answers} == {"disc"}
+    if sys.platform == "linux":
+        assert (tmp_path / "home" / "metriclearn" / "photographs").is_dir()
+    place = next((installed.parents[1] / "lib").rglob("metriclearn"))
+    assert not (place.parent / "data").exists()
+
+
+def test_help_is_quick_and_shows_examples() -> None:
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "metriclearn", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert time.perf_counter() - start < 20
+    assert "examples:" in done.stdout
+    assert "metriclearn check photos" in done.stdout
+    for heavy in ("torch", "sklearn", "qdrant_client", "numpy"):
+        assert not re.search(rf"\| +{heavy}$", done.stderr, flags=re.MULTILINE), heavy
