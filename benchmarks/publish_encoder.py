@@ -7,4 +7,5 @@ from metriclearn.course.dataset import OWN, train_encoder
 from metriclearn.embedding import PUBLISHED
 
 card = train_encoder(OWN, PUBLISHED)
-print(f"encoder {card['encoder_id']}: {card['accuracy']} {card['accuracy_interval_95']} % of the test images right")
+said = f"{card['accuracy']} {card['accuracy_interval_95']} % of {card['test_images']} test images are right"
+print(f"encoder {card['encoder_id']}: {said}")
