@@ -145,7 +145,7 @@ def graph(vectors: FloatArray, labels: Any, questions: FloatArray, truth: Any) -
             "ms": milliseconds(measured.exact),
             "vote, %": round(100 * float((votes == truth).mean()), 2),
         },
-        "ef": {str(ef): measured.row(ef=ef) for ef in EFS},
+        **{f"ef={ef}": measured.row(ef=ef) for ef in EFS},
         "memory": measured.memory(),
     }
 
