@@ -43,6 +43,7 @@ ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one wi
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
 FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
 QUERIES_PER_CALL = 256
+NUMBERS_PER_CALL = 1_000_000  # some 20 MB as text; a server takes no more than 32 at a time
 PER_PAGE = 1000
 SHOWN_AFTER = 1  # seconds until an upload gets a bar
 HITS_PER_CALL = 20_000  # some 40 MB of them: wide queries are asked fewer at a time
@@ -183,7 +184,7 @@ class EmbeddingIndex:
             labels: int, shape `(n,)`; -1, the default, = unlabelled.
             sources: for each embedding a text that names its image, such as a file name; each once.
             payloads: for each embedding further entries, of JSON types.
-            batch_size: points per call to the database.
+            batch_size: points per call to the database, fewer if the embeddings are very long.
 
         Returns:
             The ids, one per embedding. Without sources, equal embeddings of equal label share one.
@@ -234,7 +235,7 @@ class EmbeddingIndex:
         _, vectors = self._check_vectors(embeddings)
         condition = filter_of(where)
         k = check_count(k, "k")
-        step = max(1, min(QUERIES_PER_CALL, HITS_PER_CALL // (k + TIES)))
+        step = max(1, min(QUERIES_PER_CALL, HITS_PER_CALL // (k + TIES), NUMBERS_PER_CALL // self.dim))
         parts, endless = [], 0
         for start in range(0, len(vectors), step):
             with self._using() as client:  # counted and searched at once: nobody deletes in between
@@ -373,11 +374,12 @@ class EmbeddingIndex:
         self, ids: list[str], vectors: FloatArray, payloads: Sequence[dict[str, Any]], batch_size: int = 256
     ) -> None:
         """Store points that have been checked, batch by batch; a terminal shows a bar if that takes long."""
+        step = max(1, min(batch_size, NUMBERS_PER_CALL // self.dim))
         with tqdm(
             total=len(ids), desc=self.collection, unit=" points", delay=SHOWN_AFTER, disable=None
         ) as bar:
-            for start in range(0, len(ids), batch_size):
-                batch = range(start, min(start + batch_size, len(ids)))
+            for start in range(0, len(ids), step):
+                batch = range(start, min(start + step, len(ids)))
                 points = [
                     models.PointStruct(id=ids[i], vector=vectors[i].tolist(), payload=payloads[i])
                     for i in batch

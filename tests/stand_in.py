@@ -32,7 +32,7 @@ class StandIn:
 
     Attributes:
         store: the client behind it; `lock` lets one request in at a time.
-        requests: each request's method, path and query.
+        requests: each request's method, path and query; `lengths` has the bytes of each body.
         trouble: told the number, method and path of a request, says what goes wrong. "refuse" hangs up
             unheard, "lose" does as asked and hangs up, "late" answers after two seconds, a status such as
             "429" is sent instead; None lets it pass.
@@ -42,6 +42,7 @@ class StandIn:
     def __init__(self, version: str = "1.20.0") -> None:
         self.store, self.lock = QdrantClient(":memory:"), threading.Lock()
         self.requests: list[tuple[str, str, str]] = []
+        self.lengths: list[int] = []
         self.trouble: Trouble = lambda number, method, path: None
         self.version, self.key, self.url = version, "", ""
 
@@ -108,7 +109,9 @@ def stand_in(**settings: Any) -> Iterator[StandIn]:
     class Handler(BaseHTTPRequestHandler):
         def handle_one(self) -> None:
             method, (path, _, query) = self.command, self.path.partition("?")
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "null")
+            length = int(self.headers.get("Content-Length", 0))
+            body = json.loads(self.rfile.read(length) or "null")
+            server.lengths.append(length)
             server.requests.append((method, path, query))
             trouble = server.trouble(len(server.requests), method, path)
             if trouble == "refuse":

@@ -461,6 +461,22 @@ def test_a_collection_that_bears_its_name_itself_cannot_be_switched(tmp_path):
         EmbeddingIndex(DIM, versioned=True, replace=True)
 
 
+def test_prefixes_keep_peoples_versions_apart(monkeypatch):
+    with stand_in() as server:
+        for prefix in ("ada", "bob"):
+            monkeypatch.setenv("METRICLEARN_PREFIX", prefix)
+            with filled({"url": server.url}, 40) as index:
+                reindex(index, B, B.id)
+                assert {version.collection for version in versions(index)} == {
+                    f"{prefix}_images__{A.id}",
+                    f"{prefix}_images__{B.id}",
+                }
+                if prefix == "bob":
+                    rollback(index)
+        live = {alias.alias_name: alias.collection_name for alias in server.store.get_aliases().aliases}
+    assert live == {"ada_images": f"ada_images__{B.id}", "bob_images": f"bob_images__{A.id}"}
+
+
 def test_a_versioned_index_is_opened_again(home):
     filled(home, 40).close()
     if home.get("path") == ":memory:":

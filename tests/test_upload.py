@@ -151,6 +151,15 @@ def test_every_write_is_waited_for_and_indexes_come_before_points(server):
         assert set(own[indexes:]) == {"points"} | ({"delete"} if name == "images" else set())
 
 
+def test_no_request_is_longer_than_a_server_takes(server):
+    longest, limit = 65536, 32 * 2**20  # of an embedding, and in bytes of a request, by Qdrant's own rules
+    points = np.random.default_rng(0).normal(size=(16, longest)).astype(np.float32)
+    with EmbeddingIndex(longest, url=server.url) as index:
+        index.upsert(points, sources=NAMES[:16])
+        assert index.query(points[:1], k=1).sources.item() == NAMES[0]
+    assert limit / 10 < max(server.lengths) < limit
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
