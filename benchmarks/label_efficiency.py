@@ -213,14 +213,16 @@ class Ledger:
         old = json.loads(self.path.read_text(encoding="utf-8")) if exists else {}
         self.results = head | {section: old.get(section, {})}
 
-    def add(self, keys: list[str], draw: int, accuracy: float, seconds: float) -> None:
-        """Write the result of one draw."""
+    def add(self, keys: list[str], draw: int, accuracy: float, seconds: float, **more: float) -> None:
+        """Write the result of one draw, and what else was measured of it."""
         place = self.results[self.section]
         for key in keys:
             place = place.setdefault(key, {})
         place.setdefault("draws", []).append(draw)
         place.setdefault("accuracy", []).append(round(accuracy, 2))
         place.setdefault("cpu_seconds", []).append(round(seconds, 2))
+        for name, value in more.items():
+            place.setdefault(name, []).append(round(value, 2))
         self.write()
         print(f"draw {draw}  {', '.join(keys):55} {accuracy:5.1f} %  {seconds:6.1f} CPU s", flush=True)
 

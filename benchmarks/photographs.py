@@ -1,0 +1,372 @@
+"""Photographs with few labels on a small pretrained backbone: what each way to use it is worth.
+
+* ELPV: 2,624 solar cells, with a defect or without; the cells that the experts doubted lie in the pool,
+  unlabelled (Deitsch et al. 2019, https://doi.org/10.1016/j.solener.2019.02.067). It comes as a package;
+* TrashNet: 2,527 pictures of waste, six classes (https://github.com/garythung/trashnet), where its folder is.
+
+Every method sees the same draws. A draw sets 22 % of the pictures aside to judge by, each class with its
+share; of the others so many per class have a label. The backbone's rows are computed once and kept.
+
+    python benchmarks/photographs.py --trashnet FOLDER
+    python benchmarks/photographs.py --ways "head + pool" "logistic regression"   # a part of it
+"""
+
+import argparse
+import hashlib
+import resource
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from elpv_dataset.utils import load_dataset
+from label_efficiency import Ledger, rows
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import train_test_split
+
+from metriclearn import MetricEmbedding, scarce_labels
+from metriclearn.backbones import LITE0, load_backbone
+from metriclearn.cache import cache_folder, kept_array
+from metriclearn.choose import choose_method, logistic, shrunk
+from metriclearn.photos import read_photographs
+from metriclearn.propagate import spread_labels
+from metriclearn.trust import vote
+from metriclearn.tuning import rows_of
+
+BUDGETS = [1, 5, 10, 20, 50]
+DRAWS = list(range(5))
+TEST_SHARE = 0.22
+TUNED_POOL = 400  # unlabelled pictures beside the labelled ones where the backbone itself is tuned
+DEAR = {  # what takes minutes each time: at which budgets, on how many draws
+    "choose_method's pick": ([10, 50], 3),
+    "from scratch, 1-NN": ([10, 50], 2),
+    "last part tuned, 1-NN": ([10], 2),
+}
+PROTOCOL = {
+    "draws": "test pictures, labelled pictures and the training seed of draw s all come from seed s",
+    "test": "22 % of the pictures, drawn anew for each draw, each class with its share",
+    "backbone": "EfficientNet-Lite0, 224 x 224, frozen unless said otherwise; rows of 1,280 numbers",
+    "ELPV": "0 against 1; the 401 cells with 1/3 and 2/3 are in the pool, unlabelled; drawn by cell, not by "
+    "module, as the modules are not named",
+    "raw pixels": "64 at the shorter side",
+    "frozen": "rows minus the pool's mean, at unit length; 1 neighbour",
+    "logistic regression": "C = 1, on the rows as they are",
+    "label spreading": "spread_labels on the frozen rows, then the vote of 5 neighbours over the pool",
+    "head": "MetricEmbedding's defaults on the rows; 1 neighbour among the labelled, or, + pool, the vote of "
+    "5 neighbours over the pool with spread labels",
+    "choose_method": "judges frozen, logistic and head by cross-validation on the labelled pictures; its "
+    "pick is credited with what that way reached on the test pictures",
+    "from scratch": "MetricEmbedding's defaults at 64 pixels; 1 neighbour",
+    "last part tuned": f"tune='last', with {TUNED_POOL} unlabelled pictures instead of the whole pool; "
+    "1 neighbour",
+    "AUROC": "of the probability, or of the cosine to the nearest stored picture of class 1 minus that of "
+    "class 0",
+    "cpu_seconds": "of all that the method needs beyond the rows",
+}
+
+
+class Photographs:
+    """Pictures, their classes (-1 = not certain), and what is computed of them once.
+
+    Args:
+        name: what the set is called.
+        images: uint8, shape `(n, channels, height, width)`.
+        classes: int64, shape `(n,)`.
+    """
+
+    def __init__(self, name: str, images: np.ndarray, classes: np.ndarray) -> None:
+        self.name, self.images, self.classes = name, images, classes
+
+    @cached_property
+    def small(self) -> np.ndarray:
+        """All pictures with 64 pixels at the shorter side, uint8."""
+        return shrunk(self.images)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The backbone's rows, float32 of shape `(n, 1280)`, from the cache if they are there."""
+        backbone, digest = load_backbone(LITE0), hashlib.sha256(self.images).hexdigest()[:16]
+        path = cache_folder() / "rows" / f"{backbone.fingerprint}-{digest}.npy"
+        return kept_array(path, lambda: rows_of(backbone, self.images))
+
+
+def elpv() -> Photographs:
+    """Return the solar cells: class 1 has a defect, class 0 has none, -1 is what the experts doubted."""
+    images, probability, _ = load_dataset()
+    classes = np.where(np.isin(probability, (0, 1)), probability, -1).astype(np.int64)
+    return Photographs("ELPV", np.ascontiguousarray(images[:, None]), classes)
+
+
+def trashnet(folder: Path) -> Photographs:
+    """Return the pictures of waste, squares of 256 pixels."""
+    photographs = read_photographs(folder, cache="build")
+    return Photographs("TrashNet", photographs.pixels, photographs.labels)
+
+
+class Trial(NamedTuple):
+    """One draw: which pictures are in the pool, their labels, and which are judged."""
+
+    data: Photographs
+    pool: np.ndarray
+    labels: np.ndarray
+    test: np.ndarray
+    draw: int
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which pictures of the pool have a label."""
+        return self.labels >= 0
+
+    def centred(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the pool and of the test pictures, minus the pool's mean."""
+        pool, test = self.data.rows[self.pool], self.data.rows[self.test]
+        return pool - pool.mean(axis=0), test - pool.mean(axis=0)
+
+
+def trial(data: Photographs, budget: int, draw: int) -> Trial:
+    """Return one draw."""
+    certain = np.flatnonzero(data.classes >= 0)
+    learn, test = train_test_split(
+        certain, test_size=TEST_SHARE, stratify=data.classes[certain], random_state=draw
+    )
+    pool = np.concatenate([learn, np.flatnonzero(data.classes < 0)])
+    return Trial(data, pool, scarce_labels(data.classes[pool], budget, draw), test, draw)
+
+
+class Said(NamedTuple):
+    """What a method says of the test pictures, and a score for class 1 where there are two classes."""
+
+    labels: np.ndarray
+    score: np.ndarray | None = None
+
+
+def by_neighbours(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, k: int = 1) -> Said:
+    """Let the nearest k stored vectors vote; the score compares the nearest of class 1 and of class 0."""
+    known, asked = unit(known), unit(asked)
+    cosine = asked @ known.T
+    if len(np.unique(labels)) == 2:
+        score = cosine[:, labels == 1].max(axis=1) - cosine[:, labels == 0].max(axis=1)
+    else:
+        score = None
+    return Said(vote(known, labels, asked, k).labels, score)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors at unit length."""
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def raw_pixels(of: Trial) -> dict[str, Said]:
+    """Compare pictures pixel by pixel."""
+    pool, test = (rows(of.data.small[part]).astype(np.float32) for part in (of.pool, of.test))
+    return {"raw pixels, 1-NN": by_neighbours(pool[of.known], of.labels[of.known], test)}
+
+
+def frozen(of: Trial) -> dict[str, Said]:
+    """Compare the backbone's rows."""
+    pool, test = of.centred()
+    return {"frozen, 1-NN": by_neighbours(pool[of.known], of.labels[of.known], test)}
+
+
+def linear(of: Trial) -> dict[str, Said]:
+    """Fit a linear classifier to the backbone's rows."""
+    pool, test = of.data.rows[of.pool], of.data.rows[of.test]
+    model: LogisticRegression = logistic(pool[of.known], of.labels[of.known])
+    return {"logistic regression": Said(model.predict(test), model.predict_proba(test)[:, 1])}
+
+
+def spreading(of: Trial) -> dict[str, Said]:
+    """Spread the labels over the graph of the backbone's rows."""
+    pool, test = map(unit, of.centred())
+    return {"label spreading": by_neighbours(pool, spread_labels(pool, of.labels)[0], test, 5)}
+
+
+def head(of: Trial) -> dict[str, Said]:
+    """Train a head on the rows, and classify with the labelled pictures or with the whole pool."""
+    pool, test = of.centred()
+    embedding = MetricEmbedding(random_state=of.draw).fit(pool, of.labels)
+    stored, asked = embedding.transform(pool), embedding.transform(test)
+    return {
+        "head, 1-NN": by_neighbours(stored[of.known], of.labels[of.known], asked),
+        "head + pool": by_neighbours(stored, spread_labels(stored, of.labels)[0], asked, 5),
+    }
+
+
+class KnownRows(torch.nn.Module):
+    """A backbone for pictures whose rows are known: these rows come in their place, in [0, 1]."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = torch.nn.Buffer(torch.tensor(scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the rows as they were."""
+        return x.flatten(1) * self.scale
+
+
+PICKS = {"frozen": frozen, "logistic": linear, "head": head}
+
+
+def chosen(of: Trial) -> dict[str, Said]:
+    """Let the labelled pictures themselves choose among the ways that need the rows alone."""
+    pool, scale = of.data.rows[of.pool], float(of.data.rows.max())
+    choice = choose_method(
+        (pool / scale)[:, :, None, None],
+        of.labels,
+        backbone=KnownRows(scale),
+        methods=list(PICKS),
+        random_state=of.draw,
+    )
+    print(choice, flush=True)
+    return {"choose_method's pick": next(iter(PICKS[choice.winner](of).values()))}
+
+
+def scratch(of: Trial) -> dict[str, Said]:
+    """Train the small network on small pictures, without the backbone."""
+    small, known = of.data.small, of.known
+    embedding = MetricEmbedding(random_state=of.draw).fit(small[of.pool], of.labels)
+    stored, asked = embedding.transform(small[of.pool[known]]), embedding.transform(small[of.test])
+    return {"from scratch, 1-NN": by_neighbours(stored, of.labels[known], asked)}
+
+
+def tuned(of: Trial) -> dict[str, Said]:
+    """Tune the backbone's last part."""
+    random, images, known = np.random.default_rng(of.draw), of.data.images, of.known
+    others = random.choice(np.flatnonzero(~known), TUNED_POOL, replace=False)
+    part = np.sort(np.concatenate([np.flatnonzero(known), others]))
+    embedding = MetricEmbedding(backbone=LITE0, tune="last", random_state=of.draw)
+    embedding.fit(images[of.pool[part]], of.labels[part])
+    stored, asked = embedding.transform(images[of.pool[known]]), embedding.transform(images[of.test])
+    return {"last part tuned, 1-NN": by_neighbours(stored, of.labels[known], asked)}
+
+
+# Each under the last name that it gives: with that one written, all of its results are.
+METHODS: dict[str, Callable[[Trial], dict[str, Said]]] = {
+    "raw pixels, 1-NN": raw_pixels,
+    "frozen, 1-NN": frozen,
+    "logistic regression": linear,
+    "label spreading": spreading,
+    "head + pool": head,
+    "choose_method's pick": chosen,
+    "from scratch, 1-NN": scratch,
+    "last part tuned, 1-NN": tuned,
+}
+
+
+def measures(said: Said, truth: np.ndarray) -> dict[str, float]:
+    """Return what is measured beside accuracy where there are two classes, in percent."""
+    if said.score is None or len(np.unique(truth)) > 2:
+        return {}
+    return {
+        "auroc": 100 * float(roc_auc_score(truth, said.score)),
+        "balanced_accuracy": 100 * float(balanced_accuracy_score(truth, said.labels)),
+    }
+
+
+NEW_EXAMPLES, NEIGHBOURS = 5, 10
+
+
+def spaces(of: Trial, left_out: int) -> dict[str, dict[str, float]]:
+    """Return what the frozen rows and the head's embeddings are worth beyond accuracy, in percent.
+
+    The head of "left out" and of "new class" has met no picture of one class; of that class, five examples
+    are then stored.
+    """
+    truth, classes = of.data.classes[of.test], of.data.classes[of.pool]
+    pool, test = of.centred()
+    inside = (classes != left_out) & (classes >= 0)
+    labels = of.labels[inside]
+    random = np.random.default_rng(of.draw)
+    examples = random.choice(np.flatnonzero(classes == left_out), NEW_EXAMPLES, replace=False)
+    whole = MetricEmbedding(random_state=of.draw).fit(pool, of.labels)
+    without = MetricEmbedding(random_state=of.draw).fit(pool[inside], labels)
+    found = {}
+    for name, see, see_new in (
+        ("frozen", unit, unit),
+        ("head", whole.transform, without.transform),
+    ):
+        nearest = vote(see(pool), classes, see(test), NEIGHBOURS).nearest
+        stored, asked = see_new(pool[inside][labels >= 0]), see_new(test)
+        similarity = vote(stored, labels[labels >= 0], asked, 1).similarity
+        more = np.concatenate([stored, see_new(pool[examples])])
+        said = vote(more, np.append(labels[labels >= 0], [left_out] * NEW_EXAMPLES), asked, 1).labels
+        found[name] = {
+            "neighbours of the right class": 100 * float((classes[nearest] == truth[:, None]).mean()),
+            "AUROC of a class left out": 100 * float(roc_auc_score(truth == left_out, -similarity)),
+            "recall of a new class, five examples": 100 * float((said == truth)[truth == left_out].mean()),
+            "accuracy with the new class": 100 * float((said == truth).mean()),
+        }
+    return found
+
+
+def main() -> None:
+    """Run what is not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
+    parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
+    parser.add_argument("--ways", nargs="*", default=list(METHODS), help="methods to run, of those below")
+    given = parser.parse_args()
+    ledger = Ledger(
+        "photographs.json", "sets", given.fresh, {"protocol": PROTOCOL, "budgets": BUDGETS, "draws": DRAWS}
+    )
+    speed = Ledger("photographs_speed.json", "rows", given.fresh, {"backbone": LITE0})
+    sets = [elpv()] + ([trashnet(given.trashnet)] if given.trashnet else [])
+    for data in sets:
+        note_speed(speed, data)
+    for budget in sorted(BUDGETS, key=lambda n: n != 10):  # the budget of the headline first
+        for data in sets:
+            for name in given.ways:
+                budgets, draws = DEAR.get(name, (BUDGETS, len(DRAWS)))
+                for draw in DRAWS[: draws if budget in budgets else 0]:
+                    if not ledger.has([data.name, name, str(budget)], draw):
+                        measure(ledger, trial(data, budget, draw), name, str(budget))
+    for data in sets:
+        if len(np.unique(data.classes[data.classes >= 0])) > 2:
+            measure_spaces(data, given.fresh)
+
+
+def measure(ledger: Ledger, of: Trial, name: str, budget: str) -> None:
+    """Run one method on one draw, and write what it reached."""
+    start, truth = time.process_time(), of.data.classes[of.test]
+    results = METHODS[name](of)
+    seconds = time.process_time() - start
+    for each, said in results.items():
+        accuracy = 100 * float((said.labels == truth).mean())
+        ledger.add([of.data.name, each, budget], of.draw, accuracy, seconds, **measures(said, truth))
+
+
+def note_speed(ledger: Ledger, data: Photographs) -> None:
+    """Compute the rows, and write how long it took and how much memory, unless they are there."""
+    start = time.process_time()
+    data.rows  # noqa: B018 (computed at first sight)
+    seconds = time.process_time() - start
+    if data.name not in ledger.results["rows"] and seconds > 10:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        ledger.results["rows"][data.name] = {
+            "images": len(data.images),
+            "cpu_seconds": round(seconds, 1),
+            "peak memory in GiB": round(peak, 2),
+        }
+        ledger.write()
+
+
+def measure_spaces(data: Photographs, fresh: bool) -> None:
+    """Write what the space gives with ten labels per class; draw s leaves out class s."""
+    ledger = Ledger("photographs_space.json", data.name, fresh, {"budget": 10, "draws": DRAWS})
+    place = ledger.results[data.name]
+    for draw in DRAWS:
+        if draw not in place.setdefault("draws", []):
+            for name, values in spaces(trial(data, 10, draw), draw).items():
+                for what, value in values.items():
+                    place.setdefault(name, {}).setdefault(what, []).append(round(value, 2))
+            place["draws"].append(draw)
+            ledger.write()
+            print(f"draw {draw}  the space of {data.name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

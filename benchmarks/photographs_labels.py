@@ -1,0 +1,123 @@
+"""Solar cells: how many labels are needed, what choosing them saves, and who doubts which cell.
+
+On the rows of the frozen backbone, as in `photographs.py`, which draws the same pictures to judge by:
+
+* the learning curve of logistic regression and of the head, up to 200 labels per class;
+* active learning: 10 labels per class by chance, then 20 more at a time, chosen or by chance;
+* doubt: what share of each cell's neighbours has a defect, against what the experts said.
+
+    python benchmarks/photographs_labels.py
+"""
+
+import argparse
+import time
+
+import numpy as np
+from elpv_dataset.utils import load_dataset
+from label_efficiency import Ledger
+from photographs import DRAWS, Photographs, Said, Trial, elpv, head, linear, measures, trial, unit
+from scipy.stats import spearmanr
+
+from metriclearn.explore import what_to_label_next
+from metriclearn.trust import vote
+
+CURVE = [10, 20, 50, 100, 200]
+START, STEP, MOST = 10, 20, 200
+STRATEGIES = ("random", "uncertainty", "diversity", "mixed")
+NEIGHBOURS, RESAMPLES = 20, 2000
+
+
+def learning_curve(ledger: Ledger, data: Photographs) -> None:
+    """Write what each number of labels reaches."""
+    for budget in CURVE:
+        for draw in DRAWS:
+            for name, method in (("logistic regression", linear), ("head, 1-NN", head)):
+                if not ledger.has([name, str(budget)], draw):
+                    add(ledger, [name, str(budget)], trial(data, budget, draw), method)
+
+
+def add(ledger: Ledger, keys: list[str], of: Trial, method: object) -> None:
+    """Write what a method reaches on one draw."""
+    start, truth = time.process_time(), of.data.classes[of.test]
+    said: Said = method(of)[keys[0]]
+    accuracy = 100 * float((said.labels == truth).mean())
+    ledger.add(keys, of.draw, accuracy, time.process_time() - start, **measures(said, truth))
+
+
+def active(ledger: Ledger, data: Photographs) -> None:
+    """Write what labels are worth that were chosen in one way or another."""
+    for draw in DRAWS:
+        for strategy in STRATEGIES:
+            if ledger.has([strategy, str(MOST)], draw):
+                continue
+            of, random = trial(data, START, draw), np.random.default_rng(draw)
+            vectors, truth = unit(of.centred()[0]), data.classes[of.pool]
+            labels = of.labels.copy()
+            certain = np.flatnonzero(truth >= 0)  # nobody can say what the others are
+            while (n := int((labels >= 0).sum())) <= MOST:
+                now, start = of._replace(labels=labels), time.process_time()
+                said, asked = linear(now)["logistic regression"], data.classes[of.test]
+                accuracy = 100 * float((said.labels == asked).mean())
+                seconds = time.process_time() - start
+                ledger.add([strategy, str(n)], draw, accuracy, seconds, **measures(said, asked))
+                if strategy == "random":
+                    chosen = random.choice(certain[labels[certain] < 0], STEP, replace=False)
+                else:
+                    rows = what_to_label_next(vectors[certain], labels[certain], STEP, strategy, draw)
+                    chosen = certain[rows]
+                labels[chosen] = truth[chosen]
+
+
+def doubt(data: Photographs) -> dict[str, object]:
+    """Return the rank correlation of the experts' probability with the share of neighbours with a defect.
+
+    The neighbours are the 20 nearest others that the experts were sure of, and the interval is that of a
+    bootstrap over the cells.
+    """
+    _, probability, _ = load_dataset()
+    vectors = unit(data.rows - data.rows.mean(axis=0))
+    share, random = neighbours_share(vectors, data.classes), np.random.default_rng(0)
+    experts, neighbours = 1 - np.abs(2 * probability - 1), 1 - np.abs(2 * share - 1)
+    found: dict[str, object] = {"cells": len(share), "neighbours": NEIGHBOURS, "resamples": RESAMPLES}
+    for name, one, other in (
+        ("probability and share", probability, share),
+        ("doubt and doubt", experts, neighbours),
+    ):
+        again = []
+        for _ in range(RESAMPLES):
+            rows = random.integers(0, len(share), len(share))
+            again.append(spearmanr(one[rows], other[rows]).statistic)
+        low, high = np.percentile(again, [2.5, 97.5])
+        rho = spearmanr(one, other).statistic
+        found[name] = {"rho": round(float(rho), 3), "interval": [round(float(low), 3), round(float(high), 3)]}
+    found["mean share"] = {
+        f"{level:.2f}": round(float(share[np.isclose(probability, level, atol=0.01)].mean()), 3)
+        for level in (0, 1 / 3, 2 / 3, 1)
+    }
+    return found
+
+
+def neighbours_share(vectors: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return for each picture what share of its nearest certain others is of class 1."""
+    certain = np.flatnonzero(classes >= 0)
+    nearest = certain[vote(vectors[certain], classes[certain], vectors, NEIGHBOURS + 1).nearest]
+    shares = []
+    for row, others in enumerate(nearest):
+        shares.append((classes[others[others != row][:NEIGHBOURS]] == 1).mean())
+    return np.array(shares)
+
+
+def main() -> None:
+    """Run what is not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
+    fresh, data = parser.parse_args().fresh, elpv()
+    found = Ledger("photographs_doubt.json", "ELPV", fresh, {})
+    found.results["ELPV"] = doubt(data)
+    found.write()
+    active(Ledger("photographs_active.json", "strategies", fresh, {"draws": DRAWS}), data)
+    learning_curve(Ledger("photographs_curve.json", "methods", fresh, {"draws": DRAWS}), data)
+
+
+if __name__ == "__main__":
+    main()
