@@ -1,10 +1,11 @@
 """The course's pictures: images, neighbours, maps and accuracies with their intervals.
 
-Every function returns a matplotlib figure. The colours are those of Okabe and Ito, which colour-blind
-readers can tell apart (https://jfly.uni-koeln.de/color/).
+Every function returns a matplotlib figure, or its axes to add to. The colours are those of Okabe and Ito,
+which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -199,6 +200,22 @@ def plot_budgets(curves: Mapping[str, Mapping[int, Interval]], title: str = "") 
     axis.legend(frameon=False, fontsize=9)
     figure.tight_layout()
     return figure
+
+
+def plot_lines(lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], **words: Any) -> Axes:
+    """Draw a line for each name, and return the axes, to add to.
+
+    Args:
+        lines: for each name the places of its points in x and in y, up to ten lines.
+        words: what `Axes.set` takes, such as `xlabel`, `yscale` or `title`.
+    """
+    axis = plt.subplots(figsize=(6.5, 3.3))[1]
+    for (name, (x, y)), colour in zip(lines.items(), COLOURS, strict=False):
+        axis.plot(x, y, "o-", color=colour, label=name)
+    axis.set(**words)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=9)
+    return axis
 
 
 def _pictures(pixels: ImageArray) -> FloatArray:

@@ -355,6 +355,8 @@ def _server_config(dim: int, settings: Settings) -> dict[str, Any]:
             m=settings.m, ef_construct=settings.ef_construct, full_scan_threshold=settings.threshold_kb
         ),
         "quantization_config": models.ScalarQuantization(scalar=int8) if settings.int8 else None,
+        # A filter without a payload index, which strict mode refuses, is one of the things to measure.
+        "strict_mode_config": models.StrictModeConfig(enabled=False),
         "optimizers_config": models.OptimizersConfigDiff(
             indexing_threshold=settings.threshold_kb, default_segment_number=1
         ),
