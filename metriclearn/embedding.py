@@ -138,8 +138,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         counts: dict[str, Any] = {"steps": self.steps, "batch_size": self.batch_size}
         encoder: Encoder | BackboneEncoder
-        if self._with_backbone(pixels):
-            backbone = as_backbone(self.backbone, self.device)
+        if (backbone := self._wanted_backbone(pixels)) is not None:
             encoder, losses = train_on_backbone(
                 backbone, pixels, labels, self.dim, tune=self.tune, **options, **counts
             )
@@ -282,20 +281,20 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _with_backbone(self, pixels: ImageArray) -> bool:
-        """Return whether a backbone is wanted, once all that goes with it fits."""
+    def _wanted_backbone(self, pixels: ImageArray) -> Backbone | None:
+        """Return the backbone to begin with, if one is wanted and all that goes with it fits."""
         tune = check_choice(self.tune, "tune", TUNE)
         if self.backbone is None:
             if tune != "head":
                 raise ValueError(
                     f'tune is "{tune}", but there is no backbone to tune: name one, as backbone="{LITE0}".'
                 )
-            return False
+            return None
         if pixels.ndim != 4:
             raise ValueError("X holds rows of numbers, and a backbone wants images: leave backbone out.")
         if self.reconstruction:
             raise ValueError("A backbone has no decoder: leave reconstruction at 0, or backbone out.")
-        return True
+        return as_backbone(self.backbone, self.device)
 
     def _check_pixels(self, X: Any, fitting: bool) -> tuple[Any, ImageArray]:
         """Return X, as a table or an array, and its numbers as float32 or bytes, shape `(n, ...)`."""

@@ -33,6 +33,7 @@ from metriclearn.validate import FloatArray, ImageArray, check_images
 
 TUNE = ("frozen", "head", "last", "all")
 # A step through a backbone costs a hundred times that of the small network: fewer, and smaller ones.
+HEAD_STEPS, HEAD_BATCH = 600, 128
 TUNING_STEPS, TUNING_BATCH = 100, 32
 SLOWER = 1 / 30  # the backbone's learning rate, as a share of the head's: it should not forget
 VIEWS, MOST_VIEWS = 12, 2_000  # of each labelled image, and of all of them, whose maps are kept
@@ -55,6 +56,7 @@ def train_on_backbone(
     batch_size: int | None = None,
     learning_rate: float = 3e-3,
     seed: int = 0,
+    report: Callable[[int, nn.Module], None] | None = None,
 ) -> tuple[BackboneEncoder, list[float]]:
     """Train an encoder that begins with a pretrained backbone.
 
@@ -73,6 +75,7 @@ def train_on_backbone(
         batch_size: labelled images per step; by default 128, or 32 where the backbone is tuned.
         learning_rate: the highest learning rate of the schedule; the backbone's is a thirtieth of it.
         seed: seed of the weights, batches and changes.
+        report: called before the first and after every step of each part, as by `train_metric`.
 
     Returns:
         The trained encoder, and the metric loss of each step.
@@ -84,8 +87,8 @@ def train_on_backbone(
     images, tune = check_images(images), check_choice(tune, "tune", TUNE)
     labels, dim = check_class_labels(labels, len(images)), check_count(dim, "dim")
     change, tuned = check_augment(augment, "photographs"), tune in ("last", "all")
-    steps = (TUNING_STEPS if tuned else 600) if steps is None else steps
-    batch_size = (TUNING_BATCH if tuned else 128) if batch_size is None else batch_size
+    steps = (TUNING_STEPS if tuned else HEAD_STEPS) if steps is None else steps
+    batch_size = (TUNING_BATCH if tuned else HEAD_BATCH) if batch_size is None else batch_size
     steps, batch_size, learning_rate, seed, where = check_run(
         steps, batch_size, learning_rate, seed, backbone.device
     )
@@ -98,8 +101,10 @@ def train_on_backbone(
     centre = rows.mean(axis=0)
     if tune == "frozen":
         return BackboneEncoder(backbone, nn.Identity(), torch.from_numpy(centre), tune, rows.shape[1]), []
-    options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels}
-    of_head: dict[str, Any] = {} if tuned else {"steps": steps, "batch_size": batch_size}
+    options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels, "report": report}
+    of_head: dict[str, Any] = {"steps": HEAD_STEPS, "batch_size": HEAD_BATCH}
+    if not tuned:
+        of_head = {"steps": steps, "batch_size": batch_size}
     trained, losses = train_metric(
         rows - centre,
         labels,

