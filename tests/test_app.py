@@ -21,8 +21,9 @@ import torch
 from drawn_pictures import KINDS, draw, draw_folder
 
 from metriclearn import MetricEmbedding, QdrantClassifier
+from metriclearn.app import fit
 from metriclearn.app.cli import FAILED, WRONG_USE, main
-from metriclearn.trust import cross_fit, vote
+from metriclearn.trust import caught, cross_fit, vote
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = [
@@ -258,6 +259,38 @@ def test_the_same_command_finds_it_done(
 ) -> None:
     said = run(capsys, "fit", photos, "--out", fitted, "--method", "frozen", "--device", "cpu")
     assert said["way"] == "frozen"
+
+
+@pytest.mark.parametrize(("method", "way"), [("head", "head"), ("scratch", "scratch"), ("auto", "frozen")])
+def test_every_way_can_be_trained_and_asked(
+    method: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fit, "HEAD_STEPS", 30)
+    monkeypatch.setattr(fit, "SCRATCH_STEPS", {fit.SMALL: 2, fit.TINY: 2})  # it learns nothing in two
+    folder = draw_folder(tmp_path / "in", n=8, free=2)
+    card = run(capsys, "fit", folder, "--out", tmp_path / "m", "--method", method, "--device", "cpu")
+    assert card["way"] == way
+    tried = [found["way"] for found in card["tried"]]
+    assert tried == (["frozen", "head", "scratch", "logistic"] if method == "auto" else [method])
+    if method == "auto":
+        best = max(card["tried"][:3], key=lambda found: found["accuracy"]["percent"])
+        assert best["accuracy"]["percent"] == card["accuracy"]["percent"]
+    [answer] = run(capsys, "classify", tmp_path / "m", folder / "disc" / "1.png")["answers"]
+    if way != "scratch":
+        assert answer["nearest_class"] == "disc"
+        assert card["unknown"]["caught"]["pictures"] == 24
+    assert answer["evidence"][0]["cosine"] == pytest.approx(1, abs=1e-3)  # it is an example itself
+
+
+def test_strangers_are_counted() -> None:
+    """Three tight, far groups: a class without examples is always noticed, and never where all is one."""
+    labels = np.repeat(np.arange(3), 6)
+    groups = np.float32(np.eye(3)[labels] + 0.01 * np.random.default_rng(0).normal(size=(18, 3)))
+    assert caught(lambda rows, known: groups, labels, 0.5).mean == 100
+    assert caught(lambda rows, known: np.ones((18, 3), np.float32), labels, 0.5).mean == 0
+    with pytest.raises(ValueError, match="none can be left out"):
+        caught(lambda rows, known: groups, np.repeat([0, 1], 9), 0.5)
 
 
 # classify

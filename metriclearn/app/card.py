@@ -57,6 +57,7 @@ def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str
             "threshold": None if threshold is None else round(threshold, 6),
             "share": QUANTILE,
             "held_out": len(held_out.rows),
+            "caught": None if fitted.caught is None else rounded(fitted.caught),
         },
         "added": 0,
         "seed": seed,
@@ -73,10 +74,17 @@ def promise(card: dict[str, Any]) -> str:
             f'There is no threshold for "unknown": it needs {round(1 / unknown["share"]) - 1} labelled '
             f"pictures that are held out, and there are {unknown['held_out']}. Every picture gets a class."
         )
+    strangers = unknown["caught"]
+    found = "How many pictures of other classes it catches was not measured."
+    if strangers is not None:
+        found = (
+            f"With one class after another left out, {interval(strangers)} % of the pictures of that class "
+            "were called unknown; the others got the name of another class."
+        )
     return (
         f"A picture whose nearest example has a cosine below {unknown['threshold']:.3f} is called unknown. "
         f"Of pictures of the known classes, at most {100 * unknown['share']:g} in 100 are called so for "
-        f"nothing, on average, as long as they resemble the {unknown['held_out']} held out to set it."
+        f"nothing, on average, as long as they resemble the {unknown['held_out']} held out to set it. {found}"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from metriclearn.app import card, project
 from metriclearn.app.cli import UsageError, photographs_of
 from metriclearn.app.fit import Steps, fit
-from metriclearn.app.project import Project
+from metriclearn.app.project import Answer, Project
 from metriclearn.app.report import report, review_page
 from metriclearn.decode import Picture, read_pictures
 from metriclearn.embedding import write_whole
@@ -123,7 +123,7 @@ def run_classify(options: argparse.Namespace) -> Result:
             names = [name for name, _ in files[start : start + AT_ONCE]]
             found = [next(pictures) for _ in names]
             good = [i for i, picture in enumerate(found) if isinstance(picture, Picture)]
-            said = iter(())
+            said: Iterator[Answer] = iter(())
             if good:
                 squares = np.stack([found[i].pixels for i in good])  # type: ignore[union-attr]
                 said = iter(opened.ask(opened.embed(squares), index))

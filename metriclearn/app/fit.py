@@ -13,20 +13,22 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from metriclearn.backbones import LITE0, BackboneEncoder, load_backbone
 from metriclearn.cache import cache_folder, kept_array
 from metriclearn.embedding import MetricEmbedding, encoder_id
-from metriclearn.evaluate import Interval
+from metriclearn.evaluate import Interval, share_interval
 from metriclearn.inference import in_batches
 from metriclearn.labels import LabelArray, is_labelled
 from metriclearn.photos import Photographs, progress_bar
-from metriclearn.trust import HeldOut, cross_fit
+from metriclearn.trust import HeldOut, Learn, caught, cross_fit, deal
 from metriclearn.validate import FloatArray
 
 FORM = 1  # of what the steps keep
@@ -35,6 +37,7 @@ TRIED = ("frozen", "head", "scratch")  # by "auto"; to tune a backbone takes min
 DIM = 64
 FOLDS = {"frozen": 5, "head": 5, "scratch": 3, "tune": 3}
 SMALL, TINY = 64, 28  # side of the pictures that a small network learns from: of tiny ones no more is known
+HEAD_STEPS = 300
 SCRATCH_STEPS = {SMALL: 300, TINY: 600}
 QUANTILE = 0.05  # share of known pictures that may be called unknown for nothing
 
@@ -50,6 +53,7 @@ class Fitted:
         held_out: what was said of each labelled picture by a classifier that had not met it.
         table: one entry per way tried: its accuracy, in percent with an interval, on how many pictures.
         verdict: what that says, in a sentence.
+        caught: how many pictures of a class that was left out are called unknown; None if not measured.
     """
 
     way: str
@@ -58,6 +62,7 @@ class Fitted:
     held_out: HeldOut
     table: list[dict[str, Any]]
     verdict: str
+    caught: Interval | None
 
 
 class Steps:
@@ -95,10 +100,20 @@ def fit(photographs: Photographs, method: str, seed: int, device: str, steps: St
         say(f"Judging {way} on your own labels ...")
         judged[way] = work.judge(way, labels)
     way = best(judged)
+    simpler = work.logistic(labels) if method == "auto" else None
+    strangers = work.strangers(way, judged[way].threshold(QUANTILE), labels)
     say(f"Training {way} on all labels ...")
     embedding = work.train(way)
     vectors = steps.array(f"{way}-vectors", lambda: work.embed(way, embedding))
-    return Fitted(way, embedding, vectors, judged[way], _table(judged), _verdict(judged, way))
+    return Fitted(
+        way,
+        embedding,
+        vectors,
+        judged[way],
+        _table(judged, simpler),
+        _verdict(judged, way, simpler),
+        strangers,
+    )
 
 
 def best(judged: dict[str, HeldOut]) -> str:
@@ -106,10 +121,13 @@ def best(judged: dict[str, HeldOut]) -> str:
     return max(judged, key=lambda way: (judged[way].accuracy.mean, -WAYS.index(way)))
 
 
-def _table(judged: dict[str, HeldOut]) -> list[dict[str, Any]]:
-    return [
+def _table(judged: dict[str, HeldOut], simpler: Interval | None) -> list[dict[str, Any]]:
+    table = [
         {"way": way, "accuracy": rounded(held.accuracy), "folds": held.folds} for way, held in judged.items()
     ]
+    if simpler is not None:
+        table.append({"way": "logistic", "accuracy": rounded(simpler), "folds": FOLDS["frozen"]})
+    return table
 
 
 def rounded(interval: Interval) -> dict[str, Any]:
@@ -122,18 +140,25 @@ def rounded(interval: Interval) -> dict[str, Any]:
     }
 
 
-def _verdict(judged: dict[str, HeldOut], way: str) -> str:
+def _verdict(judged: dict[str, HeldOut], way: str, simpler: Interval | None) -> str:
     accuracy = judged[way].accuracy
     if len(judged) == 1:
         return f"{way} was asked for; no other way was tried."
     others = {name: held.accuracy for name, held in judged.items() if name != way}
     second = max(others, key=lambda name: others[name].mean)
     if others[second].high >= accuracy.low:
-        return (
+        said = (
             f"{way} was right most often, but {accuracy.n} labels are too few to tell it from {second}: "
             "the intervals overlap."
         )
-    return f"{way} is better than {second} by more than chance would explain."
+    else:
+        said = f"{way} is better than {second} by more than chance would explain."
+    if simpler is not None and simpler.mean > accuracy.mean:
+        said += (
+            " Plain logistic regression on the pretrained network's rows was right more often still; it has "
+            "no neighbours to show and no unknown, but if you need neither, take it."
+        )
+    return said
 
 
 def _without_twins(photographs: Photographs) -> LabelArray:
@@ -159,13 +184,38 @@ class _Work:
 
     def judge(self, way: str, labels: LabelArray) -> HeldOut:
         """Return what a way says of each labelled picture when it has not met it."""
-        fold = iter(range(1_000))
+        return cross_fit(self._learner(way, "fold"), labels, folds=FOLDS[way], seed=self.seed)
+
+    def logistic(self, labels: LabelArray) -> Interval:
+        """Return the accuracy of logistic regression on the backbone's rows: what the others have to beat."""
+        folds = deal(labels, FOLDS["frozen"], self.seed)
+        say("Judging logistic regression, the simpler way ...")
+
+        def right(stay: npt.NDArray[np.int_], leave: npt.NDArray[np.int_]) -> npt.NDArray[np.bool_]:
+            simple = LogisticRegression(max_iter=2000).fit(self.rows[stay], labels[stay])
+            said: npt.NDArray[np.bool_] = simple.predict(self.rows[leave]) == labels[leave]
+            return said
+
+        parts = self.steps.array("logistic", lambda: np.concatenate([right(*fold) for fold in folds]))
+        return share_interval(int(parts.sum()), len(parts))
+
+    def strangers(self, way: str, threshold: float | None, labels: LabelArray) -> Interval | None:
+        """Return how many pictures of a class left out are called unknown, where that takes seconds."""
+        classes = np.unique(labels[is_labelled(labels)])
+        if threshold is None or len(classes) < 3 or way not in ("frozen", "head"):
+            return None
+        say("Leaving one class out after another ...")
+        return caught(self._learner(way, "without"), labels, threshold)
+
+    def _learner(self, way: str, what: str) -> Learn:
+        """Return a function that trains a way on some rows; what it gives is kept by its number."""
+        number = count()
 
         def learn(rows: npt.NDArray[np.int_], known: LabelArray) -> FloatArray:
-            name = f"{way}-fold-{next(fold)}"
+            name = f"{way}-{what}-{next(number)}"
             return self.steps.array(name, lambda: self._learn(way, rows, known))
 
-        return cross_fit(learn, labels, folds=FOLDS[way], seed=self.seed)
+        return learn
 
     def _learn(self, way: str, rows: npt.NDArray[np.int_], known: LabelArray) -> FloatArray:
         if way == "frozen":
@@ -220,7 +270,7 @@ class _Work:
         return MetricEmbedding(DIM, backbone=LITE0, tune=tune, random_state=self.seed, device=self.device)
 
     def _head(self) -> MetricEmbedding:
-        return MetricEmbedding(DIM, steps=300, random_state=self.seed, device=self.device)
+        return MetricEmbedding(DIM, steps=HEAD_STEPS, random_state=self.seed, device=self.device)
 
     def images(self, way: str) -> npt.NDArray[np.uint8]:
         """Return the pictures as a way wants them."""
