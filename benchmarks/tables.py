@@ -82,6 +82,32 @@ def elsewhere_table(other: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def photographs_table(photographs: dict[str, Any]) -> str:
+    """Return the table of photographs: accuracy per set, way and budget, then AUROC, then paired leads."""
+    rival = "logistic regression"
+    lines = []
+    for data, ways in photographs["sets"].items():
+        budgets = list(map(str, photographs["budgets"]))
+        kinds = [("accuracy", "%")] + [("auroc", "AUROC")] * ("auroc" in ways[rival][budgets[0]])
+        lines += [
+            f"| {data} | " + " | ".join(f"{n} per class" for n in budgets) + " | CPU s |",
+            "|---|" + "---|" * (len(budgets) + 1),
+        ]
+        for kind, unit in kinds:
+            for name, entry in ways.items():
+                cells = [str(mean_interval(entry[n][kind])) if n in entry else "" for n in budgets]
+                seconds = np.mean([second for each in entry.values() for second in each["cpu_seconds"]])
+                label = name if kind == "accuracy" else f"{name}, {unit}"
+                lines.append(f"| {label} | " + " | ".join(cells) + f" | {seconds:.1f} |")
+        for name in ("head, 1-NN", "head + pool"):
+            if name in ways:
+                leads = [np.subtract(ways[name][n]["accuracy"], ways[rival][n]["accuracy"]) for n in budgets]
+                cells = [str(mean_interval(lead)) for lead in leads]
+                lines.append(f"| *{name}, minus {rival}* | " + " | ".join(cells) + " |  |")
+        lines.append("")
+    return "\n".join(lines).strip()
+
+
 def tried_table(tried: dict[str, Any]) -> str:
     """Return the table of changes to the defaults: mean accuracy, and the cost beside the defaults' own."""
     lines = ["| change | accuracy | time |", "|---|---|---|"]
@@ -128,15 +154,24 @@ def between(text: str, name: str, table: str) -> str:
 
 def tables() -> dict[str, str]:
     """Return all tables by the name of their markers."""
-    results, rivals, pools, other, tried, speed = (
+    results, rivals, pools, other, tried, speed, photographs = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("label_efficiency", "rivals", "robustness", "elsewhere", "tried", "speed")
+        for name in (
+            "label_efficiency",
+            "rivals",
+            "robustness",
+            "elsewhere",
+            "tried",
+            "speed",
+            "photographs",
+        )
     )
     return {
         "results": readme_table(results),
         "rivals": rivals_table(results, rivals),
         "robustness": robustness_table(pools),
         "elsewhere": elsewhere_table(other),
+        "photographs": photographs_table(photographs),
         "tried": tried_table(tried),
         "speed": speed_table(speed),
     }
