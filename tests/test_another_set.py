@@ -109,7 +109,7 @@ def test_a_notebook_on_another_set(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("number", ["04", "06", "07", "08", "09"])
 def test_the_headlines_say_what_was_recorded_elsewhere(number: str) -> None:
-    """The closing table reads by line, so each figure on file says so in its own; here these have intervals."""
+    """The closing table reads by line, so each figure on file, known by its interval, says so."""
     [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
     cells = nbformat.read(path, as_version=4).cells
     [headline] = [cell for cell in cells if "headline" in cell.metadata.get("tags", [])]
