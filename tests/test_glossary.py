@@ -146,7 +146,7 @@ def first_uses(glossary: str, notebooks: Mapping[int, str]) -> list[str]:
         }
         if len(linked[entry.notebook]) != 1:
             complaints.append(f"{entry.term}: notebook {entry.notebook} should link to it, once")
-        for number in range(1, entry.notebook):
+        for number in (earlier for earlier in notebooks if earlier < entry.notebook):
             used = any(uses(word, notebooks[number]) for word in (entry.term, *linked[entry.notebook]))
             if used != ((entry.term, number) in OTHER_SENSE):
                 verb = "uses" if used else "does not use"

@@ -55,6 +55,7 @@ def exercise_12_2(smallest_ef: Callable[..., object]) -> str:
     questions = np.eye(8, 32, dtype=np.float32)
     efs = (10, 16, 32, 64, 128)
     steps = {10: 0.5, 16: 0.8, 32: 0.9, 64: 1.0, 128: 1.0}
+    cases: list[tuple[dict[int, float], float, tuple[int, ...], int, int | None]]
     cases = [(steps, 0.75, efs, 10, 16), (steps, 0.8, efs, 10, 16), (steps, 0.85, efs, 10, 32)]
     cases += [(steps, 0.95, efs, 10, 64), (steps, 0.2, (16, 64), 10, 16), (steps, 0.99, (10, 32), 10, None)]
     cases += [({10: 0.4, 16: 0.8, 32: 1.0}, 0.9, (10, 16, 32), 5, 32)]
