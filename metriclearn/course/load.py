@@ -20,13 +20,10 @@ SAME = 0.999  # the cosine of an embedding with itself, less what float32 rounds
 class Reader:
     """A thread that asks without a pause for as long as a block runs.
 
-        with Reader(index, embeddings) as reader:
-            reindex(index, ...)
-        print(reader.questions, reader.errors, reader.wrong)
-
     Each time it looks up which version the index's name means, and asks for one of the stored images by the
     embedding that this version's encoder gives. The nearest point is then the image itself, with a cosine of
-    1: anything else comes of another encoder's vectors.
+    1: anything else comes of another encoder's vectors. Use it as `with Reader(index, embeddings) as reader:`, and
+    look at its counts afterwards.
 
     Args:
         index: a versioned index.
