@@ -22,8 +22,8 @@ class Reader:
 
     Each time it looks up which version the index's name means, and asks for one of the stored images by the
     embedding that this version's encoder gives. The nearest point is then the image itself, with a cosine of
-    1: anything else comes of another encoder's vectors. Use it as `with Reader(index, embeddings) as reader:`, and
-    look at its counts afterwards.
+    1: anything else comes of another encoder's vectors. Write
+    `with Reader(index, embeddings) as reader:`, and look at its counts afterwards.
 
     Args:
         index: a versioned index.
