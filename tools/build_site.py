@@ -59,7 +59,7 @@ def modules(root: Path = ROOT) -> list[str]:
     package = root / "metriclearn"
     found = [*sorted(package.glob("*.py")), *sorted(package.glob("course/*.py"))]
     names = [".".join(path.relative_to(package).with_suffix("").parts) for path in found]
-    return [name for name in names if not name.endswith("__init__")]
+    return [name for name in names if not name.endswith("__")]
 
 
 def relink(text: str, old: str, new: str, moved: dict[str, str]) -> tuple[str, set[str]]:
