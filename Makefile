@@ -93,6 +93,7 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 
 speed: .venv/installed ## measure steps, larger pools and the time to each accuracy (on a quiet machine)
 	$(RUN) benchmarks/speed.py
+	$(RUN) benchmarks/scale.py
 
 weights: .venv/installed ## train the published encoder again
 	$(RUN) benchmarks/publish_encoder.py

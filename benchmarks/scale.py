@@ -5,7 +5,7 @@ pool as many random copies as are wanted. They are questioned with test images, 
 So they lie in dense heaps, as the embeddings of a real archive do, and the next neighbours are much closer
 to one another than random vectors are. Random vectors of the same size are measured beside them.
 
-    python benchmarks/scale.py              # on a machine that does nothing else; about half an hour
+    python benchmarks/scale.py              # on a machine that does nothing else; some twenty minutes
     python benchmarks/scale.py --largest 100000
 """
 
