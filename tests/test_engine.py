@@ -1,11 +1,16 @@
 """The engine with one face: what it finds, what its settings do, and what a reader under load counts."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from qdrant_client import QdrantClient
 
 from metriclearn import EmbeddingIndex, MetricEmbedding, load_images
-from metriclearn.course.engine import EdgeEngine, Settings, fill, recall, widened
+from metriclearn.connect import Connection
+from metriclearn.course import engine as engine_module
+from metriclearn.course.engine import EdgeEngine, ServerEngine, Settings, fill, recall, widened
 from metriclearn.course.load import Reader, waits
 from metriclearn.course.serving import save_onnx
 from metriclearn.reindex import reindex
@@ -122,3 +127,21 @@ def test_another_network_is_not_written(tmp_path: object) -> None:
     encoder.encoder_ = torch.nn.Identity()  # type: ignore[assignment]
     with pytest.raises(ValueError, match="own encoder"):
         save_onnx(encoder, f"{tmp_path}/encoder.onnx")
+
+
+def test_a_server_is_asked_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in in memory takes each call of the server's side; it searches exactly, whatever is asked."""
+    client = QdrantClient(":memory:")
+    monkeypatch.setattr(engine_module, "connect", lambda home: Connection(client, home))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # local mode says what it ignores
+        wide = Settings(int8=True, originals="disk", threshold_kb=10_000, label_index=True)
+        engine = fill(VECTORS, LABELS, wide, url="http://localhost:6333")
+        assert isinstance(engine, ServerEngine)
+        [collection] = client.get_collections().collections
+        assert recall(engine.ask(ASKED, ef=10, rescore=2).ids, TRUTH) == 1
+        assert recall(engine.ask(ASKED, exact=True, together=True).ids, TRUTH) == 1
+        assert (LABELS[engine.ask(ASKED, 5, label=3).ids] == 3).all()
+    assert engine.indexed == 0
+    assert client.count(collection.name).count == len(VECTORS)
+    engine.close()
