@@ -105,7 +105,8 @@ def _bar(entry: dict[str, Any] | None) -> str:
         return ""
     low, high, mean = entry["low"], entry["high"], entry["percent"]
     return (
-        '<svg viewBox="-6 0 212 14" width="212" height="14" aria-hidden="true"><line x1="0" y1="7" x2="200" y2="7" class="scale"/>'
+        '<svg viewBox="-6 0 212 14" width="212" height="14" aria-hidden="true">'
+        '<line x1="0" y1="7" x2="200" y2="7" class="scale"/>'
         f'<line x1="{2 * low:.1f}" y1="7" x2="{2 * high:.1f}" y2="7" class="interval"/>'
         f'<circle cx="{2 * mean:.1f}" cy="7" r="5"/></svg>'
     )
