@@ -1,4 +1,4 @@
-"""Folders of photographs: every format and mode, files that are broken or hostile, labels that mean nothing."""
+"""Folders of photographs: every format and mode, broken and hostile files, labels that mean nothing."""
 
 import csv
 import json
