@@ -2,7 +2,7 @@
 
 On the rows of the frozen backbone, as in `photographs.py`, which draws the same pictures to judge by:
 
-* the learning curve of logistic regression and of the head, up to 200 labels per class;
+* the learning curve of logistic regression, up to 200 labels per class;
 * active learning: 10 labels per class by chance, then 20 more at a time, chosen or by chance;
 * doubt: what share of each cell's neighbours has a defect, against what the experts said.
 
@@ -15,7 +15,7 @@ import time
 import numpy as np
 from elpv_dataset.utils import load_dataset
 from label_efficiency import Ledger
-from photographs import DRAWS, Photographs, Said, Trial, elpv, head, linear, measures, trial, unit
+from photographs import DRAWS, Photographs, Trial, elpv, linear, measures, trial, unit
 from scipy.stats import spearmanr
 
 from metriclearn.explore import what_to_label_next
@@ -31,15 +31,14 @@ def learning_curve(ledger: Ledger, data: Photographs) -> None:
     """Write what each number of labels reaches."""
     for budget in CURVE:
         for draw in DRAWS:
-            for name, method in (("logistic regression", linear), ("head, 1-NN", head)):
-                if not ledger.has([name, str(budget)], draw):
-                    add(ledger, [name, str(budget)], trial(data, budget, draw), method)
+            if not ledger.has(["logistic regression", str(budget)], draw):
+                add(ledger, ["logistic regression", str(budget)], trial(data, budget, draw))
 
 
-def add(ledger: Ledger, keys: list[str], of: Trial, method: object) -> None:
-    """Write what a method reaches on one draw."""
+def add(ledger: Ledger, keys: list[str], of: Trial) -> None:
+    """Write what logistic regression reaches with these labels."""
     start, truth = time.process_time(), of.data.classes[of.test]
-    said: Said = method(of)[keys[0]]
+    said = linear(of)["logistic regression"]
     accuracy = 100 * float((said.labels == truth).mean())
     ledger.add(keys, of.draw, accuracy, time.process_time() - start, **measures(said, truth))
 
@@ -55,11 +54,7 @@ def active(ledger: Ledger, data: Photographs) -> None:
             labels = of.labels.copy()
             certain = np.flatnonzero(truth >= 0)  # nobody can say what the others are
             while (n := int((labels >= 0).sum())) <= MOST:
-                now, start = of._replace(labels=labels), time.process_time()
-                said, asked = linear(now)["logistic regression"], data.classes[of.test]
-                accuracy = 100 * float((said.labels == asked).mean())
-                seconds = time.process_time() - start
-                ledger.add([strategy, str(n)], draw, accuracy, seconds, **measures(said, asked))
+                add(ledger, [strategy, str(n)], of._replace(labels=labels))
                 if strategy == "random":
                     chosen = random.choice(certain[labels[certain] < 0], STEP, replace=False)
                 else:

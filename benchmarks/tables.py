@@ -100,10 +100,14 @@ def photographs_table(photographs: dict[str, Any]) -> str:
                 label = name if kind == "accuracy" else f"{name}, {unit}"
                 lines.append(f"| {label} | " + " | ".join(cells) + f" | {seconds:.1f} |")
         for name in ("head, 1-NN", "head + pool"):
-            if name in ways:
-                leads = [np.subtract(ways[name][n]["accuracy"], ways[rival][n]["accuracy"]) for n in budgets]
-                cells = [str(mean_interval(lead)) for lead in leads]
-                lines.append(f"| *{name}, minus {rival}* | " + " | ".join(cells) + " |  |")
+            ours, theirs = ways.get(name, {}), ways[rival]
+            cells = [
+                str(mean_interval(np.subtract(ours[n]["accuracy"], theirs[n]["accuracy"])))
+                if n in ours
+                else ""
+                for n in budgets
+            ]
+            lines.append(f"| *{name}, minus {rival}* | " + " | ".join(cells) + " |  |")
         lines.append("")
     return "\n".join(lines).strip()
 

@@ -42,6 +42,10 @@ BOUGHT = [
     ("active_learning", "strategies", "diversity", "pool index", "200", "accuracy"),
     ("active_learning", "strategies", "random", "pool index", "200", "accuracy"),
 ]
+WASTE = [
+    ("photographs", "sets", "TrashNet", "logistic regression", "10", "accuracy"),
+    ("photographs", "sets", "TrashNet", "head + pool", "10", "accuracy"),
+]
 COMPANION = [
     *(*ONE_LABEL, METRIC, CNN, *FIFTY_LABELS, FIXMATCH),
     *(
@@ -50,7 +54,7 @@ COMPANION = [
         PIXELS,
         ("rivals", "methods", "frozen autoencoder + triplet head", "10", "accuracy"),
     ),
-    *(WRONG_LABELS, CLEANLAB, NEW_DIGITS, *BOUGHT, NO_GATE, ROLLED_BACK),
+    *(WRONG_LABELS, CLEANLAB, NEW_DIGITS, *BOUGHT, NO_GATE, ROLLED_BACK, *WASTE),
 ]
 FAQ = [
     *(*FIFTY_LABELS[::-1], FIXMATCH, METRIC, ONE_LABEL[0]),
@@ -66,6 +70,7 @@ WORKSHOP = [
     CLEANLAB,  # notebook by notebook
     ("new_classes", "worlds", "closed pool", "spread, layer before", "5", "new"),
     *BOUGHT,
+    *WASTE,
 ]
 CHEATSHEET = [
     *(*ONE_LABEL, *FIFTY_LABELS, *ABLATION, WRONG_LABELS, CLEANLAB, NEW_DIGITS, NO_GATE, ROLLED_BACK),
