@@ -8,7 +8,7 @@ Every method sees the same draws. A draw sets 22 % of the pictures aside to judg
 share; of the others so many per class have a label. The backbone's rows are computed once and kept.
 
     python benchmarks/photographs.py --trashnet FOLDER
-    python benchmarks/photographs.py --ways "head + pool" "logistic regression"   # a part of it
+    python benchmarks/photographs.py --budgets 10 50 --ways "head + pool"   # a part of it
 """
 
 import argparse
