@@ -31,7 +31,8 @@ def embed(encoder: nn.Module, pixels: ImageArray, batch_size: int | None = None)
     Raises:
         ValueError: for images that do not fit.
     """
-    return in_batches(encoder.embed, check_inputs(pixels), None, batch_size)
+    method: Callable[[Tensor], Tensor] = encoder.embed  # type: ignore[assignment]
+    return in_batches(method, check_inputs(pixels), None, batch_size)
 
 
 def predict_logits(classifier: nn.Module, pixels: ImageArray, batch_size: int | None = None) -> FloatArray:
