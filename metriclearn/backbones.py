@@ -81,31 +81,6 @@ class Backbone(nn.Module):
         """Where it computes."""
         return self.mean.device
 
-    def check(self, image: Tensor) -> None:
-        """Try the network on one image, before anything long begins.
-
-        Args:
-            image: shape `(1, channels, height, width)`.
-
-        Raises:
-            ValueError: if it cannot take the image, or gives no row of numbers.
-        """
-        if self.size is not None and min(image.shape[2:]) < STRIDE:
-            height, width = image.shape[2:]
-            raise ValueError(
-                f"The images have {height} x {width} pixels, and {self.name} needs {STRIDE} at the shorter "
-                "side, its stride: pass larger ones, or train without a backbone."
-            )
-        with torch.inference_mode():
-            try:
-                self(image.float().to(self.device))
-            except ValueError:  # of our own: it says what to do
-                raise
-            except Exception as error:  # of whatever kind a network of one's own may raise
-                raise ValueError(
-                    f"The backbone {self.name} cannot take images of shape {tuple(image.shape[1:])}: {error}"
-                ) from error
-
     def prepare(self, images: Tensor) -> Tensor:
         """Return the images as the network was trained to see them: a centre square, resized, normalised.
 
@@ -116,11 +91,17 @@ class Backbone(nn.Module):
             float32, shape `(n, 3, size, size)`.
 
         Raises:
-            ValueError: for another number of channels; an alpha channel must be blended or dropped first.
+            ValueError: for images smaller than the network's stride, or another number of channels; an alpha
+                channel must be blended or dropped first.
         """
         if self.size is None:
             return images
         channels, *sides = images.shape[1:]
+        if min(sides) < STRIDE:
+            raise ValueError(
+                f"The images have {sides[0]} x {sides[1]} pixels, and {self.name} needs {STRIDE} at the "
+                "shorter side, its stride: pass larger ones, or train without a backbone."
+            )
         if channels not in (1, RGB):
             hint = ": drop or blend the alpha channel first, as X[:, :3] does" if channels == RGB + 1 else ""
             raise ValueError(
@@ -147,7 +128,14 @@ class Backbone(nn.Module):
         Raises:
             ValueError: for images that the network cannot take, or if it gives no rows.
         """
-        return self.rows(self.maps(images))
+        try:
+            return self.rows(self.maps(images))
+        except (ValueError, torch.OutOfMemoryError):  # the first is our own: it says what to do
+            raise
+        except Exception as error:  # of whatever kind a network of one's own may raise
+            raise ValueError(
+                f"The backbone {self.name} cannot take images of shape {tuple(images.shape[1:])}: {error}"
+            ) from error
 
     def rows(self, maps: Tensor) -> Tensor:
         """Return the rows of what the trunk made, float32 of shape `(n, width)`.

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,6 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from metriclearn.backbones import LITE0, STRIDE, BackboneEncoder, as_backbone
-from metriclearn.embedding import MetricEmbedding
 from metriclearn.evaluate import Interval, share_interval
 from metriclearn.inference import embed, in_batches
 from metriclearn.labels import LabelArray, check_class_labels
@@ -152,20 +152,17 @@ class Ways:
     ) -> None:
         self.images, self.labels, self.seed, self.device = images, labels, seed, device
         self.backbone = backbone
-        self.small = shrunk(images)
         self.end = math.inf
 
-    @property
+    @cached_property
     def rows(self) -> FloatArray:
         """The backbone's rows of all images, float32 of shape `(n, width)`."""
         return rows_of(as_backbone(self.backbone, self.device), self.images)
 
-    def estimator(self, method: str) -> MetricEmbedding:
-        """Return the untrained transformer of a way; that of `"logistic"` is the frozen backbone."""
-        if method == "scratch":
-            return MetricEmbedding(random_state=self.seed, device=self.device)
-        tune = {"logistic": "frozen", "tune": "last"}.get(method, method)
-        return MetricEmbedding(backbone=self.backbone, tune=tune, random_state=self.seed, device=self.device)
+    @cached_property
+    def small(self) -> ImageArray:
+        """The images as the small network sees them."""
+        return shrunk(self.images)
 
     def judge(self, method: str, folds: list[tuple[Rows, Rows]], end: float) -> Judged:
         """Judge one way on as many folds as the time allows."""
@@ -209,6 +206,7 @@ class Ways:
                     tune="last",
                     seed=self.seed,
                     report=self._on_time,
+                    rows=self.rows[learned],
                 )
             both = np.concatenate([stay, leave])
             vectors = np.zeros((len(images), encoder.dim), dtype=np.float32)

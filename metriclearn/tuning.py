@@ -57,6 +57,7 @@ def train_on_backbone(
     learning_rate: float = 3e-3,
     seed: int = 0,
     report: Callable[[int, nn.Module], None] | None = None,
+    rows: FloatArray | None = None,
 ) -> tuple[BackboneEncoder, list[float]]:
     """Train an encoder that begins with a pretrained backbone.
 
@@ -76,6 +77,7 @@ def train_on_backbone(
         learning_rate: the highest learning rate of the schedule; the backbone's is a thirtieth of it.
         seed: seed of the weights, batches and changes.
         report: called before the first and after every step of each part, as by `train_metric`.
+        rows: what `rows_of` gives for these images, if it is known already.
 
     Returns:
         The trained encoder, and the metric loss of each step.
@@ -97,7 +99,7 @@ def train_on_backbone(
             f'The backbone {backbone.name} has no stated last part: choose tune="head" or "all", or pass '
             "Backbone(tail, trunk, name=...)."
         )
-    rows = rows_of(backbone, images)
+    rows = rows_of(backbone, images) if rows is None else rows
     centre = rows.mean(axis=0)
     if tune == "frozen":
         return BackboneEncoder(backbone, nn.Identity(), torch.from_numpy(centre), tune, rows.shape[1]), []
@@ -194,7 +196,6 @@ def rows_of(backbone: Backbone, images: ImageArray) -> FloatArray:
     Raises:
         ValueError: for images that the backbone cannot take.
     """
-    backbone.check(torch.from_numpy(images[:1].copy()))
     key = backbone.fingerprint, images.shape, hashlib.sha256(images.data).hexdigest()
     if key not in _remembered:
         _remembered[key] = in_batches(backbone.forward, images, what=f"rows of {backbone.name}")

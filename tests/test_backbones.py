@@ -64,7 +64,7 @@ def test_other_channels(channels: int, hint: str) -> None:
 
 def test_images_below_the_stride() -> None:
     with pytest.raises(ValueError, match="28 x 28 pixels, and efficientnet-lite0 needs 32"):
-        load_backbone().check(torch.rand(1, 1, 28, 28))
+        load_backbone()(torch.rand(1, 1, 28, 28))
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "one byte"])
@@ -137,7 +137,7 @@ def test_a_module_of_ones_own() -> None:
 )
 def test_a_module_without_rows(module: nn.Module, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        as_backbone(module).check(torch.rand(1, 3, 8, 8))
+        as_backbone(module)(torch.rand(1, 3, 8, 8))
 
 
 @pytest.mark.parametrize("backbone", [3, "", None, ["efficientnet-lite0"]])

@@ -20,11 +20,6 @@ from metriclearn import EmbeddingIndex, MetricEmbedding, QdrantClassifier
 DISTANCES = ("cosine", "euclid")
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    monkeypatch.delenv("QDRANT_URL", raising=False)
-
-
 def overlapping(n: int, dim: int = 32, classes: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings of unit length whose classes overlap, so that neighbours disagree."""
     X, y = make_blobs(n, dim, centers=classes, cluster_std=9.0, random_state=seed)

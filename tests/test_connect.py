@@ -16,12 +16,6 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from metriclearn import EmbeddingIndex, QdrantClassifier
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.parametrize(
     "url",
     [

@@ -24,11 +24,6 @@ FOREIGN = [5, 3, 0, 1, 4, 2]  # an index of pandas that is no count
 TEXTS = list("fdabec")
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    monkeypatch.delenv("QDRANT_URL", raising=False)
-
-
 def read_only_map(tmp_path, array: np.ndarray) -> np.ndarray:
     np.save(tmp_path / "array.npy", array)
     return np.load(tmp_path / "array.npy", mmap_mode="r")

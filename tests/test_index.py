@@ -22,13 +22,6 @@ DIM = 8
 NOWHERE = "http://localhost:9"  # the discard port: nothing answers there
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    monkeypatch.delenv("QDRANT_URL", raising=False)
-    monkeypatch.delenv("QDRANT_API_KEY", raising=False)
-    monkeypatch.delenv("METRICLEARN_PREFIX", raising=False)
-
-
 @pytest.fixture(params=["memory", "path", "server"])
 def home(request, tmp_path) -> Iterator[dict[str, Any]]:
     """The arguments of EmbeddingIndex that say where it lives."""

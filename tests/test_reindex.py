@@ -46,12 +46,6 @@ class Encoder:
 A, B, C = Encoder(1), Encoder(2), Encoder(3)
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(params=["memory", "folder", "http", "server"])
 def home(request, tmp_path) -> Iterator[dict[str, Any]]:
     if request.param == "memory":

@@ -16,12 +16,6 @@ from metriclearn import EmbeddingIndex, QdrantClassifier
 SERVER = "http://shared:6333"
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def server(monkeypatch) -> Iterator[QdrantClient]:
     """One store in memory that stands in for a server."""

@@ -24,12 +24,6 @@ NAMES = [f"image {i}: \u00e9\U0001f989" for i in range(N)]
 EXTRAS = [{"row": i, "box": [0.5, {"deep": None}], "class": "owl"} for i in range(N)]
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def home(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
     if name == "memory":
         yield {"path": ":memory:"}

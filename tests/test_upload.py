@@ -20,12 +20,6 @@ LABELS = (np.arange(N) % 5).tolist()
 ROWS = [{"row": i} for i in range(N)]
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch):
-    for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def server(monkeypatch) -> Iterator[StandIn]:
     monkeypatch.setattr(connect, "PAUSES", (0.01,) * 5)

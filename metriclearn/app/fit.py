@@ -12,17 +12,17 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from metriclearn.backbones import LITE0, BackboneEncoder, load_backbone
 from metriclearn.cache import cache_folder, kept_array
+from metriclearn.choose import logistic
 from metriclearn.embedding import MetricEmbedding, encoder_id
 from metriclearn.evaluate import Interval, share_interval
 from metriclearn.inference import in_batches
@@ -192,7 +192,7 @@ class _Work:
         say("Judging logistic regression, the simpler way ...")
 
         def right(stay: npt.NDArray[np.int_], leave: npt.NDArray[np.int_]) -> npt.NDArray[np.bool_]:
-            simple = LogisticRegression(max_iter=2000).fit(self.rows[stay], labels[stay])
+            simple = logistic(self.rows[stay], labels[stay])
             said: npt.NDArray[np.bool_] = simple.predict(self.rows[leave]) == labels[leave]
             return said
 
@@ -219,7 +219,8 @@ class _Work:
 
     def _learn(self, way: str, rows: npt.NDArray[np.int_], known: LabelArray) -> FloatArray:
         if way == "frozen":
-            return unit(self.rows - self.rows[rows].mean(axis=0))
+            centred: FloatArray = self.rows - self.rows[rows].mean(axis=0)
+            return centred  # votes compare directions alone
         if way == "head":
             centre = self.rows[rows].mean(axis=0)
             return self._head().fit(self.rows[rows] - centre, known).transform(self.rows - centre)
@@ -274,15 +275,18 @@ class _Work:
 
     def images(self, way: str) -> npt.NDArray[np.uint8]:
         """Return the pictures as a way wants them."""
-        return self.photographs.small(self.side) if way == "scratch" else self.photographs.pixels
+        return self.small if way == "scratch" else self.photographs.pixels
 
-    @property
+    @cached_property
+    def small(self) -> npt.NDArray[np.uint8]:
+        """The pictures as the small network sees them."""
+        return self.photographs.small(self.side)
+
+    @cached_property
     def rows(self) -> FloatArray:
         """The backbone's rows of all pictures, float32 of shape `(n, 1280)`; kept part by part."""
-        if not hasattr(self, "_rows"):
-            say("Looking at the pictures with the pretrained network ...")
-            self._rows = rows_of(self.photographs, self.device)
-        return self._rows
+        say("Looking at the pictures with the pretrained network ...")
+        return rows_of(self.photographs, self.device)
 
 
 def rows_of(photographs: Photographs, device: str) -> FloatArray:
@@ -297,13 +301,6 @@ def rows_of(photographs: Photographs, device: str) -> FloatArray:
             done += len(batch)
             bar.update(len(batch))
     return np.concatenate(parts)
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Return vectors at unit length."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: FloatArray = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return scaled
 
 
 def side_for(photographs: Photographs) -> int:
