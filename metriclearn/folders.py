@@ -112,6 +112,31 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
     return listing
 
 
+def joined(listings: Sequence[Listing]) -> Listing:
+    """Return several folders as one; a file is then named from the folder that holds them all.
+
+    Raises:
+        ValueError: if there is no such folder, as with two drives of Windows.
+    """
+    if len(listings) == 1:
+        return listings[0]
+    try:
+        root = Path(os.path.commonpath([listing.folder for listing in listings]))
+    except ValueError:
+        raise ValueError("The pictures lie on several drives: copy them into one folder.") from None
+    whole = Listing(root)
+    labels: dict[str, str | None] = {}
+    for listing in listings:
+        below = listing.folder.relative_to(root)
+        labels |= {
+            (below / name).as_posix(): label
+            for name, label in zip(listing.files, listing.labels, strict=True)
+        }
+        whole.skipped |= {(below / name).as_posix(): why for name, why in listing.skipped.items()}
+    whole.files, whole.labels = list(labels), list(labels.values())
+    return whole
+
+
 def check_enough(counts: dict[str, int]) -> None:
     """See that there is something to learn: two classes, and two labelled pictures of each.
 

@@ -44,7 +44,7 @@ Rows = npt.NDArray[np.int_]
 
 def train_on_backbone(
     backbone: Backbone,
-    images: ImageArray,
+    images: ImageArray | None,
     labels: LabelArray,
     dim: int = 32,
     *,
@@ -63,7 +63,8 @@ def train_on_backbone(
 
     Args:
         backbone: see `metriclearn.backbones`; it stays as it is, what is tuned is a copy.
-        images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, of any size.
+        images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, of any size; None will do
+            for `"frozen"` and `"head"` where their rows are passed, since nothing looks at them.
         labels: int, shape `(n,)`, -1 = unlabelled.
         dim: N, the length of the embedding; `"frozen"` keeps the backbone's own.
         tune: `"frozen"`, `"head"`, `"last"` or `"all"`.
@@ -86,8 +87,7 @@ def train_on_backbone(
         ValueError: for images that the backbone cannot take, labels or settings that do not fit, or a
             backbone that cannot be tuned so.
     """
-    images, tune = check_images(images), check_choice(tune, "tune", TUNE)
-    labels, dim = check_class_labels(labels, len(images)), check_count(dim, "dim")
+    tune, dim = check_choice(tune, "tune", TUNE), check_count(dim, "dim")
     change, tuned = check_augment(augment, "photographs"), tune in ("last", "all")
     steps = (TUNING_STEPS if tuned else HEAD_STEPS) if steps is None else steps
     batch_size = (TUNING_BATCH if tuned else HEAD_BATCH) if batch_size is None else batch_size
@@ -99,7 +99,12 @@ def train_on_backbone(
             f'The backbone {backbone.name} has no stated last part: choose tune="head" or "all", or pass '
             "Backbone(tail, trunk, name=...)."
         )
-    rows = rows_of(backbone, images) if rows is None else rows
+    if rows is None or tuned:
+        images = check_images(images)
+        labels = check_class_labels(labels, len(images))
+        rows = rows_of(backbone, images) if rows is None else rows
+    else:
+        labels = check_class_labels(labels, len(rows))
     centre = rows.mean(axis=0)
     if tune == "frozen":
         return BackboneEncoder(backbone, nn.Identity(), torch.from_numpy(centre), tune, rows.shape[1]), []
@@ -121,7 +126,7 @@ def train_on_backbone(
     if tuned:
         encoder.backbone = copy.deepcopy(backbone)
         random = torch.Generator().manual_seed(seed)
-        part, kept, embed_batch, embed_pool = _sources(encoder, images, labels, change, random)
+        part, kept, embed_batch, embed_pool = _sources(encoder, check_images(images), labels, change, random)
         losses += metric_steps(
             encoder,
             labels[kept],

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_pictures import KINDS, draw, draw_folder
+from PIL import Image
 
 from metriclearn import MetricEmbedding, QdrantClassifier
 from metriclearn.app import fit
@@ -395,8 +396,6 @@ def test_the_review_page_holds_names_as_data(model: Path, capsys: pytest.Capture
 def test_a_new_class_is_added_without_training(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from PIL import Image
-
     more = tmp_path / "more" / "plain"
     more.mkdir(parents=True)
     for i in range(4):
@@ -412,6 +411,44 @@ def test_a_new_class_is_added_without_training(
     assert answer["nearest_class"] == "plain"
     assert "4 pictures were added later" in (model / "README.md").read_text()
     assert run(capsys, "add", model, tmp_path / "more")["added"] == 0  # the same again changes nothing
+
+
+def test_a_review_looks_at_all_folders_that_were_added(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = tmp_path / "more"
+    for kind in ("bars", "disc"):
+        (more / kind).mkdir(parents=True)
+    for i in range(4):
+        draw("disc", 8000 + i).save(more / "disc" / f"{i}.png")
+        draw("bars", 8100 + i).save(more / "bars" / f"{i}.png")
+    (more / "bars" / "1.png").rename(more / "disc" / "moved.png")
+    with Image.open(photos / "disc" / "1.png") as picture:
+        picture.resize((128, 96)).save(more / "disc" / "twin.png")
+    run(capsys, "add", model, more, "--device", "cpu")
+    said = run(capsys, "review", model, "--next", 0)
+    common = Path(os.path.commonpath([photos, more]))
+    names = {found["file_name"] for found in said["findings"]}
+    assert all((common / name).is_file() for name in names)
+    assert {next(f for f in (photos, more) if (common / name).is_relative_to(f)) for name in names} == {
+        photos,
+        more,
+    }
+    pairs = [{found["file_name"], found["other"]} for found in said["findings"] if found["kind"] == "twin"]
+    twins = {
+        (path / "disc" / name).relative_to(common).as_posix()
+        for path, name in [(photos, "1.png"), (more, "twin.png")]
+    }
+    assert twins in pairs
+    with Path(said["table"]).open(newline="", encoding="utf-8") as file:
+        [wrong] = [row for row in csv.DictReader(file) if row["file_name"].endswith("more/disc/moved.png")]
+    reviewed = tmp_path / "reviewed.csv"
+    reviewed.write_text(f"file_name,label,sha256\n{wrong['file_name']},bars,{wrong['sha256']}\n")
+    assert run(capsys, "add", model, "--labels", reviewed)["relabelled"] == 1
+    shutil.rmtree(more)
+    code, sentence = fails(capsys, "review", model)
+    assert code == FAILED
+    assert "are not there any more: put them back." in sentence
 
 
 # Wrong use, and folders that cannot be meant.

@@ -17,7 +17,7 @@ from metriclearn.app.project import Answer, Project
 from metriclearn.app.report import report, review_page
 from metriclearn.decode import Picture, read_pictures
 from metriclearn.embedding import write_whole
-from metriclearn.folders import SUFFIXES, check_enough, list_photographs, printable, read_table
+from metriclearn.folders import SUFFIXES, check_enough, joined, list_photographs, printable, read_table
 from metriclearn.photos import Photographs, decode_listing, progress_bar
 from metriclearn.review import Finding, duplicates, what_to_review
 from metriclearn.settings import check_device, check_seed
@@ -269,15 +269,11 @@ def _pictures_of(opened: Project) -> tuple[Photographs, Any]:
                 f"The pictures in {printable(folder)} are not there any more: put them back."
             )
     folders = [*dict.fromkeys(opened.folders)]
-    if len(folders) > 1:
-        raise ValueError(
-            "The classifier's pictures lie in several folders, and a review looks at one: copy them into "
-            "one, and fit anew."
-        )
-    photographs = decode_listing(list_photographs(folders[0]))
+    photographs = decode_listing(joined([list_photographs(folder) for folder in folders]))
     kept = [i for i, digest in enumerate(photographs.digests) if digest in rows]
     if not kept:
-        raise FileNotFoundError(f"The pictures in {printable(folders[0])} are others now: fit anew.")
+        where = " and ".join(map(printable, folders))
+        raise FileNotFoundError(f"The pictures in {where} are others now: fit anew.")
     some_of_them = photographs.chosen(kept)
     return some_of_them, np.array([rows[digest] for digest in some_of_them.digests])
 

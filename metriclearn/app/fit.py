@@ -20,15 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from metriclearn.backbones import LITE0, BackboneEncoder, load_backbone
+from metriclearn.backbones import LITE0, BackboneEncoder, as_backbone
 from metriclearn.cache import cache_folder, kept_array
 from metriclearn.choose import logistic
 from metriclearn.embedding import MetricEmbedding, encoder_id
 from metriclearn.evaluate import Interval, share_interval
 from metriclearn.inference import in_batches
 from metriclearn.labels import LabelArray, is_labelled
+from metriclearn.models import Encoder
 from metriclearn.photos import Photographs, progress_bar
 from metriclearn.trust import HeldOut, Learn, caught, cross_fit, deal
+from metriclearn.tuning import train_on_backbone
 from metriclearn.validate import FloatArray
 
 FORM = 1  # of what the steps keep
@@ -39,6 +41,7 @@ FOLDS = {"frozen": 5, "head": 5, "scratch": 3, "tune": 3}
 SMALL, TINY = 64, 28  # side of the pictures that a small network learns from: of tiny ones no more is known
 HEAD_STEPS = 300
 SCRATCH_STEPS = {SMALL: 300, TINY: 600}
+ON_ROWS = ("frozen", "head")  # nothing looks at the pictures but the backbone, once
 QUANTILE = 0.05  # share of known pictures that may be called unknown for nothing
 
 
@@ -104,7 +107,7 @@ def fit(photographs: Photographs, method: str, seed: int, device: str, steps: St
     strangers = work.strangers(way, judged[way].threshold(QUANTILE), labels)
     say(f"Training {way} on all labels ...")
     embedding = work.train(way)
-    vectors = steps.array(f"{way}-vectors", lambda: work.embed(way, embedding))
+    vectors = steps.array(f"{way}-vectors", lambda: work.embed(way, embedding.encoder_))
     return Fitted(
         way,
         embedding,
@@ -202,7 +205,7 @@ class _Work:
     def strangers(self, way: str, threshold: float | None, labels: LabelArray) -> Interval | None:
         """Return how many pictures of a class left out are called unknown, where that takes seconds."""
         classes = np.unique(labels[is_labelled(labels)])
-        if threshold is None or len(classes) < 3 or way not in ("frozen", "head"):
+        if threshold is None or len(classes) < 3 or way not in ON_ROWS:
             return None
         say("Leaving one class out after another ...")
         return caught(self._learner(way, "without"), labels, threshold)
@@ -218,64 +221,62 @@ class _Work:
         return learn
 
     def _learn(self, way: str, rows: npt.NDArray[np.int_], known: LabelArray) -> FloatArray:
-        if way == "frozen":
-            centred: FloatArray = self.rows - self.rows[rows].mean(axis=0)
-            return centred  # votes compare directions alone
-        if way == "head":
-            centre = self.rows[rows].mean(axis=0)
-            return self._head().fit(self.rows[rows] - centre, known).transform(self.rows - centre)
-        images = self.images(way)
-        return self.estimator(way).fit(images[rows], known).transform(images)
+        return self.embed(way, self.encoder(way, rows, known))
 
     def train(self, way: str) -> MetricEmbedding:
         """Return the way, trained on all pictures; read back if that was done before."""
-        folder = self.steps.folder / f"{way}-encoder"
+        folder, labels = self.steps.folder / f"{way}-encoder", self.photographs.labels
         if not (folder / "card.json").is_file():
-            if way in ("frozen", "head"):
-                embedding = self._on_backbone(way)
-            else:
-                embedding = self.estimator(way).fit(self.images(way), self.photographs.labels)
+            embedding = self.estimator(way)
+            embedding.encoder_ = self.encoder(way, np.arange(len(labels)), labels)
+            embedding.encoder_id_ = encoder_id(embedding.encoder_)
+            embedding.classes_ = np.unique(labels[is_labelled(labels)])
+            embedding.n_labels_ = int(is_labelled(labels).sum())
             embedding.save(folder)
         return MetricEmbedding.load(folder, device=self.device)
 
-    def embed(self, way: str, embedding: MetricEmbedding) -> FloatArray:
-        """Return the embeddings of all pictures."""
-        if way in ("frozen", "head"):
-            encoder: Any = embedding.encoder_
-            return in_batches(encoder.embed_rows, self.rows)
-        return embedding.transform(self.images(way))
+    def encoder(self, way: str, rows: npt.NDArray[np.int_], labels: LabelArray) -> Encoder | BackboneEncoder:
+        """Return an encoder trained on some of the pictures.
 
-    def _on_backbone(self, way: str) -> MetricEmbedding:
-        """Return the backbone and a head on its rows, which are known: no picture is looked at twice."""
-        labels, centre = self.photographs.labels, self.rows.mean(axis=0)
-        backbone = load_backbone(LITE0, self.device)
-        embedding = self.estimator(way)
-        head: torch.nn.Module = torch.nn.Identity()
-        dim = self.rows.shape[1]
-        if way == "head":
-            head, dim = self._head().fit(self.rows - centre, labels).encoder_, DIM
-        embedding.encoder_ = BackboneEncoder(backbone, head, torch.from_numpy(centre), way, dim).to(
-            self.device
+        Args:
+            way: one of `WAYS`.
+            rows: which pictures.
+            labels: theirs.
+        """
+        wanted = self.estimator(way)
+        if way == "scratch":
+            return wanted.fit(self.small[rows], labels).encoder_
+        encoder, _ = train_on_backbone(
+            as_backbone(LITE0, self.device),
+            None if way in ON_ROWS else self.photographs.pixels[rows],
+            labels,
+            DIM,
+            tune=wanted.tune,
+            steps=wanted.steps,
+            seed=self.seed,
+            rows=self.rows[rows],
         )
-        embedding.encoder_id_ = encoder_id(embedding.encoder_)
-        embedding.classes_ = np.unique(labels[is_labelled(labels)])
-        embedding.n_labels_ = int(is_labelled(labels).sum())
-        return embedding
+        return encoder
 
     def estimator(self, way: str) -> MetricEmbedding:
         """Return the untrained transformer of a way."""
         if way == "scratch":
             steps = SCRATCH_STEPS[self.side]
             return MetricEmbedding(steps=steps, random_state=self.seed, device=self.device)
-        tune = "last" if way == "tune" else way
-        return MetricEmbedding(DIM, backbone=LITE0, tune=tune, random_state=self.seed, device=self.device)
+        return MetricEmbedding(
+            DIM,
+            backbone=LITE0,
+            tune="last" if way == "tune" else way,
+            steps=HEAD_STEPS if way == "head" else None,
+            random_state=self.seed,
+            device=self.device,
+        )
 
-    def _head(self) -> MetricEmbedding:
-        return MetricEmbedding(DIM, steps=HEAD_STEPS, random_state=self.seed, device=self.device)
-
-    def images(self, way: str) -> npt.NDArray[np.uint8]:
-        """Return the pictures as a way wants them."""
-        return self.small if way == "scratch" else self.photographs.pixels
+    def embed(self, way: str, encoder: Encoder | BackboneEncoder) -> FloatArray:
+        """Return the embeddings of all pictures."""
+        if isinstance(encoder, BackboneEncoder) and way in ON_ROWS:
+            return in_batches(encoder.embed_rows, self.rows)
+        return in_batches(encoder.embed, self.small if way == "scratch" else self.photographs.pixels)
 
     @cached_property
     def small(self) -> npt.NDArray[np.uint8]:
@@ -291,7 +292,7 @@ class _Work:
 
 def rows_of(photographs: Photographs, device: str) -> FloatArray:
     """Return the backbone's rows of all pictures, kept in the cache by what the pictures hold."""
-    backbone = load_backbone(LITE0, device)
+    backbone = as_backbone(LITE0, device)
     folder, parts, done = cache_folder() / "rows", [], 0
     with progress_bar(len(photographs), "Looking") as bar:
         for batch in photographs.batches():
