@@ -38,7 +38,8 @@ class Backbone(nn.Module):
         trunk: what comes before it; without one, `tail` is the whole network.
         name: what it is called on a card.
         size: side of the square that the network sees, in pixels; None leaves the images as they are.
-        crop: share of the shorter side that the square keeps, as at the training's own tests.
+        crop: share of the shorter side that a middle square keeps, as at the training's own tests; None: the
+            whole image, squeezed.
         mean: what is taken from each channel, on a scale where white is 1.
         std: what each channel is divided by then.
         classifier: the layer that was dropped, from rows to logits; only kept to look at.
@@ -51,7 +52,7 @@ class Backbone(nn.Module):
         *,
         name: str,
         size: int | None = None,
-        crop: float = 1.0,
+        crop: float | None = None,
         mean: tuple[float, ...] = (),
         std: tuple[float, ...] = (),
         classifier: nn.Module | None = None,
@@ -68,7 +69,7 @@ class Backbone(nn.Module):
         self.dropped = [classifier]  # in a list: no part of the network any more
         self.has_trunk = trunk is not None
         self.pixels_seen = 3 * size**2 if size else 0  # such a network keeps more per pixel than a small one
-        self.fingerprint = fingerprint(self.state_dict(), name)
+        self.fingerprint = fingerprint(self.state_dict(), repr((name, crop)))
         self.eval()
 
     @property
@@ -81,8 +82,19 @@ class Backbone(nn.Module):
         """Where it computes."""
         return self.mean.device
 
+    def whole(self) -> "Backbone":
+        """Return the same network, as it sees the whole image instead of the middle square.
+
+        At ImageNet's tests the edges are cut off, a third of an image of 4 : 3. Where a few examples must
+        do, what is lost there counts: `benchmarks/photographs.py` measures it.
+        """
+        seen = copy.copy(self)  # the weights stay shared
+        seen.crop = None
+        seen.fingerprint = fingerprint(self.state_dict(), repr((self.name, None)))
+        return seen
+
     def prepare(self, images: Tensor) -> Tensor:
-        """Return the images as the network was trained to see them: a centre square, resized, normalised.
+        """Return the images as the network was trained to see them: a square, resized, normalised.
 
         Args:
             images: float32, shape `(n, 1 or 3, height, width)`, in [0, 1]. Grey is repeated three times.
@@ -107,10 +119,12 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"The images have {channels} channels, and {self.name} sees 1 (grey) or 3 (RGB){hint}."
             )
-        side = max(1, int(self.crop * min(sides)))
-        top, left = ((length - side) // 2 for length in sides)
-        square = images[:, :, top : top + side, left : left + side]
-        if side != self.size:
+        square = images
+        if self.crop:
+            side = max(1, int(self.crop * min(sides)))
+            top, left = ((length - side) // 2 for length in sides)
+            square = images[:, :, top : top + side, left : left + side]
+        if square.shape[2:] != (self.size, self.size):
             square = F.interpolate(square, (self.size, self.size), mode="bicubic", antialias=True)
         return (square.clamp(0, 1).expand(-1, RGB, -1, -1) - self.mean) / self.std
 
@@ -245,8 +259,9 @@ def as_backbone(backbone: str | nn.Module, device: str | torch.device = "cpu") -
     """Return a backbone by its name, or any network from images to rows as a backbone.
 
     Args:
-        backbone: a name for `load_backbone`, a `Backbone`, or a module from float32 images
-            `(n, channels, height, width)` in [0, 1] to rows `(n, width)`, which sees them as they come.
+        backbone: a name for `load_backbone`, whose network then sees the whole image; a `Backbone`; or a
+            module from float32 images `(n, channels, height, width)` in [0, 1] to rows `(n, width)`, which
+            sees them as they come.
         device: where to compute.
 
     Raises:
@@ -254,7 +269,7 @@ def as_backbone(backbone: str | nn.Module, device: str | torch.device = "cpu") -
         FileNotFoundError: see `load_backbone`.
     """
     if isinstance(backbone, str):
-        return load_backbone(backbone, device)
+        return load_backbone(backbone, device).whole()
     if not isinstance(backbone, nn.Module):
         raise ValueError(f'backbone is {shown(backbone)}: choose a name, such as "{LITE0}", or a module.')
     if not isinstance(backbone, Backbone):

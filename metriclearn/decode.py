@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 Bytes = npt.NDArray[np.uint8]
 
-SIDE = 256  # the middle 224 of it are what a network trained on ImageNet wants to see
+SIDE = 256  # a little more than the 224 that a network trained on ImageNet wants to see
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 LARGEST_FILE = 300_000_000  # bytes
 MOST_PIXELS = 80_000_000  # unpacked; a JPEG is unpacked at an eighth of its size if need be
@@ -42,7 +42,7 @@ class Picture:
     """One picture, decoded.
 
     Attributes:
-        pixels: uint8, shape `(3, SIDE, SIDE)`, 0 to 255: the middle square, upright.
+        pixels: uint8, shape `(3, SIDE, SIDE)`, 0 to 255: the whole picture, upright, squeezed to a square.
         width: of the whole picture, upright, in pixels.
         height: likewise.
         grey: whether its three channels are equal everywhere.
@@ -59,8 +59,9 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Read one file.
 
-    The picture is turned as its EXIF entry says, laid on white where it is transparent, and its middle
-    square is resized to `SIDE` (bicubic). Of a file of many frames or pages the first one counts.
+    The picture is turned as its EXIF entry says, laid on white where it is transparent, and squeezed whole to
+    a square of `SIDE` (bicubic): what lies at its edges is not lost. Of a file of many frames or pages the
+    first one counts.
 
     Args:
         path: the file.
@@ -115,7 +116,7 @@ def read_file(path: Path, stack: ExitStack) -> bytes:
 
 
 def _unpack(content: bytes, stack: ExitStack) -> tuple[Bytes, int, int]:
-    """Return the middle square of a picture, shape `(3, SIDE, SIDE)`, and its width and height."""
+    """Return a picture squeezed to shape `(3, SIDE, SIDE)`, and its width and height."""
     image: Image.Image
     with Image.open(BytesIO(content), formats=FORMATS) as image:
         whole = image.size
@@ -128,10 +129,7 @@ def _unpack(content: bytes, stack: ExitStack) -> tuple[Bytes, int, int]:
         image.load()
         orientation = _orientation(image)
         flat = _on_white(image)
-        side = min(flat.size)
-        left, top = (flat.width - side) // 2, (flat.height - side) // 2
-        box = (left, top, left + side, top + side)
-        square = flat.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box, reducing_gap=3)
+        square = flat.resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=3)
     width, height = whole
     if orientation in range(2, 9):  # turned when it is small already
         square.getexif()[ExifTags.Base.Orientation] = orientation

@@ -4,7 +4,7 @@
 
 The squares lie in the cache as one array, named by what the pictures hold: to change a label, or to move
 the folder, costs nothing, and a picture that changes is read anew. Memory does not grow with the folder. One
-decode serves both ways to learn: a pretrained network sees the middle 224 pixels, a small one `small(64)`.
+decode serves both ways to learn: a pretrained network sees the squares, a small one `small(64)`.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from metriclearn.labels import UNLABELLED, LabelArray
 from metriclearn.settings import check_count, check_folder
 from metriclearn.validate import FloatArray
 
-VERSION = 1  # of what decode.py makes of a file: another number, another cache
+VERSION = 2  # of what decode.py makes of a file: another number, another cache
 AT_ONCE = 128  # pictures, 25 MB: written, or read, at a time
 ROW = 3 * SIDE * SIDE  # bytes of a picture
 HEADER = 128  # bytes at the start of a .npy file of this size

@@ -48,6 +48,20 @@ def test_the_square_is_that_of_its_training() -> None:
     assert off.max() < 8
 
 
+def test_by_name_it_sees_the_whole_image() -> None:
+    """Half of what lies at an edge is cut off by the middle square."""
+    image = torch.zeros(1, 3, 224, 448)
+    image[..., :112] = 1
+    trained, whole = load_backbone(), as_backbone(LITE0)
+    assert trained.prepare(image).max() < 0
+    seen = whole.prepare(image)
+    assert seen.shape == (1, 3, 224, 224)
+    assert (seen[..., :50] > 0).all()
+    assert (seen[..., 62:] < 0).all()
+    assert trained.tail is whole.tail  # the weights are shared,
+    assert trained.fingerprint != whole.fingerprint  # and their rows cannot be mixed up
+
+
 def test_grey_is_repeated() -> None:
     network, image = load_backbone(), sample_images()[1].mean(dim=1, keepdim=True)
     with torch.inference_mode():

@@ -172,9 +172,9 @@ Accuracy {interval(accuracy)} % (95 % interval), by cross-validation in {accurac
 
 ## Limits
 
-It looks at the middle square of a picture. It knows nothing but its examples: a class that is not among them
-is at best unknown, and at worst gets the name of the class it resembles most. A wrong label among the
-examples is repeated near that example; `metriclearn review` looks for such labels.
+It looks at the whole picture, squeezed to a square. It knows nothing but its examples: a class that is not
+among them is at best unknown, and at worst gets the name of the class it resembles most. A wrong label among
+the examples is repeated near that example; `metriclearn review` looks for such labels.
 
 ## How to use it
 

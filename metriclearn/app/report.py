@@ -31,15 +31,17 @@ STYLE = (HERE / "page.css").read_text(encoding="utf-8")
 
 def pictures(photographs: Photographs, rows: Sequence[int]) -> list[str]:
     """Return pictures, by their rows, as addresses that hold them."""
-    found: list[str] = []
-    for batch in photographs.batches(np.asarray(rows, dtype=np.int64)):
-        found += [_address(square) for square in smaller(batch, SIDE)]
-    return found
+    chosen = np.asarray(rows, dtype=np.int64)
+    sizes = np.column_stack([photographs.widths, photographs.heights])[chosen]
+    shapes = np.maximum(1, SIDE * sizes // sizes.max(axis=1, keepdims=True))
+    squares = (square for batch in photographs.batches(chosen) for square in smaller(batch, SIDE))
+    return [_address(square, *shape) for square, shape in zip(squares, shapes.tolist(), strict=True)]
 
 
-def _address(square: Bytes) -> str:
+def _address(square: Bytes, width: int, height: int) -> str:
+    """Return a square as a JPEG in an address, stretched to the shape that the picture had."""
     buffer = io.BytesIO()
-    Image.fromarray(square.transpose(1, 2, 0)).save(buffer, "JPEG", quality=80)
+    Image.fromarray(square.transpose(1, 2, 0)).resize((width, height)).save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
