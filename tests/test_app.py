@@ -20,6 +20,7 @@ import pytest
 import torch
 from drawn_pictures import KINDS, draw, draw_folder
 from PIL import Image
+from stand_in import stand_in
 
 from metriclearn import MetricEmbedding, QdrantClassifier
 from metriclearn.app import fit
@@ -347,6 +348,42 @@ def test_hostile_names_come_back_as_they_are(
     assert "\u202e" not in "".join(lines)
 
 
+def test_examples_may_lie_on_a_server(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two classifiers of one folder, which share a frozen encoder, keep their examples apart there."""
+    table = tmp_path / "other.csv"
+    table.write_text("file_name,label\ndisc/1.png,\nunlabelled/disc1.png,disc\nbars/1.png,triangle\n")
+    fit = ["fit", photos, "--method", "frozen", "--device", "cpu"]
+    ask = [photos / "disc" / "1.png", photos / "bars" / "1.png", "--device", "cpu"]
+    run(capsys, *fit, "--out", tmp_path / "here")
+    here = run(capsys, "classify", tmp_path / "here", *ask)
+    with stand_in() as server:
+        run(capsys, *fit, "--out", tmp_path / "there", "--qdrant-url", server.url)
+        other = [*fit, "--out", tmp_path / "other", "--labels", table, "--qdrant-url", server.url]
+        run(capsys, *other)
+        before = len(server.requests)
+        assert run(capsys, "classify", tmp_path / "there", *ask) == here
+        assert any("/points/" in request[1] for request in server.requests[before:])
+        assert not any(method == "PUT" for method, *_ in server.requests[before:])  # stored once
+        named = run(capsys, "classify", tmp_path / "other", *ask)["answers"]
+        assert named[0]["evidence"][0]["file"] != "disc/1.png"
+        assert named[1]["evidence"][0]["label"] == "triangle"
+        correction = tmp_path / "correction.csv"
+        correction.write_text("file_name,label\ndisc/1.png,triangle\n")
+        run(capsys, "add", tmp_path / "there", "--labels", correction)
+        [answer, _] = run(capsys, "classify", tmp_path / "there", *ask)["answers"]
+        assert answer["evidence"][0]["label"] == "triangle"
+        url = server.url
+    code, sentence = fails(capsys, *fit, "--out", tmp_path / "late", "--qdrant-url", url)
+    assert code == FAILED
+    assert "No Qdrant server answers" in sentence
+    code, sentence = fails(capsys, "classify", tmp_path / "there", *ask)
+    assert code == FAILED
+    assert "No Qdrant server answers" in sentence
+    assert not (tmp_path / "late").exists()
+
+
 # review and add
 
 
@@ -497,6 +534,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "one class": (["fit", "ONE", "--out", "M"], FAILED, "All labelled pictures are of one class (a)"),
     "one picture": (["fit", "FEW", "--out", "M"], FAILED, "The class b has one labelled picture"),
     "another method": (["fit", "F", "--out", "M", "--method", "svm"], WRONG_USE, "invalid choice: 'svm'"),
+    "no address": (["fit", "F", "--out", "M", "--qdrant-url", "nowhere"], WRONG_USE, "http://localhost:6333"),
     "a seed below 0": (["fit", "F", "--out", "M", "--seed", "-1"], WRONG_USE, "seed is -1"),
     "a seed of letters": (["fit", "F", "--out", "M", "--seed", "x"], WRONG_USE, "invalid int value: 'x'"),
     "another device": (["fit", "F", "--out", "M", "--device", "tpu"], WRONG_USE, "device is 'tpu'"),

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from metriclearn.app.cli import UsageError, photographs_of
 from metriclearn.app.fit import Steps, fit
 from metriclearn.app.project import Answer, Project
 from metriclearn.app.report import report, review_page
+from metriclearn.connect import connect, find_home
 from metriclearn.decode import Picture, read_pictures
 from metriclearn.embedding import write_whole
 from metriclearn.folders import SUFFIXES, check_enough, joined, list_photographs, printable, read_table
@@ -32,6 +34,8 @@ def run_fit(options: argparse.Namespace) -> Result:
     """Choose a way, train it on the whole folder, and write the classifier."""
     out = _new_folder(options.out, options.folder)
     seed, device = _usable(check_seed, options.seed), str(_usable(check_device, options.device))
+    if options.qdrant_url:
+        connect(_usable(partial(find_home, None), options.qdrant_url)).close()  # it answers, before we train
     photographs = photographs_of(options.folder, options.labels)
     labels = photographs.labels
     check_enough({name: int((labels == code).sum()) for code, name in enumerate(photographs.class_names)})

@@ -89,7 +89,8 @@ class Project:
             url: the server; by default everything stays in memory.
             fill: store them anew even if as many are there already.
         """
-        name, encoder = f"metriclearn-{self.embedding.encoder_id_}", self.embedding.encoder_id_
+        # Frozen encoders of one folder are equal, whatever its labels: so a collection is named by the fit.
+        name, encoder = f"metriclearn-{self.card['made_by']}", self.embedding.encoder_id_
         place: dict[str, Any] = {"url": url} if url else {"path": IN_MEMORY}
         index = EmbeddingIndex(self.vectors.shape[1], encoder_id=encoder, collection=name, **place)
         known = self.known
@@ -244,7 +245,7 @@ def load(folder: Path, device: str = "auto") -> Project:
         codes = {name: code for code, name in enumerate(names)} | {None: UNLABELLED}
         labels = np.array([codes[picture["label"]] for picture in pictures], dtype=np.int64)
         columns = [tuple(str(picture[key]) for picture in pictures) for key in ("file", "folder", "sha256")]
-        _ = card["unknown"]["threshold"], card["input"]["side"]
+        _ = card["unknown"]["threshold"], card["input"]["side"], card["made_by"], card["qdrant_url"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"The JSON in {folder} cannot be read: copy the folder again.") from error
     if form != FORM:
