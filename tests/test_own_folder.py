@@ -1,0 +1,98 @@
+"""The folder of notebook 11: what is planted in it is there, and a reader of folders finds it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metriclearn.course import own_folder
+from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, Planted, write_folder
+from metriclearn.photos import Photographs, read_photographs
+from metriclearn.review import duplicates
+
+KINDS = {"JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def digits_are_read_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_folder, "load_images", cache(own_folder.load_images))
+        yield
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted, Photographs]:
+    home = tmp_path_factory.mktemp("own")
+    planted = write_folder(home / "photos")
+    return home / "photos", planted, read_photographs(home / "photos", cache=home / "cache")
+
+
+def test_every_picture_but_the_broken_one_is_read(written: tuple[Path, Planted, Photographs]) -> None:
+    _, planted, photographs = written
+    assert set(photographs.files) == set(planted.truth)
+    assert photographs.skipped == {planted.broken: "is damaged or cut off"}
+    assert photographs.class_names == tuple(sorted(CLASSES))
+    found = Counter(photographs.labels.tolist())
+    assert found.pop(-1) == FREE * len(CLASSES) + len(planted.twins)
+    assert sum(found.values()) == LABELLED * len(CLASSES)
+    assert not photographs.grey.all()
+
+
+def test_kinds_and_sizes_are_mixed(written: tuple[Path, Planted, Photographs]) -> None:
+    folder, planted, photographs = written
+    counts = Counter(Path(file).suffix for file in photographs.files)
+    assert set(counts) == set(SUFFIXES)
+    assert min(counts.values()) >= 40
+    assert len(set(photographs.widths.tolist())) > 50
+    # Squares: what is made of the edges of a picture plays no part here.
+    np.testing.assert_array_equal(photographs.widths, photographs.heights)
+    kinds = set()
+    for file in planted.truth:
+        with Image.open(folder / file) as picture:
+            kinds.add(picture.format)
+    assert kinds == KINDS  # by their contents, not only by their names
+
+
+def test_exactly_the_wrong_labels_are_wrong(written: tuple[Path, Planted, Photographs]) -> None:
+    _, planted, photographs = written
+    differ = {
+        file
+        for file, label in zip(photographs.files, photographs.labels, strict=True)
+        if label >= 0 and photographs.class_names[label] != planted.truth[file]
+    }
+    assert differ == set(planted.wrong)
+    assert len(differ) == 3
+
+
+def test_exactly_the_twins_are_twins(written: tuple[Path, Planted, Photographs]) -> None:
+    _, planted, photographs = written
+    found = duplicates(photographs)
+    files = [{photographs.files[twin.first], photographs.files[twin.second]} for twin in found]
+    assert sorted(map(sorted, files)) == sorted(map(sorted, planted.twins))
+    assert not any(twin.same_file for twin in found)
+    width = dict(zip(photographs.files, photographs.widths.tolist(), strict=True))
+    (original, again), (larger, smaller) = planted.twins
+    assert width[original] == width[again]
+    assert width[smaller] < width[larger]
+
+
+def test_names_tell_nothing_and_a_seed_gives_the_same_folder(
+    written: tuple[Path, Planted, Photographs], tmp_path: Path
+) -> None:
+    folder, planted, _ = written
+    assert not any(name in Path(file).name for file in planted.truth for name in CLASSES)
+    assert write_folder(tmp_path / "again") == planted
+    for file in [*planted.wrong, planted.broken, planted.twins[1][1]]:
+        assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes()
+    assert write_folder(tmp_path / "other", seed=1).truth.keys() != planted.truth.keys()
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="holds something already: name a new folder"):
+        write_folder(tmp_path)
+    assert [*tmp_path.iterdir()] == [tmp_path / "mine.jpg"]
