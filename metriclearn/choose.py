@@ -128,6 +128,18 @@ def choose_method(
     ways = Ways(images, given, backbone, seed, device)
     end = time.monotonic() + seconds
     table = [ways.judge(method, folds, end) for method in METHODS if method in wanted]
+    return decide(table)
+
+
+def decide(table: Sequence[Judged]) -> Choice:
+    """Return which way was right most often, and whether that could be chance.
+
+    Args:
+        table: how each way did, the cheapest first, on the same images.
+
+    Raises:
+        ValueError: if none was tried.
+    """
     tried = [judged for judged in table if judged.accuracy is not None]
     if not tried:
         raise ValueError(f"No way could be tried: {table[0].note}.")

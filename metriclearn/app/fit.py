@@ -22,7 +22,7 @@ import torch
 
 from metriclearn.backbones import LITE0, BackboneEncoder, as_backbone
 from metriclearn.cache import cache_folder, kept_array
-from metriclearn.choose import logistic
+from metriclearn.choose import Judged, decide, logistic
 from metriclearn.embedding import MetricEmbedding, encoder_id
 from metriclearn.evaluate import Interval, share_interval
 from metriclearn.inference import in_batches
@@ -42,6 +42,10 @@ SMALL, TINY = 64, 28  # side of the pictures that a small network learns from: o
 HEAD_STEPS = 300
 SCRATCH_STEPS = {SMALL: 300, TINY: 600}
 ON_ROWS = ("frozen", "head")  # nothing looks at the pictures but the backbone, once
+BETTER_STILL = (
+    " Plain logistic regression on the pretrained network's rows was right more often still; it has no "
+    "neighbours to show and no unknown, but if you need neither, take it."
+)
 QUANTILE = 0.05  # share of known pictures that may be called unknown for nothing
 
 
@@ -102,8 +106,11 @@ def fit(photographs: Photographs, method: str, seed: int, device: str, steps: St
     for way in TRIED if method == "auto" else (method,):
         say(f"Judging {way} on your own labels ...")
         judged[way] = work.judge(way, labels)
-    way = best(judged)
+    choice = decide([Judged(way, held.accuracy, held.right, 0.0) for way, held in judged.items()])
+    way, verdict = choice.winner, choice.verdict
     simpler = work.logistic(labels) if method == "auto" else None
+    if simpler is not None and simpler.mean > judged[way].accuracy.mean:
+        verdict += BETTER_STILL
     strangers = work.strangers(way, judged[way].threshold(QUANTILE), labels)
     say(f"Training {way} on all labels ...")
     embedding = work.train(way)
@@ -114,14 +121,9 @@ def fit(photographs: Photographs, method: str, seed: int, device: str, steps: St
         vectors,
         judged[way],
         _table(judged, simpler),
-        _verdict(judged, way, simpler),
+        verdict,
         strangers,
     )
-
-
-def best(judged: dict[str, HeldOut]) -> str:
-    """Return the way with the most pictures right; of equal ones the first, which is the simplest."""
-    return max(judged, key=lambda way: (judged[way].accuracy.mean, -WAYS.index(way)))
 
 
 def _table(judged: dict[str, HeldOut], simpler: Interval | None) -> list[dict[str, Any]]:
@@ -141,27 +143,6 @@ def rounded(interval: Interval) -> dict[str, Any]:
         "high": round(interval.high, 1),
         "pictures": interval.n,
     }
-
-
-def _verdict(judged: dict[str, HeldOut], way: str, simpler: Interval | None) -> str:
-    accuracy = judged[way].accuracy
-    if len(judged) == 1:
-        return f"{way} was asked for; no other way was tried."
-    others = {name: held.accuracy for name, held in judged.items() if name != way}
-    second = max(others, key=lambda name: others[name].mean)
-    if others[second].high >= accuracy.low:
-        said = (
-            f"{way} was right most often, but {accuracy.n} labels are too few to tell it from {second}: "
-            "the intervals overlap."
-        )
-    else:
-        said = f"{way} is better than {second} by more than chance would explain."
-    if simpler is not None and simpler.mean > accuracy.mean:
-        said += (
-            " Plain logistic regression on the pretrained network's rows was right more often still; it has "
-            "no neighbours to show and no unknown, but if you need neither, take it."
-        )
-    return said
 
 
 def _without_twins(photographs: Photographs) -> LabelArray:
