@@ -186,7 +186,7 @@ GUARDS: list[Guard] = [
 
 def test_there_are_notebooks() -> None:
     numbers = [int(path.name[:2]) for path in NOTEBOOKS]
-    assert numbers == [*range(1, 11), 12]  # 11 is kept for the reader's own folder
+    assert numbers == [*range(1, 13)]
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.__name__)

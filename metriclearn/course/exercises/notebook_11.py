@@ -1,0 +1,115 @@
+"""One's own folder: how many must be held out, how alike is the same, and which of two ways is better."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metriclearn.course.exercises import NotYet, call, choice, compare, count, entries, number, of_guess
+from metriclearn.review import duplicates
+
+NEEDED = {"5 in 100": 19, "1 in 100": 99}
+THRESHOLDS = (0.9, 0.95, 0.99)
+ANSWERS = ("ours", "simpler", "no telling")
+
+
+def exercise_11_1(guess: object, needed: object) -> str:
+    """How many held-out scores a promise needs."""
+    guessed = number(guess, "your guess", 0, 1e6)
+    given = entries(needed, "needed", tuple(NEEDED))
+    for name, truth in NEEDED.items():
+        other = next(n for key, n in NEEDED.items() if key != name)
+        found = count(given[name], f"the number for {name!r}", 1)
+        mistakes = [
+            (truth + 1, "One fewer is enough: the picture to come counts as well, n + 1 in all."),
+            (truth - 1, "With so few the rank, the share times n + 1 rounded down, is still 0."),
+            (other, "That is the number for the other promise."),
+            (2 * truth + 1, "That is a rank of 2: the smallest score alone can be the threshold."),
+            (truth + 2, "A few fewer are enough: try them one by one."),
+            (100, "That would be so if a promise per hundred needed a hundred: try fewer."),
+        ]
+        compare(found, truth, mistakes, f"For {name!r} it is another number: when is share * (n + 1) 1?", 0.5)
+    said = of_guess(guessed, NEEDED["1 in 100"], "pictures")
+    return f"{said} A rare mistake is dear to promise: five times as rare needs five times as many pictures."
+
+
+def exercise_11_2(pairs: object, photographs: Any) -> str:
+    """Pairs of alike pictures at three thresholds."""
+    given = entries(pairs, "pairs", THRESHOLDS)
+    found = {at: count(given[at], f"the number of pairs at {at}") for at in THRESHOLDS}
+    twins = {at: duplicates(photographs, at) for at in THRESHOLDS}
+    truth = {at: len(some) for at, some in twins.items()}
+    if found != truth and [*found.values()] == [*truth.values()][::-1]:
+        raise NotYet("The order is turned round: a lower threshold takes more pictures for one.")
+    for at in THRESHOLDS:
+        mistakes = [
+            (2 * truth[at], f"At {at} these are files: two of them make one pair."),
+            (
+                len({row for twin in twins[at] for row in (twin.first, twin.second)}),
+                f"At {at} these are the files that have a double: count pairs.",
+            ),
+            (truth[at] / 2, f"At {at} you halved them: each pair is listed once."),
+            (
+                sum(twin.same_file for twin in twins[at]),
+                f"At {at} equal files are not all: nearly equal ones count.",
+            ),
+            (sum(twin.labels_differ for twin in twins[at]), f"At {at} those with two labels are not all."),
+            *(
+                (truth[other], f"At {at} that is the number at {other}.")
+                for other in THRESHOLDS
+                if other != at
+            ),
+        ]
+        compare(found[at], truth[at], mistakes, f"At {at} it is another number: len(duplicates(...)).", 0.1)
+    n, fewer = truth[THRESHOLDS[0]], truth[THRESHOLDS[-1]]
+    return (
+        f"From {fewer} to {n} pairs: below 0.99 pictures come in that only look alike. A threshold is set by "
+        "looking at what it lets in."
+    )
+
+
+# Pictures that ours alone named rightly, the simpler way alone, both, and neither; and what can be said.
+CASES = (
+    (9, 1, 80, 10, "ours"),
+    (1, 9, 80, 10, "simpler"),
+    (0, 0, 90, 10, "no telling"),
+    (4, 0, 20, 0, "no telling"),
+    (30, 20, 40, 10, "no telling"),
+    (0, 12, 3, 3, "simpler"),
+    (5, 0, 400, 30, "ours"),
+    (60, 40, 900, 0, "ours"),
+    (8, 2, 0, 0, "no telling"),
+    (0, 5, 400, 30, "simpler"),
+)
+
+
+def exercise_11_3(which: Callable[..., object]) -> str:
+    """The better of two ways, by McNemar's exact test, or no telling."""
+    for case in CASES:
+        won, lost, _, _, truth = case
+        said = choice(call(which, *_met(case)), "what which returns", ANSWERS)
+        if said == truth:
+            continue
+        where = f"Where ours alone is right on {won} pictures and the simpler way alone on {lost}"
+        if {said, truth} == {"ours", "simpler"}:
+            raise NotYet(f"{where}: the two are the wrong way round.")
+        if truth == "no telling":
+            raise NotYet(f"{where}, a coin would do as much in one run of 20 or more: that is no telling.")
+        if won + lost == 5:
+            raise NotYet(f"{where}, a coin wins all five in 1 run of 32: ask for one side alone.")
+        if won + lost <= 12:
+            raise NotYet(f"{where}, it is no toss: pictures on which both agree must not count.")
+        raise NotYet(f"{where}, a coin would rarely do as much: what does binomtest say?")
+    return (
+        "Two intervals that overlap would have said less: on the same pictures only the disagreements tell "
+        "anything."
+    )
+
+
+def _met(case: tuple[int, int, int, int, str]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    won, lost, both, neither, _ = case
+    ours = np.repeat([True, False, True, False], [won, lost, both, neither])
+    simpler = np.repeat([False, True, True, False], [won, lost, both, neither])
+    order = np.random.default_rng(won).permutation(len(ours))
+    return ours[order], simpler[order]
