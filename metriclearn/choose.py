@@ -50,13 +50,15 @@ class Judged:
     Attributes:
         method: its name.
         accuracy: share of held-out labelled images that it named rightly, in percent; None if not tried.
-        right: bool, shape `(n,)`: which of the images judged so far, the same ones first for every way.
+        rows: int, shape `(n,)`: the images that it was asked for.
+        right: bool, shape `(n,)`: which of these it named rightly.
         seconds: what the judging took.
         note: why it was not tried, or not on all folds; else empty.
     """
 
     method: str
     accuracy: Interval | None
+    rows: Rows
     right: npt.NDArray[np.bool_]
     seconds: float
     note: str = ""
@@ -143,7 +145,9 @@ def decide(table: Sequence[Judged]) -> Choice:
     tried = [judged for judged in table if judged.accuracy is not None]
     if not tried:
         raise ValueError(f"No way could be tried: {table[0].note}.")
-    best = max(tried, key=lambda judged: judged.accuracy.mean if judged.accuracy else 0.0)
+    # One that was broken off may have met easy images alone: on these, too, none may beat it.
+    able = [judged for judged in tried if not any(beats(other, judged) for other in tried)]
+    best = max(able or tried, key=lambda judged: judged.accuracy.mean if judged.accuracy else 0.0)
     unclear = [other.method for other in tried if other is not best and not beats(best, other)]
     return Choice(tuple(table), best.method, not unclear, _verdict(best, tried, unclear))
 
@@ -179,9 +183,9 @@ class Ways:
     def judge(self, method: str, folds: list[tuple[Rows, Rows]], end: float) -> Judged:
         """Judge one way on as many folds as the time allows."""
         start = time.monotonic()
-        nobody = np.zeros(0, dtype=bool)
+        nobody = np.zeros(0, dtype=int), np.zeros(0, dtype=bool)
         if method != "scratch" and isinstance(self.backbone, str) and min(self.images.shape[2:]) < STRIDE:
-            return Judged(method, None, nobody, 0.0, f"the images are smaller than {STRIDE} pixels")
+            return Judged(method, None, *nobody, 0.0, f"the images are smaller than {STRIDE} pixels")
         right: list[npt.NDArray[np.bool_]] = []
         self.end = end
         with suppress(_TimeIsUpError):
@@ -190,10 +194,11 @@ class Ways:
                 right.append(self.asked(method, stay, leave) == self.labels[leave])
         spent = time.monotonic() - start
         if not right:
-            return Judged(method, None, nobody, spent, "no time was left")
+            return Judged(method, None, *nobody, spent, "no time was left")
         met = np.concatenate(right)
         note = "" if len(right) == len(folds) else f"{len(right)} of {len(folds)} folds, then the time was up"
-        return Judged(method, share_interval(int(met.sum()), len(met)), met, spent, note)
+        rows = np.concatenate([leave for _, leave in folds[: len(right)]])
+        return Judged(method, share_interval(int(met.sum()), len(met)), rows, met, spent, note)
 
     def asked(self, method: str, stay: Rows, leave: Rows) -> LabelArray:
         """Return what a way says of the images that it may not learn from."""
@@ -277,9 +282,9 @@ def beats(one: Judged, other: Judged) -> bool:
     Only images on which the two disagree tell anything (McNemar 1947,
     https://doi.org/10.1007/BF02295996): without a difference each of these is won by a toss of a coin.
     """
-    n = min(len(one.right), len(other.right))
-    won = int((one.right[:n] & ~other.right[:n]).sum())
-    lost = int((other.right[:n] & ~one.right[:n]).sum())
+    _, mine, theirs = np.intersect1d(one.rows, other.rows, return_indices=True)
+    won = int((one.right[mine] & ~other.right[theirs]).sum())
+    lost = int((other.right[theirs] & ~one.right[mine]).sum())
     return bool(binomtest(won, won + lost, alternative="greater").pvalue < 0.05) if won + lost else False
 
 

@@ -130,7 +130,15 @@ def votes_of(labels: LabelArray, cosines: FloatArray, nearest: npt.NDArray[np.in
     return Votes(classes[shares.argmax(axis=1)], shares.max(axis=1), cosines[:, 0], nearest, cosines)
 
 
-def cross_fit(learn: Learn, labels: npt.ArrayLike, *, folds: int = 5, k: int = 5, seed: int = 0) -> HeldOut:
+def cross_fit(
+    learn: Learn,
+    labels: npt.ArrayLike,
+    *,
+    folds: int = 5,
+    k: int = 5,
+    seed: int = 0,
+    enough: Callable[[HeldOut], bool] | None = None,
+) -> HeldOut:
     """Judge every labelled picture by a classifier that has not met it.
 
     Args:
@@ -141,6 +149,7 @@ def cross_fit(learn: Learn, labels: npt.ArrayLike, *, folds: int = 5, k: int = 5
         folds: how many; no more than the smallest class has pictures.
         k: how many neighbours vote.
         seed: how the folds are dealt.
+        enough: is shown after each fold what was found so far, and may end it there.
 
     Raises:
         ValueError: for labels that do not fit.
@@ -158,6 +167,13 @@ def cross_fit(learn: Learn, labels: npt.ArrayLike, *, folds: int = 5, k: int = 5
             Votes(votes.labels, votes.confidence, votes.similarity, examples[votes.nearest], votes.cosines)
         )
         asked.append(held_out)
+        if enough and len(asked) < len(dealt) and enough(_together(said, asked, classes)):
+            break
+    return _together(said, asked, classes)
+
+
+def _together(said: list[Votes], asked: list[npt.NDArray[np.int_]], classes: LabelArray) -> HeldOut:
+    """Return what several folds have found, in the order of the rows."""
     rows = np.concatenate(asked)
     order = np.argsort(rows)
     width = min(votes.nearest.shape[1] for votes in said)
@@ -168,7 +184,7 @@ def cross_fit(learn: Learn, labels: npt.ArrayLike, *, folds: int = 5, k: int = 5
         np.concatenate([votes.nearest[:, :width] for votes in said])[order],
         np.concatenate([votes.cosines[:, :width] for votes in said])[order],
     )
-    return HeldOut(rows[order], classes[rows[order]], joined, len(dealt))
+    return HeldOut(rows[order], classes[rows[order]], joined, len(asked))
 
 
 def caught(learn: Learn, labels: npt.ArrayLike, threshold: float, *, most: int = 5, k: int = 5) -> Interval:

@@ -25,7 +25,7 @@ from stand_in import stand_in
 from metriclearn import MetricEmbedding, QdrantClassifier
 from metriclearn.app import fit
 from metriclearn.app.cli import FAILED, WRONG_USE, main
-from metriclearn.trust import caught, cross_fit, vote
+from metriclearn.trust import HeldOut, caught, cross_fit, vote
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = [
@@ -254,6 +254,23 @@ def test_held_out_pictures_are_never_learned_from() -> None:
     held = cross_fit(learn, labels, folds=3)
     assert sorted(row for rows in seen for row in rows) == list(range(12))  # each once, the pool never
     np.testing.assert_array_equal(held.rows, np.arange(12))
+
+
+def test_judging_may_end_early() -> None:
+    """What is shown after a fold is what that fold has found; nobody is asked after the last one."""
+    labels, shown = np.repeat([0, 1], 6), []
+    vectors = np.float32(np.eye(2)[labels])
+
+    def enough(so_far: HeldOut) -> bool:
+        shown.append((so_far.folds, len(so_far.rows)))
+        return len(shown) == 2
+
+    held = cross_fit(lambda rows, known: vectors, labels, folds=3, enough=enough)
+    assert shown == [(1, 4), (2, 8)]
+    assert (held.folds, len(held.rows), held.right.all()) == (2, 8, True)
+    shown.clear()
+    assert cross_fit(lambda rows, known: vectors, labels, folds=2, enough=enough).folds == 2
+    assert shown == [(1, 6)]
 
 
 def test_the_same_command_finds_it_done(

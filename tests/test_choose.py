@@ -6,7 +6,7 @@ from test_tuning import IMAGES, LABELS, SCARCE, small_backbone
 from torch import nn
 
 from metriclearn import choose
-from metriclearn.choose import METHODS, Judged, beats, choose_method, shrunk
+from metriclearn.choose import METHODS, Judged, beats, choose_method, decide, shrunk
 from metriclearn.evaluate import share_interval
 
 
@@ -53,14 +53,24 @@ def test_too_few_labels_to_tell() -> None:
     assert "12 labelled images are too few labels to tell it from" in found.verdict
 
 
-def test_beyond_chance() -> None:
-    def judged(right: int) -> Judged:
-        hits = np.arange(40) < right
-        return Judged("frozen", share_interval(right, 40), hits, 0.0)
+def judged(right: int, of: int = 40, method: str = "frozen") -> Judged:
+    rows = np.arange(of)
+    return Judged(method, share_interval(right, of), rows, rows < right, 0.0)
 
+
+def test_beyond_chance() -> None:
     assert beats(judged(30), judged(25))  # five wins, no loss: 1 in 32
     assert not beats(judged(30), judged(26))  # four: 1 in 16
     assert not beats(judged(30), judged(30))
+
+
+def test_ways_are_compared_on_the_images_that_both_met() -> None:
+    """What was broken off after ten easy images, on which others were better still, does not win."""
+    whole = judged(20)
+    easy = Judged("scratch", share_interval(12, 20), np.arange(20), np.arange(20) < 12, 0.0)
+    assert easy.accuracy.mean > whole.accuracy.mean
+    found = decide([whole, easy])
+    assert (found.winner, found.clear) == ("frozen", True)
 
 
 def test_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
