@@ -1,4 +1,4 @@
-"""A figure that exists from more draws and from fewer says how many it is of, wherever the fewer are quoted.
+"""Each mean with its interval in a text is one that was measured, and says of how many draws it is.
 
 The same method on the same labels has one mean over ten draws and another over the first five of them. Both
 are right, and a reader who meets both on two pages without a word on the draws takes one for a mistake.
@@ -16,6 +16,9 @@ from metriclearn.evaluate import mean_interval
 
 ROOT = Path(__file__).parent.parent
 INTERVAL = re.compile(r"\d+\.\d \[[-−]?\d+\.\d, \d+\.\d\]")
+NUMBER = r"[-−]?\d+(?:\.\d+)?"
+QUOTED = re.compile(rf"({NUMBER})(?: %| points| points of the new digits)?\s\[({NUMBER}), ({NUMBER})\]")
+ROWS = re.compile(r"^\|.*$", flags=re.MULTILINE)
 FEW, SAID = 5, re.compile(r"\b(five|5)\b[^.|]*\bdraws?\b|\bdraws?\b[^.|]*\b(five|5)\b")
 
 
@@ -86,3 +89,65 @@ def test_the_default_from_five_draws_is_one_of_these(fewer: set[str]) -> None:
     assert unsaid(f"The method is right for {five} % (five draws).", fewer) == []
     assert unsaid(f"The five draws of the ablation come to {five} %.", fewer) == []
     assert unsaid("Ten draws come to 96.8 [96.3, 97.4] %.", fewer) == []
+
+
+# Whether it was measured.
+
+
+Quote = tuple[str, str, str]
+
+
+def quotes(text: str) -> set[Quote]:
+    """Return each mean with its interval that stands in a text."""
+    return {(a, b, c) for a, b, c in QUOTED.findall(text.replace("−", "-"))}
+
+
+def rounded(values: tuple[float, ...]) -> set[Quote]:
+    """Return how the mean of these draws and its interval may be quoted.
+
+    With one digit after the point or none, turned round ("trails by"), and no share above 100.
+    """
+    found = mean_interval(values)
+    ways = [(found.mean, found.low, found.high), (-found.mean, -found.high, -found.low)]
+    ways.append((found.mean, found.low, min(found.high, 100)))
+    return {(f"{a:.{n}f}", f"{b:.{n}f}", f"{c:.{n}f}") for a, b, c in ways for n in (0, 1)}
+
+
+def turned(quote: Quote) -> Quote:
+    """Return a quote of the difference the other way round."""
+    mean, low, high = (part.removeprefix("-") if part.startswith("-") else f"-{part}" for part in quote)
+    return mean, high, low
+
+
+@pytest.fixture(scope="module")
+def measured() -> set[Quote]:
+    """Return what may be quoted: figures on file, and what cells printed."""
+    known: set[Quote] = set()
+    for file in (ROOT / "benchmarks" / "results").glob("*.json"):
+        for values in set(lists_of_draws(json.loads(file.read_text(encoding="utf-8")))):
+            if len(values) >= 3:
+                known |= rounded(values) | rounded(values[:FEW])
+    for path in (ROOT / "notebooks").rglob("[0-9]*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            printed = quotes("".join(output.get("text", "") for output in cell.get("outputs", [])))
+            known |= printed | {turned(quote) for quote in printed}
+    return known
+
+
+def test_each_quoted_interval_was_measured(measured: set[Quote]) -> None:
+    complaints, counted = [], 0
+    for where, text in texts():
+        found = quotes(
+            ROWS.sub("", text) if where == "README.md" else text
+        )  # its tables are made from the files
+        counted += len(found)
+        complaints += [f"{where}: {mean} [{low}, {high}]" for mean, low, high in sorted(found - measured)]
+    assert complaints == []
+    assert counted > 150
+
+
+def test_a_figure_that_nobody_measured_is_caught(measured: set[Quote]) -> None:
+    assert quotes("It is right for 96.8 % [96.3, 97.4], trails by −2.7 points [−3.6, −1.8].") <= measured
+    assert quotes("costs −0.1 points [−0.6, 0.4]") == {("-0.1", "-0.6", "0.4")}
+    assert not quotes("It is right for 96.8 % [96.3, 97.9].") & measured
+    assert not quotes("It leads by 2.4 [1.7, 3.0].") & measured
