@@ -1,19 +1,30 @@
-"""The folder of notebook 11: what is planted in it is there, and a reader of folders finds it."""
+"""The folder of notebook 11: what is planted in it is there; and the notebook runs on any other folder."""
 
+import contextlib
+import io
+import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
+from drawn_pictures import draw_folder
 from PIL import Image
 
+from metriclearn import MetricEmbedding, choose, training
+from metriclearn.app.cli import main
 from metriclearn.course import own_folder
 from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, Planted, write_folder
 from metriclearn.photos import Photographs, read_photographs
 from metriclearn.review import duplicates
 
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "11_your_own_data.ipynb"
 KINDS = {"JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF"}
 
 
@@ -96,3 +107,61 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds something already: name a new folder"):
         write_folder(tmp_path)
     assert [*tmp_path.iterdir()] == [tmp_path / "mine.jpg"]
+
+
+def here(command: list[str], cwd: Path, **_: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line without a process of its own, which would take seconds to begin."""
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main(command[3:])
+    return subprocess.CompletedProcess(command, code, out.getvalue(), "")
+
+
+@pytest.fixture
+def lesson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Return a function that runs the notebook on a folder, with short trainings, and returns its print."""
+
+    def run(folder: Path) -> str:
+        monkeypatch.setenv("METRICLEARN_FOLDER", str(folder))
+        notebook = nbformat.read(NOTEBOOK, as_version=4)
+        names: dict[str, Any] = {"__name__": "__main__"}
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            for cell in notebook.cells:
+                if cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", []):
+                    exec(cell.source, names)
+        return out.getvalue()
+
+    fit, classifier = MetricEmbedding.fit, training.train_classifier
+    monkeypatch.setattr(MetricEmbedding, "fit", lambda self, *data: fit(self.set_params(steps=2), *data))
+    monkeypatch.setattr(
+        training, "train_classifier", lambda *data, **options: classifier(*data, **options | {"steps": 2})
+    )
+    monkeypatch.setattr(
+        choose, "train_metric", lambda *data, **options: training.train_metric(*data, steps=2)
+    )
+    monkeypatch.setattr(subprocess, "run", here)
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(NOTEBOOK.parent)
+    return run
+
+
+def test_the_notebook_runs_on_a_folder_of_other_classes(lesson: Any, tmp_path: Path) -> None:
+    printed = lesson(draw_folder(tmp_path / "my photos"))
+    assert "33 pictures, 9 of them without a label" in printed
+    verdicts = re.findall(r"^11 .+$", printed, flags=re.MULTILINE)
+    assert len(verdicts) > 10
+    assert all(line.endswith("(no band for this data set)") for line in verdicts)
+    assert not any(name in printed for name in ("zero", "four", "six", "seven"))
+    assert "planted" not in printed
+    assert "witnesses: 5" in printed
+    assert "# A classifier of 3 classes from 24 labels" in printed
+    assert re.search(r"A simpler way wins|No telling it from|It beats every simpler way", printed)
+
+
+def test_the_notebook_says_what_a_small_folder_cannot_tell(lesson: Any, tmp_path: Path) -> None:
+    printed = lesson(draw_folder(tmp_path / "few", n=4, free=0, kinds=("disc", "bars")))
+    assert "8 pictures, 0 of them without a label" in printed
+    assert "fewer than 19 labelled pictures: no threshold" in printed
+    assert "called unknown, raw" not in printed
+    for missing in ("ten labels in every class", "accuracy known to 20 points", "enough held out"):
+        assert f"[ ] {missing}" in printed
