@@ -58,9 +58,9 @@ def exercise_4_1(guess: object, right: object, wrong_that_pass: object) -> str:
 ONE_NN = {32: 97.5, 8: 97.4, 4: 97.0}
 
 
-def exercise_4_2(accuracy: object, fewest_bits: object) -> str:
+def exercise_4_2(accuracy_at: object, fewest_bits: object) -> str:
     """Weights rounded to few bits: eight and four are enough, two are not."""
-    given = entries(accuracy, "accuracy", (32, 8, 4, 2))
+    given = entries(accuracy_at, "accuracy_at", (32, 8, 4, 2))
     found = {bits: percent(value, f"the accuracy at {bits} bits") for bits, value in given.items()}
     fewest = number(fewest_bits, "the fewest bits")
     if fewest not in given:
