@@ -93,6 +93,13 @@ def interval(entry: dict[str, Any] | None) -> str:
     return "not measured" if entry is None else f"{entry['percent']} [{entry['low']}, {entry['high']}]"
 
 
+def judged(way: dict[str, Any], card: dict[str, Any]) -> str:
+    """Return how well a way did, and on how many pictures if it was judged on some of them alone."""
+    n = way["accuracy"]["pictures"]
+    part = "" if n >= card["accuracy"]["pictures"] else f", on {n} pictures: beaten beyond chance"
+    return interval(way["accuracy"]) + part
+
+
 def advice(card: dict[str, Any]) -> str:
     """Return whether the labels suffice to tell how good it is, in a sentence."""
     width = card["accuracy"]["high"] - card["accuracy"]["low"]
@@ -110,9 +117,7 @@ def as_markdown(card: dict[str, Any]) -> str:
         for name, found in classes.items()
     ]
     versions = ", ".join(f"{name} {found}" for name, found in card["versions"].items())
-    tried = [
-        f"| {found['way']} | {interval(found['accuracy'])} | {found['folds']} |" for found in card["tried"]
-    ]
+    tried = [f"| {found['way']} | {judged(found, card)} | {found['folds']} |" for found in card["tried"]]
     base = "" if card["way"] == "scratch" else "base_model: timm/tf_efficientnet_lite0.in1k\n"
     (w0, h0), (w1, h1) = data["smallest"], data["largest"]
     added = f" {card['added']:,} pictures were added later, without training." if card["added"] else ""

@@ -65,7 +65,7 @@ def run_fit(options: argparse.Namespace) -> Result:
         [
             f"{fitted.way}: {card.interval(facts['accuracy'])} % right, by cross-validation. "
             + card.advice(facts),
-            *(f"  {found['way']:8} {card.interval(found['accuracy'])} %" for found in facts["tried"]),
+            *(f"  {found['way']:8} {card.judged(found, facts)}" for found in facts["tried"]),
             facts["verdict"],
             card.promise(facts),
             f"Written to {printable(str(out))}; look at {printable(str(out / REPORT_PAGE))}",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metriclearn.app.card import WAYS, advice, interval, promise
+from metriclearn.app.card import WAYS, advice, interval, judged, promise
 from metriclearn.app.fit import Fitted
 from metriclearn.decode import Bytes
 from metriclearn.folders import printable
@@ -86,7 +86,7 @@ def report(photographs: Photographs, fitted: Fitted, card: dict[str, Any]) -> st
         "<h2>The ways that were tried</h2>",
         "<table><tr><th>way<th>right, %<th></tr>",
         *(
-            f"<tr><td>{_text(found['way'])}<td>{interval(found['accuracy'])}<td>{_bar(found['accuracy'])}</tr>"
+            f"<tr><td>{_text(found['way'])}<td>{judged(found, card)}<td>{_bar(found['accuracy'])}</tr>"
             for found in card["tried"]
         ),
         "</table>",
