@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from metriclearn.evaluate import mean_interval
+from metriclearn.evaluate import mean_interval, share_interval
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -112,6 +112,34 @@ def photographs_table(photographs: dict[str, Any]) -> str:
     return "\n".join(lines).strip()
 
 
+def folders_table(folders: dict[str, Any]) -> str:
+    """Return the table of whole folders from the command line.
+
+    Of one draw the interval is that of the share of the judging pictures; of several, that of their mean.
+    """
+    measured = {n for found in folders["sets"].values() for runs in found.values() for n in runs}
+    budgets = [n for n in map(str, folders["budgets"]) if n in measured]
+    lines = [
+        "| folder | way | " + " | ".join(f"{n} per class" for n in budgets) + " | CPU s | GiB |",
+        "|---|---|" + "---|" * (len(budgets) + 2),
+    ]
+    for data, found in folders["sets"].items():
+        judges = found["pictures"]["judged by"]
+        for way, runs in found.items():
+            if way in ("pictures", "chosen"):
+                continue
+            cells = []
+            for n in budgets:
+                shares = runs[n]["accuracy"] if n in runs else []
+                one = share_interval(round(shares[0] * judges / 100), judges) if len(shares) == 1 else None
+                cells.append(str(one or mean_interval(shares)) if shares else "")
+            spent = [second for each in runs.values() for second in each["cpu_seconds"]]
+            peaks = [peak for each in runs.values() for peak in each.get("gib", [])]
+            cost = f"{np.mean(spent):.0f}" if spent else ""
+            lines.append(f"| {data} | {way} | {' | '.join(cells)} | {cost} | {max(peaks, default='')} |")
+    return "\n".join(lines)
+
+
 def tried_table(tried: dict[str, Any]) -> str:
     """Return the table of changes to the defaults: mean accuracy, and the cost beside the defaults' own."""
     lines = ["| change | accuracy | time |", "|---|---|---|"]
@@ -158,7 +186,7 @@ def between(text: str, name: str, table: str) -> str:
 
 def tables() -> dict[str, str]:
     """Return all tables by the name of their markers."""
-    results, rivals, pools, other, tried, speed, photographs = (
+    results, rivals, pools, other, tried, speed, photographs, folders = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         for name in (
             "label_efficiency",
@@ -168,6 +196,7 @@ def tables() -> dict[str, str]:
             "tried",
             "speed",
             "photographs",
+            "folders",
         )
     )
     return {
@@ -176,6 +205,7 @@ def tables() -> dict[str, str]:
         "robustness": robustness_table(pools),
         "elsewhere": elsewhere_table(other),
         "photographs": photographs_table(photographs),
+        "folders": folders_table(folders),
         "tried": tried_table(tried),
         "speed": speed_table(speed),
     }
