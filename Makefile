@@ -82,6 +82,8 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) benchmarks/elsewhere.py
 	$(RUN) benchmarks/photographs.py
 	$(RUN) benchmarks/photographs_labels.py
+	$(RUN) benchmarks/folders.py
+	$(RUN) benchmarks/unknown.py
 	$(RUN) benchmarks/tried.py
 	$(RUN) benchmarks/label_errors.py
 	$(RUN) benchmarks/active_learning.py
