@@ -85,8 +85,8 @@ class Backbone(nn.Module):
     def whole(self) -> "Backbone":
         """Return the same network, as it sees the whole image instead of the middle square.
 
-        At ImageNet's tests the edges are cut off, a third of an image of 4 : 3. Where a few examples must
-        do, what is lost there counts: `benchmarks/photographs.py` measures it.
+        At ImageNet's tests the edges are cut off. Nobody knows what of a picture counts for a question of
+        one's own, so nothing is thrown away; `benchmarks/photographs.py` measures both.
         """
         seen = copy.copy(self)  # the weights stay shared
         seen.crop = None
