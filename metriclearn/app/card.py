@@ -151,8 +151,8 @@ is not known. Decisions about people. Any use where a wrong answer does harm tha
 ## Data
 
 {data["pictures"]:,} pictures, {data["labelled"]:,} of them labelled, from {w0} x {h0} to {w1} x {h1} pixels.
-Files that could not be read and were left out: {data["skipped"]:,}.{added} Who owns the pictures, and under which
-licence: please fill in.
+Files that could not be read and were left out: {data["skipped"]:,}.{added} Who owns the pictures, and under
+which licence: please fill in.
 
 ## How good it is
 
