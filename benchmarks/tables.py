@@ -140,6 +140,21 @@ def folders_table(folders: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def folders_speed_table(speed: dict[str, Any]) -> str:
+    """Return what each command took on a folder of photographs, as `folders.py timings` has noted it."""
+    heads = ["command", "pictures", "seconds", "CPU s", "GiB", "pictures a second"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, took in speed.items():
+        if name == "threads" or took["pictures"] == 1:
+            continue
+        rate = took.get("pictures a second, once it has started", "")
+        lines.append(
+            f"| {name} | {took['pictures']:,} | {took['seconds']:.0f} | {took['cpu_seconds']:.0f} "
+            f"| {took['peak memory in GiB']:.1f} | {rate} |"
+        )
+    return "\n".join(lines)
+
+
 def tried_table(tried: dict[str, Any]) -> str:
     """Return the table of changes to the defaults: mean accuracy, and the cost beside the defaults' own."""
     lines = ["| change | accuracy | time |", "|---|---|---|"]
@@ -186,7 +201,7 @@ def between(text: str, name: str, table: str) -> str:
 
 def tables() -> dict[str, str]:
     """Return all tables by the name of their markers."""
-    results, rivals, pools, other, tried, speed, photographs, folders = (
+    results, rivals, pools, other, tried, speed, photographs, folders, folders_speed = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         for name in (
             "label_efficiency",
@@ -197,6 +212,7 @@ def tables() -> dict[str, str]:
             "speed",
             "photographs",
             "folders",
+            "folders_speed",
         )
     )
     return {
@@ -206,6 +222,7 @@ def tables() -> dict[str, str]:
         "elsewhere": elsewhere_table(other),
         "photographs": photographs_table(photographs),
         "folders": folders_table(folders),
+        "folders-speed": folders_speed_table(folders_speed),
         "tried": tried_table(tried),
         "speed": speed_table(speed),
     }
