@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from elsewhere import omniglot
 from label_efficiency import POOL, TEST, Ledger
-from photographs import trashnet
+from photographs import trashnet, unit
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
@@ -80,8 +80,7 @@ def by_scratch(inputs: np.ndarray, rows: np.ndarray, labels: np.ndarray, seed: i
 
 def by_rows(inputs: np.ndarray, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     """Return the frozen rows, centred, at unit length."""
-    centred = inputs - inputs[rows].mean(axis=0)
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    return unit(inputs - inputs[rows].mean(axis=0))
 
 
 def by_head(inputs: np.ndarray, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:

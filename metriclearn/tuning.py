@@ -124,9 +124,10 @@ def train_on_backbone(
     )
     encoder = BackboneEncoder(backbone, trained.encoder, torch.from_numpy(centre), tune, dim).to(where)
     if tuned:
+        assert images is not None  # they were checked above
         encoder.backbone = copy.deepcopy(backbone)
         random = torch.Generator().manual_seed(seed)
-        part, kept, embed_batch, embed_pool = _sources(encoder, check_images(images), labels, change, random)
+        part, kept, embed_batch, embed_pool = _sources(encoder, images, labels, change, random)
         losses += metric_steps(
             encoder,
             labels[kept],

@@ -2,7 +2,6 @@
 
 import ast
 import builtins
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from loaded import loaded
 from nbformat import NotebookNode
 
 from metriclearn.course.checks import Verdict, check, exercises, judge
@@ -49,13 +49,7 @@ def load(name: str) -> NotebookNode:
 
 
 def answers(sheet: Sheet, kind: str) -> ModuleType:
-    path = ROOT / "tests" / f"{kind}_answers" / f"notebook_{int(sheet.name[:2])}.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(ROOT / "tests" / f"{kind}_answers" / f"notebook_{int(sheet.name[:2])}.py")
 
 
 WRONG = [case for sheet in SHEETS for case in answers(sheet, "wrong").WRONG]

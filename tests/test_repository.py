@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from loaded import loaded
 from markdown_links import dead_links, markdown_of
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -292,12 +292,7 @@ def test_watched_budgets_were_measured_on_all_draws() -> None:
 
 
 def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / name)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(ROOT / name)
 
 
 def test_citation_agrees_with_pyproject() -> None:

@@ -1,21 +1,15 @@
 """Right answers to the exercises of notebook 10, in forms that a learner may choose."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from loaded import loaded
 
 from metriclearn.course.exercises.notebook_10 import _sureness
 
-spec = importlib.util.spec_from_file_location(
-    "wrong_10", Path(__file__).parent.parent / "wrong_answers" / "notebook_10.py"
-)
-assert spec
-assert spec.loader
-wrong = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(wrong)
+wrong = loaded(Path(__file__).parent.parent / "wrong_answers" / "notebook_10.py")
 WAYS, LEAD, CLEAR = wrong.WAYS, wrong.LEAD, wrong.CLEAR
 SURE = {name: _sureness()[name] for name in ("as trained", "swapped")}
 

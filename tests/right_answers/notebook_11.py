@@ -1,23 +1,17 @@
 """Right answers to the exercises of notebook 11, in forms that a learner may choose."""
 
-import importlib.util
 from collections.abc import Callable
 from math import comb
 from pathlib import Path
 
 import numpy as np
 import torch
+from loaded import loaded
 from scipy.stats import binom, binomtest
 
 from metriclearn.review import duplicates
 
-spec = importlib.util.spec_from_file_location(
-    "wrong_11", Path(__file__).parent.parent / "wrong_answers" / "notebook_11.py"
-)
-assert spec
-assert spec.loader
-wrong = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(wrong)
+wrong = loaded(Path(__file__).parent.parent / "wrong_answers" / "notebook_11.py")
 PICTURES, PAIRS, needed = wrong.PICTURES, wrong.PAIRS, wrong.needed
 
 
