@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from metriclearn.augment import Augment, check_augment
 from metriclearn.inference import embed as embed
-from metriclearn.inference import in_batches, mixed_precision, take
+from metriclearn.inference import in_batches, keep_freed_memory, mixed_precision, take
 from metriclearn.inference import predict_logits as predict_logits
 from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
 from metriclearn.losses import LOSSES as LOSSES
@@ -388,6 +388,7 @@ def _optimizer(
     groups: list[tuple[Iterable[nn.Parameter], float]], steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return AdamW, whose rates rise for a third of the steps and then fall to nearly zero."""
+    keep_freed_memory()  # every loop begins here
     rates = [rate for _, rate in groups]
     parts = [{"params": [*weights], "lr": rate} for weights, rate in groups]
     optimizer = torch.optim.AdamW(parts, weight_decay=WEIGHT_DECAY, fused=True)

@@ -1,6 +1,7 @@
 """The three loops, on tiny images and for few steps."""
 
 import itertools
+import platform
 import subprocess
 import sys
 import warnings
@@ -479,3 +480,24 @@ def test_embedding_does_not_depend_on_the_batch(few):
     model.encoder.train()
     np.testing.assert_array_equal(embed(model.encoder, few[0]), whole)
     assert not model.encoder.training
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such setting")
+def test_freed_memory_is_kept_for_the_next_batch():
+    code = """
+import resource
+import numpy as np
+from torch import nn
+from metriclearn.inference import in_batches
+network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+images = np.zeros((64, 3, 128, 128), np.uint8)
+faults = []
+for _ in range(3):
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    in_batches(network.forward, images, None, 16)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start)
+print(faults[-1])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Each batch makes maps of 64 MB twice: 16,000 pages of 4 KiB each time that they come from the system.
+    assert int(run.stdout) < 8_000
