@@ -18,7 +18,6 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 SOLUTIONS := $(sort $(wildcard notebooks/solutions/*.ipynb))
 # A notebook must not rely on another one having run before it: the tests take them from last to first.
 REVERSED := $(shell ls -r notebooks/*.ipynb 2>/dev/null)
-QUICK := $(filter notebooks/01_% notebooks/05_%,$(REVERSED))
 ALL_FILES := { git status --porcelain -uall; git ls-files --others --ignored --exclude-standard notebooks data; }
 # Files go to as many lanes as there are cores (four at most), with one thread each: starting kernels and
 # a browser leaves the other cores idle, and two trainings of two threads would wait for each other.
@@ -49,15 +48,14 @@ slides: .venv/installed ## make slides from the notebooks as they are stored, to
 
 check: .venv/installed ## run the fast part in three minutes: style, types, tests without notebooks and browser
 	$(STYLE)
-	$(ONE_THREAD) $(RUN) -m pytest $(LANES) tests --ignore tests/site
+	$(ONE_THREAD) $(RUN) -m pytest $(LANES) tests --ignore tests/site --ignore tests/test_older_processor.py
 
 test: .venv/installed ## run all that CI runs: style, types, tests, and every notebook's printed results
 	$(STYLE)
 	@$(RUN) tools/build_site.py
 	@mkdir -p build && $(ALL_FILES) > build/files-before
-	$(ONE_THREAD) $(NBVAL) $(LANES) $(REVERSED) $(SOLUTIONS) tests
+	$(ONE_THREAD) $(NBVAL) $(LANES) --durations 25 $(REVERSED) $(SOLUTIONS) tests
 	@$(ALL_FILES) | diff build/files-before - || { echo "A notebook left these files behind."; exit 1; }
-	$(ONE_THREAD) $(OLD_CHIP) $(NBVAL) $(LANES) $(QUICK)
 
 test-elsewhere: .venv/installed ## re-check every notebook as other machines would run it (four times as long)
 	$(NBVAL) $(REVERSED) $(SOLUTIONS)
