@@ -225,6 +225,8 @@ def rivals(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
     known = pool.labels >= 0
 
     def note(name: str, codes: np.ndarray, start: float) -> None:
+        if ledger.has([folders.name, name, str(budget)], draw):  # from a run that ended between the two
+            return
         said = dict(zip(test.files, np.array(pool.class_names)[codes], strict=True))
         ledger.add(
             [folders.name, name, str(budget)], draw, folders.share_right(said), time.process_time() - start
