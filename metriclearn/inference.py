@@ -88,8 +88,8 @@ def keep_freed_memory() -> None:
     """Tell the C library, where it is glibc, to keep freed memory for the next step.
 
     By default it gives each large block back to the system at once and asks for it again in the next layer:
-    a backbone's forward pass then takes twice as long, a training step a fifth longer. The peak stays the
-    same, but what was used at the peak returns to the system only when the process ends.
+    a backbone's forward pass then takes twice as long, a training step a fifth longer. The price: a run of
+    many stages may hold half as much memory again, which returns to the system when the process ends.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
