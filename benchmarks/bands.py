@@ -2,11 +2,13 @@
 
 Runs every notebook under twelve seeds, some with one thread and some with two, one as an older processor
 computes, and records the values that it passes to `Bands.verdict`. A band is a normal prediction interval:
-one more such run lies inside with a probability of 99 % (Hahn and Meeker 1991, Statistical Intervals, 4.7).
-After twelve runs it reaches 3.2 standard deviations to either side.
+one more such run lies inside with a probability of 99 % (Hahn and Meeker 1991, Statistical Intervals, chapter
+4). After twelve runs it reaches 3.2 standard deviations to either side. A band of five runs in the file is
+older and wider, 6.7; one without values was set by hand.
 
-    python benchmarks/bands.py             # all notebooks
-    python benchmarks/bands.py 03 04       # only some
+    python benchmarks/bands.py                           # all notebooks, two runs at a time
+    python benchmarks/bands.py 03 04                     # only some
+    METRICLEARN_LANES=1 python benchmarks/bands.py 03    # one run at a time
 """
 
 import json
@@ -29,7 +31,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 BANDS = NOTEBOOKS / "bands.json"
 PROBABILITY = 0.99
 # Each run has a draw of its own, since a prediction interval takes the values for independent.
-SETTINGS = [{"METRICLEARN_SEED": str(seed), "OMP_NUM_THREADS": "1221"[seed % 4]} for seed in range(12)]
+SETTINGS = [{"METRICLEARN_SEED": str(seed), "OMP_NUM_THREADS": "1112"[seed % 4]} for seed in range(12)]
 SETTINGS[0] |= {"ONEDNN_MAX_CPU_ISA": "SSE41"}  # as an older processor computes
 
 

@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from loaded import loaded
 
 REPOSITORY = Path(__file__).parent.parent
-NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout", "600"]
-ALIKE = ["--nbval-sanitize-with", "tests/nbval_sanitize.cfg", "-p", "no:cacheprovider", "-p", "no:xdist"]
+NBVAL = [*loaded(REPOSITORY / "tools" / "breakages.py").NBVAL, "--nbval-cell-timeout", "600"]
 
 
 @pytest.mark.parametrize("notebook", ["01_scarce_labels", "05_index_in_qdrant"])
 def test_prints_the_same(notebook: str) -> None:
+    path = f"notebooks/{notebook}.ipynb"
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *NBVAL, *ALIKE, f"notebooks/{notebook}.ipynb"],
+        [sys.executable, "-m", "pytest", *NBVAL, "-p", "no:cacheprovider", "-p", "no:xdist", path],
         cwd=REPOSITORY,
         env=os.environ | {"ONEDNN_MAX_CPU_ISA": "SSE41"},
         capture_output=True,
