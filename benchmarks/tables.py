@@ -115,8 +115,7 @@ def photographs_table(photographs: dict[str, Any]) -> str:
 def folders_table(folders: dict[str, Any]) -> str:
     """Return the table of whole folders from the command line.
 
-    Of one draw the interval is that of the share of the judging pictures; of three or more, that of their
-    mean; two say nothing about their spread, so both stand there.
+    Of one draw the interval is that of the share of the judging pictures; of several, that of their mean.
     """
     measured = {n for found in folders["sets"].values() for runs in found.values() for n in runs}
     budgets = [n for n in map(str, folders["budgets"]) if n in measured]
@@ -132,12 +131,8 @@ def folders_table(folders: dict[str, Any]) -> str:
             cells = []
             for n in budgets:
                 shares = runs[n]["accuracy"] if n in runs else []
-                if len(shares) == 1:
-                    cells.append(str(share_interval(round(shares[0] * judges / 100), judges)))
-                elif len(shares) == 2:
-                    cells.append(" and ".join(f"{share:.1f}" for share in shares))
-                else:
-                    cells.append(str(mean_interval(shares)) if shares else "")
+                one = share_interval(round(shares[0] * judges / 100), judges) if len(shares) == 1 else None
+                cells.append(str(one or mean_interval(shares)) if shares else "")
             spent = [second for each in runs.values() for second in each["cpu_seconds"]]
             peaks = [peak for each in runs.values() for peak in each.get("gib", [])]
             cost = f"{np.mean(spent):.0f}" if spent else ""

@@ -25,6 +25,7 @@ exclude_patterns = ["_extra", "_templates"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline", "html_image"]
 myst_heading_anchors = 4  # a link to a heading is written as GitHub forms it
 suppress_warnings = ["myst.header"]  # the questions are of the third level, right below the title
+smartquotes_action = "q"  # quotation marks only: two hyphens before an option stay two
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # otherwise they come from another host
 nb_merge_streams = True
