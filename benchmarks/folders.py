@@ -36,14 +36,14 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from metriclearn import load_images, scarce_labels
-from metriclearn.app.fit import side_for
+from metriclearn.app.fit import side_for, steps_for
 from metriclearn.photos import Photographs, read_photographs
 from metriclearn.training import predict_logits, train_classifier
 
 BUDGETS, DRAWS = [5, 10], [0, 1, 2]
 SIDES = (28, 40, 56)  # of the digits that are written
 OMNIGLOT_JUDGED, TEST_SHARE = 5, 0.22
-CNN_STEPS, CNN_CHANGES, TRIED_FOR = 600, ("affine", "photographs"), 300
+CNN_CHANGES, TRIED_FOR = ("affine", "photographs"), 300
 CHOSEN_ON = 100  # a draw that no figure comes from
 PROTOCOL = {
     "draws": "the labelled pictures and the seed of draw s both come from seed s; test pictures are the same",
@@ -52,7 +52,7 @@ PROTOCOL = {
     "fit": "metriclearn fit POOL --method auto, then metriclearn classify; accuracy counts the nearest "
     "class, also where the answer is unknown; unknown is the share of test pictures called so",
     "raw pixels": "1 neighbour among the labelled, at the side that the small network sees",
-    "supervised CNN": f"train_classifier at the same side, {CNN_STEPS} steps; its augmentation chosen of "
+    "supervised CNN": f"train_classifier at the same side, in as many steps; its augmentation chosen of "
     f"{' and '.join(CNN_CHANGES)} in {TRIED_FOR} steps on draw {CHOSEN_ON}, 10 labels per class",
     "seconds": "of the whole command, as a clock and as the processors have it; the first fit of a set also "
     "decodes its pictures and computes the backbone's rows, later ones find them in the cache",
@@ -237,7 +237,7 @@ def rivals(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
     note("raw pixels, 1-NN", nearest.predict(rows(asked).astype(np.float32)), start)
     start = time.process_time()
     change = chosen_change(folders, ledger)
-    network = train_classifier(images, pool.labels, steps=CNN_STEPS, augment=change, seed=draw)
+    network = train_classifier(images, pool.labels, steps=steps_for(pool), augment=change, seed=draw)
     note("supervised CNN", predict_logits(network, asked).argmax(axis=1), start)
 
 

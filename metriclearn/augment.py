@@ -1,8 +1,8 @@
 """Random changes, another one for every image, on a whole batch at once.
 
 A 7 that is turned by a few degrees, moved by two pixels or drawn a little larger is still a 7.
-Showing such copies as positives tells the encoder what to ignore. With ten labels per class this
-is the largest single gain in the course. What may change without changing the class depends on the
+Showing such copies as positives tells the encoder what to ignore. With ten digits per class no
+ingredient of the course gains more. What may change without changing the class depends on the
 images: a mirrored photograph shows the same thing, a mirrored 7 is no digit.
 """
 

@@ -286,7 +286,7 @@ def test_every_way_can_be_trained_and_asked(
 ) -> None:
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fit, "HEAD_STEPS", 5)
-    monkeypatch.setattr(fit, "SCRATCH_STEPS", {fit.SMALL: 2, fit.TINY: 2})  # it learns nothing in two
+    monkeypatch.setattr(fit, "SCRATCH_STEPS", 2)  # it learns nothing in two
     folder = draw_folder(tmp_path / "in", n=8, free=2)
     card = run(capsys, "fit", folder, "--out", tmp_path / "m", "--method", method, "--device", "cpu")
     assert card["way"] == way

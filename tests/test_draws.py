@@ -126,6 +126,9 @@ def measured() -> set[Quote]:
         for values in set(lists_of_draws(json.loads(file.read_text(encoding="utf-8")))):
             if len(values) >= 3:
                 known |= rounded(values) | rounded(values[:FEW])
+    # The README's tables are made from the files; some of their columns are paired by draw.
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    known |= quotes("\n".join(line for line in lines if line.startswith("|")))
     for path in (ROOT / "notebooks").rglob("[0-9]*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             printed = quotes("".join(output.get("text", "") for output in cell.get("outputs", [])))
