@@ -280,12 +280,13 @@ def beats(one: Judged, other: Judged) -> bool:
     """Return whether one way is better on the images that both met, by McNemar's exact test at 5 %.
 
     Only images on which the two disagree tell anything (McNemar 1947,
-    https://doi.org/10.1007/BF02295996): without a difference each of these is won by a toss of a coin.
+    https://doi.org/10.1007/BF02295996): without a difference each of these is won by a toss of a coin. The
+    test is two-sided, since nobody named the better way beforehand.
     """
     _, mine, theirs = np.intersect1d(one.rows, other.rows, return_indices=True)
     won = int((one.right[mine] & ~other.right[theirs]).sum())
     lost = int((other.right[theirs] & ~one.right[mine]).sum())
-    return bool(binomtest(won, won + lost, alternative="greater").pvalue < 0.05) if won + lost else False
+    return won > lost and bool(binomtest(won, won + lost).pvalue < 0.05)
 
 
 def _verdict(best: Judged, tried: list[Judged], unclear: list[str]) -> str:

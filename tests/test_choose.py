@@ -59,8 +59,9 @@ def judged(right: int, of: int = 40, method: str = "frozen") -> Judged:
 
 
 def test_beyond_chance() -> None:
-    assert beats(judged(30), judged(25))  # five wins, no loss: 1 in 32
-    assert not beats(judged(30), judged(26))  # four: 1 in 16
+    assert beats(judged(30), judged(24))  # six wins, no loss, or the other way round: 1 in 32
+    assert not beats(judged(24), judged(30))
+    assert not beats(judged(30), judged(25))  # five: 1 in 16
     assert not beats(judged(30), judged(30))
 
 

@@ -34,7 +34,7 @@ from metriclearn.settings import check_choice, check_count, check_flag
 from metriclearn.validate import FloatArray, check_embeddings
 
 POINTS_PER_CALL = 5000
-QUANTILE = 0.99  # of the numbers: int8 spreads its 256 steps over these, and cuts the few beyond
+QUANTILE = 0.99  # of the numbers: int8 spreads its 128 steps over these, and cuts the few beyond
 LONGEST_BUILD = 1800  # seconds that a server may take to index what it was given
 # What a file of a segment holds, by the folder or the name that Qdrant gives it.
 PARTS = {"vectors": "vector_storage/matrix.dat", "int8": "quantized.data", "graph": "vector_index/"}

@@ -17,7 +17,7 @@ PICTURES, PAIRS, needed = wrong.PICTURES, wrong.PAIRS, wrong.needed
 
 def by_the_test(ours: np.ndarray, simpler: np.ndarray) -> str:
     won, lost = int((ours & ~simpler).sum()), int((simpler & ~ours).sum())
-    if won + lost == 0 or binomtest(max(won, lost), won + lost, alternative="greater").pvalue >= 0.05:
+    if won + lost == 0 or binomtest(won, won + lost).pvalue >= 0.05:
         return "no telling"
     return "ours" if won > lost else "simpler"
 
@@ -25,7 +25,7 @@ def by_the_test(ours: np.ndarray, simpler: np.ndarray) -> str:
 def by_counting_tosses(ours: np.ndarray, simpler: np.ndarray) -> str:
     won, lost = int((ours > simpler).sum()), int((simpler > ours).sum())
     n, most = won + lost, max(won, lost)
-    if sum(comb(n, k) for k in range(most, n + 1)) >= 0.05 * 2**n:
+    if 2 * sum(comb(n, k) for k in range(most, n + 1)) >= 0.05 * 2**n:
         return "no telling"
     return "ours" if most == won else "simpler"
 
@@ -34,7 +34,7 @@ def by_the_tail(ours: np.ndarray, simpler: np.ndarray) -> str:
     apart = ours[ours != simpler]
     won, lost = int(apart.sum()), int((~apart).sum())
     for name, more, n in (("ours", won, won + lost), ("simpler", lost, won + lost)):
-        if n and binom.sf(more - 1, n, 0.5) < 0.05:
+        if n and binom.sf(more - 1, n, 0.5) < 0.025:
             return name
     return "no telling"
 

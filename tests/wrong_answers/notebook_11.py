@@ -49,7 +49,7 @@ def exact(won: int, lost: int, alternative: str, limit: float = 0.05) -> str:
 
 
 def by_share(won: int, lost: int, n: int) -> str:
-    if won + lost < 5 or max(won, lost) <= 0.8 * (won + lost):
+    if won + lost < 6 or max(won, lost) <= 0.8 * (won + lost):
         return "no telling"
     return "ours" if won > lost else "simpler"
 
@@ -66,7 +66,7 @@ def by_intervals(ours: np.ndarray, simpler: np.ndarray) -> str:
 
 
 def all_pictures(ours: np.ndarray, simpler: np.ndarray) -> str:
-    return exact(int(ours.sum()), int(simpler.sum()), "greater")
+    return exact(int(ours.sum()), int(simpler.sum()), "two-sided")
 
 
 WRONG = [
@@ -100,10 +100,10 @@ WRONG = [
     ("11.3", (by_accuracy,), "that is no telling"),
     ("11.3", (by_intervals,), "pictures on which both agree must not count"),
     ("11.3", (all_pictures,), "pictures on which both agree must not count"),
-    ("11.3", (of_counts(lambda won, lost, n: exact(won, lost, "two-sided")),), "ask for one side alone"),
-    ("11.3", (of_counts(lambda won, lost, n: exact(lost, won, "greater")),), "the wrong way round"),
-    ("11.3", (of_counts(lambda won, lost, n: exact(won, lost, "greater", 0.01)),), "it is no toss"),
-    ("11.3", (of_counts(lambda won, lost, n: exact(won, lost, "greater", 0.06)),), "that is no telling"),
+    ("11.3", (of_counts(lambda won, lost, n: exact(won, lost, "greater")),), "for one of the two"),
+    ("11.3", (of_counts(lambda won, lost, n: exact(lost, won, "two-sided")),), "the wrong way round"),
+    ("11.3", (of_counts(lambda won, lost, n: exact(won, lost, "two-sided", 0.01)),), "it is no toss"),
+    ("11.3", (of_counts(lambda won, lost, n: exact(won, lost, "two-sided", 0.065)),), "for one of the two"),
     ("11.3", (of_counts(by_share),), "what does binomtest say"),
     ("11.3", (lambda ours, simpler: "ours",), "the wrong way round"),
     ("11.3", (lambda ours, simpler: "no telling",), "it is no toss"),
