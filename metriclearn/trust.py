@@ -81,11 +81,10 @@ class HeldOut:
     def threshold(self, quantile: float = 0.05) -> float | None:
         """Return the cosine below which a picture is called unknown, or None if too few were held out.
 
-        At most the share `quantile` of future pictures of the known classes is then called unknown for
-        nothing, as long as they resemble these: see `metriclearn.explore.unknown_threshold`. Scores of
-        several folds are pooled (cross-conformal prediction, Vovk 2015,
-        https://doi.org/10.1007/s10472-013-9368-4); the index of each fold is smaller than the one in use, so
-        that the share is rather smaller than larger.
+        It aims at the share `quantile` of future pictures of the known classes that are called unknown for
+        nothing, as long as they resemble these. The promise of `metriclearn.explore.unknown_threshold` is
+        firmer: there one encoder is asked, here the scores of several folds are pooled (cross-conformal
+        prediction, Vovk 2015, https://doi.org/10.1007/s10472-013-9368-4), each with an encoder of its own.
         """
         if len(self.rows) + 1 < 1 / quantile:
             return None

@@ -83,8 +83,8 @@ def promise(card: dict[str, Any]) -> str:
         )
     return (
         f"A picture whose nearest example has a cosine below {unknown['threshold']:.3f} is called unknown. "
-        f"Of pictures of the known classes, at most {100 * unknown['share']:g} in 100 are called so for "
-        f"nothing, on average, as long as they resemble the {unknown['held_out']} held out to set it. {found}"
+        f"It aims at {100 * unknown['share']:g} in 100 pictures of the known classes being called so for "
+        f"nothing, as long as they resemble the {unknown['held_out']} held out to set it. {found}"
     )
 
 
