@@ -147,7 +147,7 @@ def test_the_companion_says_the_same() -> None:
     for figure in (
         f"finds {quick['recall']:.3f} of the true ten neighbours",
         f"{quick['times faster than exact']:.0f} times faster than exact search",
-        f"takes {sizes['int8'] / sizes['vectors']:.2f} of the memory",
+        f"a copy of one byte per number has {sizes['int8'] / sizes['vectors']:.2f} of the bytes",
         f"leaves the vote at {alone['vote, %']:.1f} %, although it finds only {alone['recall']:.2f} of",
     ):
         assert figure in " ".join(companion.split()), figure
