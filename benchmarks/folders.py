@@ -52,7 +52,7 @@ PROTOCOL = {
     "fit": "metriclearn fit POOL --method auto, then metriclearn classify; accuracy counts the nearest "
     "class, also where the answer is unknown; unknown is the share of test pictures called so",
     "raw pixels": "1 neighbour among the labelled, at the side that the small network sees",
-    "supervised CNN": f"train_classifier at the same side, in as many steps; its augmentation chosen of "
+    "supervised CNN": "train_classifier at the same side, in as many steps; its augmentation chosen of "
     f"{' and '.join(CNN_CHANGES)} in {TRIED_FOR} steps on draw {CHOSEN_ON}, 10 labels per class",
     "seconds": "of the whole command, as a clock and as the processors have it; the first fit of a set also "
     "decodes its pictures and computes the backbone's rows, later ones find them in the cache",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 
 from metriclearn.course.exercises import NotYet, call, choice, compare, count, entries, number, of_guess
 from metriclearn.review import duplicates
@@ -96,7 +97,7 @@ def exercise_11_3(which: Callable[..., object]) -> str:
         where = f"Where ours alone is right on {won} pictures and the simpler way alone on {lost}"
         if {said, truth} == {"ours", "simpler"}:
             raise NotYet(f"{where}: the two are the wrong way round.")
-        if (won, lost) in ((5, 0), (40, 60)):
+        if truth == "no telling" and _beats_on_one_side(won, lost):
             raise NotYet(f"{where}, a coin does as much for one of the two in more than 1 run of 20.")
         if truth == "no telling":
             raise NotYet(f"{where}, a coin would do as much in one run of 20 or more: that is no telling.")
@@ -107,6 +108,12 @@ def exercise_11_3(which: Callable[..., object]) -> str:
         "Two intervals that overlap would have said less: on the same pictures only the disagreements tell "
         "anything."
     )
+
+
+def _beats_on_one_side(won: int, lost: int) -> bool:
+    """Return whether the better way wins if asked for alone, as a one-sided test does."""
+    n = won + lost
+    return n > 0 and bool(binomtest(max(won, lost), n, alternative="greater").pvalue < 0.05)
 
 
 def _met(case: tuple[int, int, int, int, str]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
