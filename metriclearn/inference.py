@@ -3,7 +3,6 @@
 import ctypes
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cache
 from itertools import chain
 
@@ -76,7 +75,7 @@ def in_batches(
     model.eval()
     bar = tqdm(total=len(chosen), desc=what, unit=" images", delay=SECONDS_IN_SILENCE, disable=None)
     parts = []
-    with torch.inference_mode(), bar, mixed_precision(device):
+    with torch.inference_mode(), bar:
         for batch in torch.split(chosen, check_count(batch_size, "batch_size")):
             parts.append(function(take(inputs, batch).to(device)).float().cpu())
             bar.update(len(batch))
@@ -106,8 +105,3 @@ def take(inputs: ImageArray | npt.NDArray[np.float16], rows: Tensor) -> Tensor:
     """
     batch = torch.from_numpy(inputs[rows.numpy()])
     return batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
-
-
-def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context in which a GPU multiplies in bfloat16, twice as fast; a CPU computes as always."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

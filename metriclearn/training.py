@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from metriclearn.augment import Augment, check_augment
 from metriclearn.inference import embed as embed
-from metriclearn.inference import in_batches, keep_freed_memory, mixed_precision, take
+from metriclearn.inference import in_batches, keep_freed_memory, take
 from metriclearn.inference import predict_logits as predict_logits
 from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
 from metriclearn.losses import LOSSES as LOSSES
@@ -34,7 +34,10 @@ MOST_LOGITS = 10_000
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
 POOL_RATIO = 2  # pseudo-labelled images in a batch for each labelled one
-FIRST_PSEUDO_LABELS, REFRESH_EVERY = 1 / 3, 1 / 12  # as shares of all steps
+# The pool takes part from a third of the steps on, or once so many labelled images were shown: more of them
+# alone, and an encoder with one label per class learns these few by heart.
+FIRST_PSEUDO_LABELS, SHOWN_ALONE = 1 / 3, 25_600
+REFRESH_EVERY = 1 / 12  # as a share of all steps
 GATE_FROM, GATE_TO = 0.90, 0.98  # share of each class that passes, at first and at the end
 # A neighbour graph takes time that grows with the square of its images: of a larger pool, each
 # refresh takes a new sample.
@@ -147,8 +150,8 @@ def train_metric(
     model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
 
     def batch(rows: Tensor) -> Tensor:
-        x = take(pixels, rows)
-        return (change(x, random) if change and x.ndim == 4 else x).to(where)
+        x = take(pixels, rows).to(where)
+        return change(x, random) if change and x.ndim == 4 else x
 
     def rebuilt() -> Tensor:
         pool = take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
@@ -220,7 +223,8 @@ def metric_steps(
     targets = torch.tensor(labels)  # a copy: pseudo-labels are written into it
     (first_weights, rate), *others = groups
     optimizer, schedule = _optimizer([([*first_weights, *own_weights], rate), *others], steps)
-    first, refresh = int(steps * FIRST_PSEUDO_LABELS), max(1, int(steps * REFRESH_EVERY))
+    first = int(min(steps * FIRST_PSEUDO_LABELS, SHOWN_ALONE / batch_size))
+    refresh = max(1, int(steps * REFRESH_EVERY))
     gated = torch.empty(0, dtype=torch.long)
     losses = []
     for step in range(steps):
@@ -239,9 +243,7 @@ def metric_steps(
             rows = torch.cat(
                 [rows, gated[torch.randint(len(gated), (POOL_RATIO * batch_size,), generator=random)]]
             )
-        with mixed_precision(where):
-            embeddings = embed_batch(rows)
-        total = metric = metric_loss(embeddings.float(), targets[rows].to(where))
+        total = metric = metric_loss(embed_batch(rows), targets[rows].to(where))
         losses.append(check_value(metric, step))
         if beside:
             total = metric + beside()
@@ -296,8 +298,8 @@ def train_classifier(
     optimizer, schedule = _optimizer([(model.parameters(), learning_rate)], steps)
     for _ in range(steps):
         rows = balanced_rows(labels[known], batch_size, random)
-        x = take(images, rows)
-        x = (change(x, random) if change else x).to(where)
+        x = take(images, rows).to(where)
+        x = change(x, random) if change else x
         loss = F.cross_entropy(model(x), targets[rows].to(where), label_smoothing=LABEL_SMOOTHING)
         _step(loss, optimizer, schedule)
     return _finished(model)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from metriclearn.augment import Augment, check_augment
 from metriclearn.backbones import Backbone, BackboneEncoder
-from metriclearn.inference import in_batches, mixed_precision, take
+from metriclearn.inference import in_batches, take
 from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
 from metriclearn.losses import Loss
 from metriclearn.models import Encoder
@@ -163,14 +163,14 @@ def _sources(
     kept = np.concatenate([known, others[torch.randperm(len(others), generator=random)[:room].numpy()]])
 
     def altered(rows: Tensor) -> Tensor:
-        x = take(images, torch.as_tensor(kept)[rows])
+        x = take(images, torch.as_tensor(kept)[rows]).to(where)
         return change(x, random) if change else x
 
     if encoder.tune == "all":
         return (
             backbone,
             kept,
-            lambda rows: encoder.embed(altered(rows).to(where)),
+            lambda rows: encoder.embed(altered(rows)),
             lambda rows: in_batches(encoder.embed, images, kept[rows]),
         )
     maps = in_batches(backbone.maps, images, kept, what="maps").astype(np.float16)
@@ -179,8 +179,8 @@ def _sources(
     views = np.empty((copies, len(known), *maps.shape[1:]), np.float16)
     for number in range(copies):
         for part in torch.split(torch.arange(len(known)), VIEWS_AT_ONCE):
-            with torch.inference_mode(), mixed_precision(where):
-                views[number, part] = backbone.maps(altered(part).to(where)).half().cpu().numpy()
+            with torch.inference_mode():
+                views[number, part] = backbone.maps(altered(part)).half().cpu().numpy()
 
     def embed_batch(rows: Tensor) -> Tensor:
         x, labelled = maps[rows], rows.numpy() < len(known)
