@@ -15,7 +15,8 @@ from torch import Tensor
 
 from metriclearn.settings import check_flag, check_number
 
-# A function of a batch of images and a generator, to a batch of the same shape.
+# A function of a batch of images, on the device that trains, and a generator, always of the CPU, to a batch
+# of the same shape on the same device.
 Augment = Callable[[Tensor, torch.Generator | None], Tensor]
 
 
@@ -127,8 +128,8 @@ def check_augment(augment: object, default: str) -> Augment | None:
     """Return how images are changed at random, or None for not at all.
 
     Args:
-        augment: True for the default, False, a name, or a function of a batch `(n, channels, height, width)`
-            and a generator.
+        augment: True for the default, False, a name, or a function of a batch `(n, channels, height, width)`,
+            on the device that trains, and a generator of the CPU.
         default: the name of what True means.
 
     Raises:

@@ -6,6 +6,8 @@ To drop that layer is the same move as to drop the decoder:
 
     images (n, 1 or 3, h, w)  --prepare-->  (n, 3, 224, 224)  --trunk-->  maps  --tail-->  rows (n, width)
 
+or, where whole images are shown, with the longer side as much longer as theirs.
+
 `BackboneEncoder` puts a small head on such rows. The head is all that is trained (`tune="head"`), or the tail
 is trained as well (`"last"`), or everything (`"all"`).
 """
@@ -21,13 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.models import Encoder, fingerprint
-from metriclearn.settings import check_device, check_text, shown
+from metriclearn.settings import check_device, check_number, check_text, shown
 
 LITE0 = "efficientnet-lite0"
 # Of the weights that the registry package carries: other numbers under the same name are found out.
 LITE0_FINGERPRINT = "153bf98ba91b079c"
 RGB = 3
 STRIDE = 32  # pixels per number in the last maps of nearly every network for photographs
+LONGEST = 2.0  # the longer side of what a network is shown, as a multiple of the shorter one
 
 
 class Backbone(nn.Module):
@@ -39,10 +42,11 @@ class Backbone(nn.Module):
         name: what it is called on a card.
         size: side of the square that the network sees, in pixels; None leaves the images as they are.
         crop: share of the shorter side that a middle square keeps, as at the training's own tests; None: the
-            whole image, squeezed.
+            whole image.
         mean: what is taken from each channel, on a scale where white is 1.
         std: what each channel is divided by then.
         classifier: the layer that was dropped, from rows to logits; only kept to look at.
+        any_shape: whether it also takes what is no square; one that does not sees whole images squeezed.
     """
 
     def __init__(
@@ -56,10 +60,15 @@ class Backbone(nn.Module):
         mean: tuple[float, ...] = (),
         std: tuple[float, ...] = (),
         classifier: nn.Module | None = None,
+        any_shape: bool = False,
     ) -> None:
         super().__init__()
         self.trunk, self.tail = trunk or nn.Identity(), tail
         self.name, self.size, self.crop = check_text(name, "name"), size, crop
+        self.any_shape = any_shape
+        self.shape = (
+            None if any_shape or size is None else (size, size)
+        )  # of whole images; None: by their own
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
@@ -82,25 +91,33 @@ class Backbone(nn.Module):
         """Where it computes."""
         return self.mean.device
 
-    def whole(self) -> "Backbone":
+    def whole(self, aspect: float | None = None) -> "Backbone":
         """Return the same network, as it sees the whole image instead of the middle square.
 
         At ImageNet's tests the edges are cut off. Nobody knows what of a picture counts for a question of
-        one's own, so nothing is thrown away; `benchmarks/photographs.py` measures both.
+        one's own, so nothing is thrown away, and nothing is squeezed where the network takes any shape;
+        `benchmarks/photographs.py` measures all three.
+
+        Args:
+            aspect: width over height at which images are shown; by default their own. Squares to which
+                photographs were squeezed, as by `read_photographs`, come back into shape so.
         """
         seen = copy.copy(self)  # the weights stay shared
         seen.crop = None
-        seen.fingerprint = fingerprint({}, repr((self.fingerprint, None)))  # of weights hashed once
+        if self.any_shape and self.size is not None and aspect is not None:
+            aspect = check_number(aspect, "aspect", "a width over a height, above 0", 0, without=(0,))
+            seen.shape = frame(self.size, aspect)
+        seen.fingerprint = fingerprint({}, repr((self.fingerprint, seen.shape)))  # of weights hashed once
         return seen
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Return the images as the network was trained to see them: a square, resized, normalised.
+        """Return the images as the network is to see them: resized and normalised.
 
         Args:
             images: float32, shape `(n, 1 or 3, height, width)`, in [0, 1]. Grey is repeated three times.
 
         Returns:
-            float32, shape `(n, 3, size, size)`.
+            float32, shape `(n, 3, size, size)`; of whole images the longer side is longer, by their aspect.
 
         Raises:
             ValueError: for images smaller than the network's stride, or another number of channels; an alpha
@@ -119,14 +136,16 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"The images have {channels} channels, and {self.name} sees 1 (grey) or 3 (RGB){hint}."
             )
-        square = images
+        seen, shape = images, (self.size, self.size)
         if self.crop:
             side = max(1, int(self.crop * min(sides)))
             top, left = ((length - side) // 2 for length in sides)
-            square = images[:, :, top : top + side, left : left + side]
-        if square.shape[2:] != (self.size, self.size):
-            square = F.interpolate(square, (self.size, self.size), mode="bicubic", antialias=True)
-        return (square.clamp(0, 1).expand(-1, RGB, -1, -1) - self.mean) / self.std
+            seen = images[:, :, top : top + side, left : left + side]
+        else:
+            shape = self.shape or frame(self.size, sides[1] / sides[0])
+        if seen.shape[2:] != shape:
+            seen = F.interpolate(seen, shape, mode="bicubic", antialias=True)
+        return (seen.clamp(0, 1).expand(-1, RGB, -1, -1) - self.mean) / self.std
 
     def maps(self, images: Tensor) -> Tensor:
         """Return what the trunk makes of images, for `rows`."""
@@ -167,6 +186,17 @@ class Backbone(nn.Module):
                 "one row of numbers per image, shape (n, width)."
             )
         return rows.float()
+
+
+def frame(size: int, aspect: float) -> tuple[int, int]:
+    """Return height and width of a frame whose shorter side is `size`; the longer one in steps of the stride.
+
+    Args:
+        size: in pixels.
+        aspect: width over height; beyond 2 to 1, or 1 to 2, the rest is squeezed.
+    """
+    longer = STRIDE * round(size * min(max(aspect, 1 / aspect), LONGEST) / STRIDE)
+    return (size, max(size, longer)) if aspect >= 1 else (max(size, longer), size)
 
 
 class BackboneEncoder(nn.Module):
@@ -239,7 +269,7 @@ class BackboneEncoder(nn.Module):
 
 
 def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Backbone:
-    """Return a pretrained network by name, frozen, in evaluation mode; the same object each time.
+    """Return a pretrained network by name, frozen, in evaluation mode; the same object for each device.
 
     Args:
         name: `"efficientnet-lite0"`, whose ImageNet weights come with an installed package and need no
@@ -252,10 +282,12 @@ def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Back
         ValueError: for a name that nobody knows, or a device that is not there.
         FileNotFoundError: if the weights are not here and cannot be downloaded, or are damaged.
     """
-    return _loaded(check_text(name, "backbone")).to(check_device(device))
+    return _loaded(check_text(name, "backbone"), check_device(device))
 
 
-def as_backbone(backbone: str | nn.Module, device: str | torch.device = "cpu") -> Backbone:
+def as_backbone(
+    backbone: str | nn.Module, device: str | torch.device = "cpu", aspect: float | None = None
+) -> Backbone:
     """Return a backbone by its name, or any network from images to rows as a backbone.
 
     Args:
@@ -263,13 +295,14 @@ def as_backbone(backbone: str | nn.Module, device: str | torch.device = "cpu") -
             module from float32 images `(n, channels, height, width)` in [0, 1] to rows `(n, width)`, which
             sees them as they come.
         device: where to compute.
+        aspect: width over height at which a network with a name is shown images; see `Backbone.whole`.
 
     Raises:
         ValueError: for anything else; see `load_backbone` for names.
         FileNotFoundError: see `load_backbone`.
     """
     if isinstance(backbone, str):
-        return load_backbone(backbone, device).whole()
+        return load_backbone(backbone, device).whole(aspect)
     if not isinstance(backbone, nn.Module):
         raise ValueError(f'backbone is {shown(backbone)}: choose a name, such as "{LITE0}", or a module.')
     if not isinstance(backbone, Backbone):
@@ -278,7 +311,7 @@ def as_backbone(backbone: str | nn.Module, device: str | torch.device = "cpu") -
 
 
 @lru_cache(maxsize=2)
-def _loaded(name: str) -> Backbone:
+def _loaded(name: str, device: torch.device) -> Backbone:
     if name == LITE0:
         backbone = _lite0()
     elif name.startswith("torchvision/"):
@@ -286,7 +319,7 @@ def _loaded(name: str) -> Backbone:
     else:
         backbone = _of_timm(name)
     # Channels last in memory: a convolution on a CPU then takes half the time.
-    return backbone.requires_grad_(False).to(memory_format=torch.channels_last)
+    return backbone.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _lite0() -> Backbone:
@@ -316,6 +349,7 @@ def _lite0() -> Backbone:
         mean=(127 / 255,) * RGB,  # (x - 127) / 128 for x from 0 to 255, as it was trained
         std=(128 / 255,) * RGB,
         classifier=network.classifier,
+        any_shape=True,
     )
 
 
@@ -363,7 +397,9 @@ def _of_timm(name: str) -> Backbone:
     wants: dict[str, Any] = timm.data.resolve_model_data_config(network)  # type: ignore[attr-defined,no-untyped-call]
     size = wants["input_size"][-1]
     crop, mean, std = wants["crop_pct"], tuple(wants["mean"]), tuple(wants["std"])
-    return Backbone(network, name=name, size=size, crop=crop, mean=mean, std=std)
+    settings: Any = network.pretrained_cfg
+    free = not settings.get("fixed_input_size", False)  # transformers want their squares
+    return Backbone(network, name=name, size=size, crop=crop, mean=mean, std=std, any_shape=free)
 
 
 def _of_torchvision(name: str) -> Backbone:

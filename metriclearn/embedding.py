@@ -385,7 +385,12 @@ def described(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
     """Return what a card says of an encoder's architecture."""
     if isinstance(encoder, BackboneEncoder):
         below = encoder.backbone
-        network = {"name": below.name, "fingerprint": below.fingerprint, "tune": encoder.tune}
+        network = {
+            "name": below.name,
+            "fingerprint": below.fingerprint,
+            "shape": list(below.shape) if below.shape else None,
+            "tune": encoder.tune,
+        }
         return {"architecture": "backbone and head", "backbone": network, "input_shape": ["any size"]}
     kind = "convolutional" if len(encoder.input_shape) == 3 else "dense"
     return {"architecture": kind, "input_shape": list(encoder.input_shape)}
@@ -400,14 +405,15 @@ def stored(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tensor]:
 def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.device) -> Backbone:
     """Return the backbone that a card names, or the one given, if it has the weights that the card says."""
     try:
-        backbone = as_backbone(card["name"] if given is None else given, where)
+        height, width = card.get("shape") or (1, None)
+        backbone = as_backbone(card["name"] if given is None else given, where, width and width / height)
     except ValueError:
         raise ValueError(
             f"The encoder stands on a backbone of your own, {card['name']}: pass it, as backbone=..."
         ) from None
     if backbone.fingerprint != card["fingerprint"]:
         raise ValueError(
-            f"The backbone {backbone.name} has other weights than the one that the encoder was trained on: "
-            "pass that one, or train again."
+            f"The backbone {backbone.name} has other weights, or another way of seeing, than the one that "
+            "the encoder was trained on: pass that one, or train again."
         )
     return backbone

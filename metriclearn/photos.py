@@ -81,6 +81,11 @@ class Photographs:
         whole: Bytes = np.load(self.store, mmap_mode="r")
         return whole if np.array_equal(self.rows, np.arange(len(whole))) else whole[self.rows]
 
+    @property
+    def aspect(self) -> float:
+        """Width over height, the median of all pictures: to this shape the squares are brought back."""
+        return float(np.median(self.widths / self.heights))
+
     def batches(self, rows: npt.ArrayLike | None = None) -> Iterator[Bytes]:
         """Yield the squares, read into memory 128 at a time: uint8, shape `(up to 128, 3, 256, 256)`.
 

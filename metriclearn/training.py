@@ -192,9 +192,9 @@ def metric_steps(
     """Take the steps of metric learning, whatever the encoder: the one loop of all of them.
 
     Each step draws labelled images, the same number from every class, and changes each at random. The
-    loss pulls positives together and pushes negatives apart. From a third of the way on, the pool takes
-    part: labels are spread over its neighbour graph, and images that pass the gate join the batch with the
-    label they got.
+    loss pulls positives together and pushes negatives apart. From a third of the way on, and after 25,600
+    labelled images in any case, the pool takes part: labels are spread over its neighbour graph, and images
+    that pass the gate join the batch with the label they got.
 
     Args:
         model: what is trained; in training mode at each step.

@@ -107,7 +107,8 @@ def train_on_backbone(
         labels = check_class_labels(labels, len(rows))
     centre = rows.mean(axis=0)
     if tune == "frozen":
-        return BackboneEncoder(backbone, nn.Identity(), torch.from_numpy(centre), tune, rows.shape[1]), []
+        encoder = BackboneEncoder(backbone, nn.Identity(), torch.from_numpy(centre), tune, rows.shape[1])
+        return encoder.to(where), []
     options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels, "report": report}
     of_head: dict[str, Any] = {"steps": HEAD_STEPS, "batch_size": HEAD_BATCH}
     if not tuned:

@@ -11,7 +11,7 @@ from timm.data import ImageNetInfo
 from torch import nn
 
 from metriclearn import backbones
-from metriclearn.backbones import LITE0, Backbone, as_backbone, load_backbone
+from metriclearn.backbones import LITE0, Backbone, as_backbone, frame, load_backbone
 
 
 def sample_images() -> list[torch.Tensor]:
@@ -55,11 +55,50 @@ def test_by_name_it_sees_the_whole_image() -> None:
     trained, whole = load_backbone(), as_backbone(LITE0)
     assert trained.prepare(image).max() < 0
     seen = whole.prepare(image)
-    assert seen.shape == (1, 3, 224, 224)
-    assert (seen[..., :50] > 0).all()
-    assert (seen[..., 62:] < 0).all()
+    assert seen.shape == image.shape  # and nothing is squeezed
+    assert (seen[..., :112] > 0).all()
+    assert (seen[..., 112:] < 0).all()
     assert trained.tail is whole.tail  # the weights are shared,
     assert trained.fingerprint != whole.fingerprint  # and their rows cannot be mixed up
+
+
+def test_a_squeezed_photograph_comes_back_into_shape() -> None:
+    image = sample_images()[1]  # 427 x 640
+    squeezed = torch.nn.functional.interpolate(image, (256, 256), mode="bicubic", antialias=True)
+    own, told = as_backbone(LITE0), as_backbone(LITE0, aspect=1.5)
+    assert told.prepare(squeezed).shape == own.prepare(image).shape == (1, 3, 224, 320)
+    rows = [network(x) for network, x in ((own, image), (told, squeezed), (own, squeezed))]
+    near, far = (torch.nn.functional.cosine_similarity(rows[0], row).item() for row in rows[1:])
+    assert near > 0.98 > 0.95 > far
+    assert len({own.fingerprint, told.fingerprint, as_backbone(LITE0, aspect=1).fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+    ("aspect", "wanted"),
+    [
+        (1, (224, 224)),
+        (4 / 3, (224, 288)),
+        (0.75, (288, 224)),
+        (1.02, (224, 224)),
+        (9, (224, 448)),
+        (0.1, (448, 224)),
+    ],
+)
+def test_the_longer_side_is_of_whole_strides_and_at_most_twice_the_other(
+    aspect: float, wanted: tuple[int, int]
+) -> None:
+    assert frame(224, aspect) == wanted
+
+
+def test_a_network_of_squares_sees_squares() -> None:
+    tail = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    network = Backbone(tail, name="squares", size=16, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert network.whole(1.5)(torch.rand(2, 3, 40, 80)).shape == (2, 4)
+
+
+def test_an_aspect_that_is_none() -> None:
+    with pytest.raises(ValueError, match="aspect is 0: choose a width over a height, above 0"):
+        as_backbone(LITE0, aspect=0)
 
 
 def test_grey_is_repeated() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from metriclearn import MetricEmbedding, tuning
-from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, load_backbone
+from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
 from metriclearn.embedding import encoder_id
 
 KINDS = 3
@@ -88,9 +88,20 @@ def test_a_backbone_with_a_name_is_not_copied(tmp_path: Path) -> None:
     assert np.array_equal(MetricEmbedding.load(tmp_path).transform(IMAGES), embedding.transform(IMAGES))
 
 
+def test_the_shape_that_pictures_are_shown_in_is_kept(tmp_path: Path) -> None:
+    embedding = MetricEmbedding(8, backbone=as_backbone(LITE0, aspect=4 / 3), steps=2, random_state=0)
+    embedding.fit(IMAGES, SCARCE)
+    assert embedding.save(tmp_path)["backbone"]["shape"] == [224, 288]
+    again = MetricEmbedding.load(tmp_path)
+    tuning._remembered.clear()
+    assert np.array_equal(again.transform(IMAGES), embedding.transform(IMAGES))
+    other = MetricEmbedding(8, backbone=LITE0, steps=2, random_state=0).fit(IMAGES, SCARCE)
+    assert other.encoder_id_ != again.encoder_id_
+
+
 def test_another_backbone_is_refused(tmp_path: Path) -> None:
     fitted("head").save(tmp_path)
-    with pytest.raises(ValueError, match="backbone small has other weights"):
+    with pytest.raises(ValueError, match="backbone small has other weights, or another way"):
         MetricEmbedding.load(tmp_path, backbone=small_backbone(seed=1))
     with pytest.raises(ValueError, match="stands on a backbone of your own, small: pass it"):
         MetricEmbedding.load(tmp_path)

@@ -119,6 +119,10 @@ def as_markdown(card: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {found}" for name, found in card["versions"].items())
     tried = [f"| {found['way']} | {judged(found, card)} | {found['folds']} |" for found in card["tried"]]
     base = "" if card["way"] == "scratch" else "base_model: timm/tf_efficientnet_lite0.in1k\n"
+    # A small network has one square for all, a backbone a frame in the shape of most.
+    looks = (
+        "squeezed to a square" if card["way"] == "scratch" else "in the shape that most of the folder have"
+    )
     (w0, h0), (w1, h1) = data["smallest"], data["largest"]
     added = f" {card['added']:,} pictures were added later, without training." if card["added"] else ""
     return f"""---
@@ -177,7 +181,7 @@ Accuracy {interval(accuracy)} % (95 % interval), by cross-validation in {accurac
 
 ## Limits
 
-It looks at the whole picture, squeezed to a square. It knows nothing but its examples: a class that is not
+It looks at the whole picture, {looks}. It knows nothing but its examples: a class that is not
 among them is at best unknown, and at worst gets the name of the class it resembles most. A wrong label among
 the examples is repeated near that example; `metriclearn review` looks for such labels.
 

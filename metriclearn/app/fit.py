@@ -33,7 +33,7 @@ from metriclearn.trust import HeldOut, Learn, caught, cross_fit, deal
 from metriclearn.tuning import train_on_backbone
 from metriclearn.validate import FloatArray
 
-FORM = 2  # of what the steps keep
+FORM = 3  # of what the steps keep
 WAYS = ("frozen", "head", "scratch", "tune")
 TRIED = ("frozen", "head", "scratch")  # by "auto"; to tune a backbone takes minutes for each fold
 DIM = 64
@@ -243,7 +243,7 @@ class _Work:
         if way == "scratch":
             return wanted.fit(self.small[rows], labels).encoder_
         encoder, _ = train_on_backbone(
-            as_backbone(LITE0, self.device),
+            as_backbone(LITE0, self.device, self.photographs.aspect),
             None if way in ON_ROWS else self.photographs.pixels[rows],
             labels,
             DIM,
@@ -288,7 +288,7 @@ class _Work:
 
 def rows_of(photographs: Photographs, device: str) -> FloatArray:
     """Return the backbone's rows of all pictures, kept in the cache by what the pictures hold."""
-    backbone = as_backbone(LITE0, device)
+    backbone = as_backbone(LITE0, device, photographs.aspect)
     folder, parts, done = cache_folder() / "rows", [], 0
     with progress_bar(len(photographs), "Looking") as bar:
         for batch in photographs.batches():

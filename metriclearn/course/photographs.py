@@ -25,6 +25,7 @@ class CoursePhotographs:
         probability: float64, shape `(n,)`: of class 1, as people said; of a folder 0 or 1.
         kinds: int64, shape `(n,)`: another question about the same pictures, such as how a cell was made.
         kind_names: one name per kind; of a folder the classes themselves.
+        aspect: width over height that most of them had before they became squares.
     """
 
     images: ImageArray
@@ -33,6 +34,7 @@ class CoursePhotographs:
     probability: npt.NDArray[np.float64]
     kinds: LabelArray
     kind_names: tuple[str, ...]
+    aspect: float = 1.0
 
 
 def course_photographs(folder: str | Path = "", n: int = 800, seed: int = 0) -> CoursePhotographs:
@@ -59,7 +61,7 @@ def course_photographs(folder: str | Path = "", n: int = 800, seed: int = 0) -> 
         labels = found.labels[chosen]
         names = found.class_names
         return CoursePhotographs(
-            found.pixels[chosen], labels, names, (labels == 1).astype(float), labels, names
+            found.pixels[chosen], labels, names, (labels == 1).astype(float), labels, names, found.aspect
         )
     try:
         from elpv_dataset.utils import load_dataset
