@@ -83,6 +83,7 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) benchmarks/folders.py
 	$(RUN) benchmarks/unknown.py
 	$(RUN) benchmarks/tried.py
+	$(RUN) benchmarks/tried.py --pick
 	$(RUN) benchmarks/label_errors.py
 	$(RUN) benchmarks/active_learning.py
 	$(RUN) benchmarks/poisoning.py

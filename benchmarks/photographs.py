@@ -43,8 +43,8 @@ TEST_SHARE = 0.22
 TUNED_POOL = 400  # unlabelled pictures beside the labelled ones where the backbone itself is tuned
 DEAR = {  # what takes minutes each time: at which budgets, on how many draws
     "choose_method's pick": ([10, 50], 3),
-    "from scratch, 1-NN": ([10], 2),
-    "last part tuned, 1-NN": ([10], 2),
+    "from scratch, 1-NN": ([10], 3),
+    "last part tuned, 1-NN": ([10], 3),
 }
 PROTOCOL = {
     "draws": "test pictures, labelled pictures and the training seed of draw s all come from seed s",

@@ -11,6 +11,7 @@ default. The best one is then measured on the draws that are reported elsewhere 
     python benchmarks/tried.py --omniglot images_background_small1.zip --trashnet FOLDER
     python benchmarks/tried.py --device cuda --jobs 14    # in minutes
     python benchmarks/tried.py --changes "twice the steps" --sets "digits, 1 label"    # a part of it
+    python benchmarks/tried.py --pick    # then the best one, where it is reported
 """
 
 import argparse
@@ -209,7 +210,7 @@ def main() -> None:
     parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
     parser.add_argument("--changes", nargs="*", default=list(CHANGES), help="of those below")
     parser.add_argument("--sets", nargs="*", help="of those above")
-    parser.add_argument("--pick", action="store_true", help="only the best change, on the reported draws")
+    parser.add_argument("--pick", action="store_true", help="instead, the best change on the reported draws")
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda or auto")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each on one thread")
     given = parser.parse_args()
@@ -234,7 +235,7 @@ def main() -> None:
     ) as workers:
         runs = [
             (book, data, change, draw, workers.submit(measured, tasks[data], change, draw, given.device))
-            for book, data, change, draw in [*([] if given.pick else of_all), *of_pick]
+            for book, data, change, draw in (of_pick if given.pick else of_all)
             if not book.has([data, change], draw)
         ]
         for book, data, change, draw, run in runs:
