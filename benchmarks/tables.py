@@ -159,9 +159,11 @@ def paired(changed: dict[str, Any] | None, usual: dict[str, Any]) -> str:
     """Return what a change adds on the draws that both saw, with its interval; nothing if it was not run."""
     if changed is None:
         return ""
-    of_usual = dict(zip(usual["draws"], usual["accuracy"], strict=True))
-    pairs = zip(changed["draws"], changed["accuracy"], strict=True)
-    return str(mean_interval(np.array([reached - of_usual[draw] for draw, reached in pairs])))
+    both = sorted(set(changed["draws"]) & set(usual["draws"]))
+    reached, before = (
+        np.array([of["accuracy"][of["draws"].index(draw)] for draw in both]) for of in (changed, usual)
+    )
+    return str(mean_interval(reached - before))
 
 
 def tried_table(tried: dict[str, Any]) -> str:
@@ -178,6 +180,25 @@ def tried_table(tried: dict[str, Any]) -> str:
     for name in changes:
         cells = [paired(entries.get(name), entries[usual]) for entries in sets.values()]
         lines.append(f"| *{name}* | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def pick_table(pick: dict[str, Any], usual: dict[str, Any]) -> str:
+    """Return what the best change reaches on the reported draws, beside the defaults, per set.
+
+    Args:
+        pick: of `tried.py --pick`.
+        usual: what the defaults reached, by the name of the set.
+    """
+    lines = [
+        "| set | the defaults | with both | difference | with both, pool index |",
+        "|---|---|---|---|---|",
+    ]
+    for data, entries in pick["sets"].items():
+        entry = entries[pick["change"]]
+        cells = [str(mean_interval(values)) for values in (usual[data]["accuracy"], entry["accuracy"])]
+        cells += [paired(entry, usual[data]), str(mean_interval(entry["pool"]))]
+        lines.append(f"| {data} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -217,7 +238,7 @@ def between(text: str, name: str, table: str) -> str:
 
 def tables() -> dict[str, str]:
     """Return all tables by the name of their markers."""
-    results, rivals, pools, other, tried, speed, photographs, folders, folders_speed = (
+    results, rivals, pools, other, tried, pick, speed, photographs, folders, folders_speed = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         for name in (
             "label_efficiency",
@@ -225,6 +246,7 @@ def tables() -> dict[str, str]:
             "robustness",
             "elsewhere",
             "tried",
+            "tried_pick",
             "speed",
             "photographs",
             "folders",
@@ -240,6 +262,17 @@ def tables() -> dict[str, str]:
         "folders": folders_table(folders),
         "folders-speed": folders_speed_table(folders_speed),
         "tried": tried_table(tried),
+        "pick": pick_table(
+            pick,
+            {
+                "digits, 10 labels": results["methods"][RIVALS_METHOD]["10"],
+                "digits, 1 label": results["methods"][RIVALS_METHOD]["1"],
+                "Omniglot, 136 characters, 5 labels": other["data"]["Omniglot, 136 characters"][
+                    RIVALS_METHOD
+                ],
+                "ELPV, 20 labels": photographs["sets"]["ELPV"]["head, 1-NN"]["20"],
+            },
+        ),
         "speed": speed_table(speed),
     }
 

@@ -233,6 +233,19 @@ def test_a_large_pool_is_sampled_for_the_graph(monkeypatch):
         assert len(some_labels) == len(known) + 10
 
 
+@pytest.mark.parametrize(
+    ("steps", "batch_size", "first"),
+    [(12, 8, 4), (12, 10, 4), (12, 20, 2), (36, 10, 4), (1, 10, 0)],
+    ids=["a third", "as many images", "a wide batch", "many steps", "one step"],
+)
+def test_the_pool_joins_after_a_third_or_so_many_labelled_images(monkeypatch, few, steps, batch_size, first):
+    begun, done = [], []
+    monkeypatch.setattr(training, "SHOWN_ALONE", 40)
+    monkeypatch.setattr(training, "spread_labels", lambda *a: (begun.append(done[-1]), spread_labels(*a))[1])
+    train_metric(*few, steps=steps, batch_size=batch_size, report=lambda step, model: done.append(step))
+    assert begun[0] == first
+
+
 def test_graph_rows_hold_all_labels_and_change_from_draw_to_draw(monkeypatch):
     monkeypatch.setattr(training, "GRAPH_IMAGES", 30)
     labels = np.where(np.arange(200) % 20 == 0, 1, -1)
