@@ -151,6 +151,8 @@ def _check_batch(images: object) -> None:
 
 def _resampled(images: Tensor, theta: Tensor) -> Tensor:
     """Return images read at other places: theta, shape `(n, 2, 3)`, maps each new pixel to an old place."""
+    if images.device.type == "mps":  # before PyTorch 2.13 an Apple GPU could not repeat the edge
+        return _resampled(images.cpu(), theta).to(images.device)
     exact = images.float() if images.itemsize < 4 else images  # half precision would round the places
     grid = F.affine_grid(theta.to(exact), [*images.shape], align_corners=False)
     return F.grid_sample(exact, grid, padding_mode="border", align_corners=False).to(images.dtype)

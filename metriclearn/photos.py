@@ -4,7 +4,8 @@
 
 The squares lie in the cache as one array, named by what the pictures hold: to change a label, or to move
 the folder, costs nothing, and a picture that changes is read anew. Memory does not grow with the folder. One
-decode serves both ways to learn: a pretrained network sees the squares, a small one `small(64)`.
+decode serves both ways to learn: a small network sees `small(64)`, and a pretrained one the squares, brought
+back to the shape of most pictures, `aspect`.
 """
 
 import hashlib
