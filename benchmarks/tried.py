@@ -85,9 +85,8 @@ def waste(folder: Path) -> photographs.Photographs:
 def rows(draw: int, load: Callable[[], photographs.Photographs], per_class: int) -> Task:
     """Return a backbone's rows of photographs, minus the pool's mean."""
     of = photographs.trial(load(), per_class, draw)
-    return Task(
-        of.centred()[0], of.data.classes[of.pool], of.centred()[1], of.data.classes[of.test], per_class
-    )
+    pool, test = of.centred()
+    return Task(pool, of.data.classes[of.pool], test, of.data.classes[of.test], per_class)
 
 
 class DeeperEncoder(models.Encoder):

@@ -66,9 +66,8 @@ class Backbone(nn.Module):
         self.trunk, self.tail = trunk or nn.Identity(), tail
         self.name, self.size, self.crop = check_text(name, "name"), size, crop
         self.any_shape = any_shape
-        self.shape = (
-            None if any_shape or size is None else (size, size)
-        )  # of whole images; None: by their own
+        # In which whole images are shown; None: in their own.
+        self.shape = None if any_shape or size is None else (size, size)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
@@ -195,8 +194,8 @@ def frame(size: int, aspect: float) -> tuple[int, int]:
         size: in pixels.
         aspect: width over height; beyond 2 to 1, or 1 to 2, the rest is squeezed.
     """
-    longer = STRIDE * round(size * min(max(aspect, 1 / aspect), LONGEST) / STRIDE)
-    return (size, max(size, longer)) if aspect >= 1 else (max(size, longer), size)
+    longer = max(size, STRIDE * round(size * min(max(aspect, 1 / aspect), LONGEST) / STRIDE))
+    return (size, longer) if aspect >= 1 else (longer, size)
 
 
 class BackboneEncoder(nn.Module):

@@ -405,8 +405,9 @@ def stored(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tensor]:
 def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.device) -> Backbone:
     """Return the backbone that a card names, or the one given, if it has the weights that the card says."""
     try:
-        height, width = card.get("shape") or (1, None)
-        backbone = as_backbone(card["name"] if given is None else given, where, width and width / height)
+        shape = card.get("shape")
+        aspect = shape[1] / shape[0] if shape else None
+        backbone = as_backbone(card["name"] if given is None else given, where, aspect)
     except ValueError:
         raise ValueError(
             f"The encoder stands on a backbone of your own, {card['name']}: pass it, as backbone=..."

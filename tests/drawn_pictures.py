@@ -35,3 +35,15 @@ def draw_folder(root: Path, n: int = 8, free: int = 3, kinds: tuple[str, ...] = 
         for i in range(free):
             draw(kind, 1000 * number + 500 + i).save(root / "unlabelled" / f"{kind}{i}.png")
     return root
+
+
+def stripes(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return 60 pictures, uint8 of shape `(60, 3, side, side)`, and the kind of each, 0 to 2.
+
+    Stripes of three widths in random colours, under noise.
+    """
+    random, kinds = np.random.default_rng(0), np.repeat(np.arange(3), 20)
+    waves = np.stack([np.sin(np.arange(side) / (1 + 2 * kind)) for kind in kinds])[:, None, :, None]
+    colours = random.uniform(0.5, 1, (60, 3, 1, 1))
+    pictures = 127 + 80 * waves * colours + random.normal(0, 20, (60, 3, side, side))
+    return pictures.clip(0, 255).astype(np.uint8), kinds

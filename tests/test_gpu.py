@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_pictures import stripes
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
@@ -22,14 +23,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU he
 AGREEING = 0.999  # cosine of the two embeddings of an image
 NEAR = 3.0  # points of accuracy between a training here and there
 
-random = np.random.default_rng(0)
-CLASSES = np.repeat(np.arange(3), 20)
-STRIPES = np.stack([np.sin(np.arange(64) / (1 + 2 * kind)) for kind in CLASSES])[:, None, :, None]
-PICTURES = (
-    (127 + 80 * STRIPES * random.uniform(0.5, 1, (60, 3, 1, 1)) + random.normal(0, 20, (60, 3, 64, 64)))
-    .clip(0, 255)
-    .astype(np.uint8)
-)
+PICTURES, CLASSES = stripes(64)
 SCARCE = np.where(np.arange(60) % 20 < 5, CLASSES, -1)
 
 

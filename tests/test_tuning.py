@@ -5,22 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_pictures import stripes
 from torch import nn
 
 from metriclearn import MetricEmbedding, tuning
 from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
 from metriclearn.embedding import encoder_id
 
-KINDS = 3
-random = np.random.default_rng(0)
-LABELS = np.repeat(np.arange(KINDS), 20)
-# Stripes of three widths in random colours, under noise.
-STRIPES = np.stack([np.sin(np.arange(40) / (1 + 2 * kind)) for kind in LABELS])[:, None, :, None]
-IMAGES = (
-    (127 + 80 * STRIPES * random.uniform(0.5, 1, (60, 3, 1, 1)) + random.normal(0, 20, (60, 3, 40, 40)))
-    .clip(0, 255)
-    .astype(np.uint8)
-)
+IMAGES, LABELS = stripes(40)
 SCARCE = np.where(np.arange(60) % 20 < 4, LABELS, -1)
 
 

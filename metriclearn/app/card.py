@@ -118,11 +118,10 @@ def as_markdown(card: dict[str, Any]) -> str:
     ]
     versions = ", ".join(f"{name} {found}" for name, found in card["versions"].items())
     tried = [f"| {found['way']} | {judged(found, card)} | {found['folds']} |" for found in card["tried"]]
-    base = "" if card["way"] == "scratch" else "base_model: timm/tf_efficientnet_lite0.in1k\n"
+    scratch = card["way"] == "scratch"
+    base = "" if scratch else "base_model: timm/tf_efficientnet_lite0.in1k\n"
     # A small network has one square for all, a backbone a frame in the shape of most.
-    looks = (
-        "squeezed to a square" if card["way"] == "scratch" else "in the shape that most of the folder have"
-    )
+    looks = "squeezed to a square" if scratch else "in the shape that most of the folder have"
     (w0, h0), (w1, h1) = data["smallest"], data["largest"]
     added = f" {card['added']:,} pictures were added later, without training." if card["added"] else ""
     return f"""---
