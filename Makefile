@@ -103,7 +103,7 @@ bands: .venv/installed ## measure how far the notebooks' figures vary over seeds
 	$(RUN) benchmarks/bands.py
 
 lock: | $(filter .uv/bin/uv,$(UV)) ## bring requirements.lock in step with pyproject.toml (UPGRADE=--upgrade: newest versions)
-	$(UV) pip compile --universal --generate-hashes --python-version 3.11 --group dev --extra course --extra elpv --extra production \
+	$(UV) pip compile --universal --generate-hashes --python-version 3.11 --group dev --all-extras \
 		--custom-compile-command "make lock" --quiet $(UPGRADE) pyproject.toml -o requirements.lock
 
 clean: ## remove all that was installed or built (downloaded images in data/ stay)

