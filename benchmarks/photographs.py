@@ -29,7 +29,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from metriclearn import MetricEmbedding, scarce_labels
-from metriclearn.backbones import LITE0, Backbone, as_backbone, load_backbone
+from metriclearn.backbones import LITE0, LITE2, Backbone, as_backbone, load_backbone
 from metriclearn.cache import cache_folder, kept_array
 from metriclearn.choose import choose_method, logistic, shrunk
 from metriclearn.photos import read_photographs
@@ -53,6 +53,7 @@ PROTOCOL = {
     "224 pixels at the shorter side; rows of 1,280 numbers",
     "squeezed": "whole pictures, squeezed to 224 x 224; that they keep their shape was chosen on draws 100 "
     "to 104",
+    "Lite2": "EfficientNet-Lite2 instead, 260 pixels at the shorter side; or its rows beside Lite0's",
     "edges cut": "of these squares the middle 7/8 of each side, as at ImageNet's tests",
     "ELPV": "0 against 1; the 401 cells with 1/3 and 2/3 are in the pool, unlabelled; drawn by cell, not by "
     "module, as the modules are not named",
@@ -89,12 +90,22 @@ class Photographs:
     @cached_property
     def small(self) -> np.ndarray:
         """All pictures with 64 pixels at the shorter side, uint8."""
-        return shrunk(self.images)
+        return shrunk(self.images, 64)
 
     @cached_property
     def rows(self) -> np.ndarray:
         """The rows of the backbone, which sees whole pictures, float32 of shape `(n, 1280)`."""
         return self._kept(as_backbone(LITE0, aspect=self.aspect))
+
+    @cached_property
+    def rows_of_lite2(self) -> np.ndarray:
+        """The rows of a larger backbone."""
+        return self._kept(as_backbone(LITE2, aspect=self.aspect))
+
+    @property
+    def rows_of_both(self) -> np.ndarray:
+        """The rows of both side by side, float32 of shape `(n, 2560)`."""
+        return np.concatenate([self.rows, self.rows_of_lite2], axis=1)
 
     @cached_property
     def rows_of_squares(self) -> np.ndarray:
@@ -139,9 +150,10 @@ class Trial(NamedTuple):
         """Which pictures of the pool have a label."""
         return self.labels >= 0
 
-    def centred(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of the pool and of the test pictures, minus the pool's mean."""
-        pool, test = self.data.rows[self.pool], self.data.rows[self.test]
+    def centred(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the backbone's rows, or others, of the pool and of the test pictures, minus the pool's mean."""
+        rows = self.data.rows if rows is None else rows
+        pool, test = rows[self.pool], rows[self.test]
         return pool - pool.mean(axis=0), test - pool.mean(axis=0)
 
 
@@ -205,6 +217,16 @@ def linear_on_the_middle(of: Trial) -> dict[str, Said]:
     return {"logistic regression, edges cut": by_logistic(of, of.data.rows_of_the_middle)}
 
 
+def linear_on_lite2(of: Trial) -> dict[str, Said]:
+    """Fit the same to the rows of a larger backbone."""
+    return {"logistic regression, Lite2": by_logistic(of, of.data.rows_of_lite2)}
+
+
+def linear_on_both(of: Trial) -> dict[str, Said]:
+    """Fit the same to the rows of both."""
+    return {"logistic regression, Lite0 and Lite2": by_logistic(of, of.data.rows_of_both)}
+
+
 def by_logistic(of: Trial, rows: np.ndarray) -> Said:
     """Fit logistic regression to the labelled rows; the score is the probability of class 1."""
     pool, test = rows[of.pool], rows[of.test]
@@ -220,13 +242,25 @@ def spreading(of: Trial) -> dict[str, Said]:
 
 def head(of: Trial) -> dict[str, Said]:
     """Train a head on the rows, and classify with the labelled pictures or with the whole pool."""
-    pool, test = of.centred()
+    alone, pooled = by_head(of, of.data.rows)
+    return {"head, 1-NN": alone, "head + pool": pooled}
+
+
+def head_on_both(of: Trial) -> dict[str, Said]:
+    """Train the same on the rows of two backbones."""
+    alone, pooled = by_head(of, of.data.rows_of_both)
+    return {"head, 1-NN, Lite0 and Lite2": alone, "head + pool, Lite0 and Lite2": pooled}
+
+
+def by_head(of: Trial, rows: np.ndarray) -> tuple[Said, Said]:
+    """Return what a head on these rows says with the labelled pictures, and with the whole pool."""
+    pool, test = of.centred(rows)
     embedding = MetricEmbedding(random_state=of.draw).fit(pool, of.labels)
     stored, asked = embedding.transform(pool), embedding.transform(test)
-    return {
-        "head, 1-NN": by_neighbours(stored[of.known], of.labels[of.known], asked),
-        "head + pool": by_neighbours(stored, spread_labels(stored, of.labels)[0], asked, 5),
-    }
+    return (
+        by_neighbours(stored[of.known], of.labels[of.known], asked),
+        by_neighbours(stored, spread_labels(stored, of.labels)[0], asked, 5),
+    )
 
 
 class KnownRows(torch.nn.Module):
@@ -285,8 +319,11 @@ METHODS: dict[str, Callable[[Trial], dict[str, Said]]] = {
     "logistic regression": linear,
     "logistic regression, squeezed": linear_on_squares,
     "logistic regression, edges cut": linear_on_the_middle,
+    "logistic regression, Lite2": linear_on_lite2,
+    "logistic regression, Lite0 and Lite2": linear_on_both,
     "label spreading": spreading,
     "head + pool": head,
+    "head + pool, Lite0 and Lite2": head_on_both,
     "choose_method's pick": chosen,
     "from scratch, 1-NN": scratch,
     "last part tuned, 1-NN": tuned,

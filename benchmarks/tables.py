@@ -84,7 +84,9 @@ def elsewhere_table(other: dict[str, Any]) -> str:
 
 def photographs_table(photographs: dict[str, Any]) -> str:
     """Return the table of photographs: accuracy per set, way and budget, then AUROC, then paired leads."""
-    rival = "logistic regression"
+    rival, more = "logistic regression", ", Lite0 and Lite2"
+    pairs = [("head, 1-NN", rival), ("head + pool", rival), (rival + more, rival)]
+    pairs.append((f"head, 1-NN{more}", rival + more))
     lines = []
     for data, ways in photographs["sets"].items():
         budgets = list(map(str, photographs["budgets"]))
@@ -99,15 +101,15 @@ def photographs_table(photographs: dict[str, Any]) -> str:
                 seconds = np.mean([second for each in entry.values() for second in each["cpu_seconds"]])
                 label = name if kind == "accuracy" else f"{name}, {unit}"
                 lines.append(f"| {label} | " + " | ".join(cells) + f" | {seconds:.1f} |")
-        for name in ("head, 1-NN", "head + pool"):
-            ours, theirs = ways.get(name, {}), ways[rival]
+        for name, other in pairs:
+            ours, theirs = ways.get(name, {}), ways.get(other, {})
             cells = [
                 str(mean_interval(np.subtract(ours[n]["accuracy"], theirs[n]["accuracy"])))
                 if n in ours
                 else ""
                 for n in budgets
             ]
-            lines.append(f"| *{name}, minus {rival}* | " + " | ".join(cells) + " |  |")
+            lines.append(f"| *{name}, minus {other}* | " + " | ".join(cells) + " |  |")
         lines.append("")
     return "\n".join(lines).strip()
 

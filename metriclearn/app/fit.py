@@ -22,7 +22,7 @@ import torch
 
 from metriclearn.backbones import LITE0, BackboneEncoder, as_backbone
 from metriclearn.cache import cache_folder, kept_array
-from metriclearn.choose import Judged, beats, decide, logistic
+from metriclearn.choose import SMALL, Judged, beats, decide, logistic
 from metriclearn.embedding import MetricEmbedding, encoder_id
 from metriclearn.evaluate import Interval, share_interval
 from metriclearn.inference import in_batches
@@ -38,7 +38,7 @@ WAYS = ("frozen", "head", "scratch", "tune")
 TRIED = ("frozen", "head", "scratch")  # by "auto"; to tune a backbone takes minutes for each fold
 DIM = 64
 FOLDS = {"frozen": 5, "head": 5, "scratch": 3, "tune": 3}
-SMALL, TINY = 48, 28  # side of the pictures that a small network learns from: of tiny ones no more is known
+TINY = 28  # side of the pictures that a small network learns from: of tiny ones no more is known
 HEAD_STEPS = 300
 SCRATCH_STEPS, MORE_STEPS = 600, 900
 MANY = 64  # classes: of more than these a batch of 128 does not hold two pictures each
