@@ -22,7 +22,6 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import numpy as np
 import photographs
@@ -32,7 +31,7 @@ from label_efficiency import POOL, TEST, Ledger
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from metriclearn import models, scarce_labels, training
+from metriclearn import scarce_labels, training
 from metriclearn.propagate import spread_labels, surest
 from metriclearn.trust import vote
 
@@ -89,31 +88,6 @@ def rows(draw: int, load: Callable[[], photographs.Photographs], per_class: int)
     return Task(pool, of.data.classes[of.pool], test, of.data.classes[of.test], per_class)
 
 
-class DeeperEncoder(models.Encoder):
-    """Five convolutions instead of three, then the mean over all places; rows get the usual network."""
-
-    def __init__(self, input_shape: Any, dim: int = 32) -> None:
-        super().__init__(input_shape, dim)
-        if len(self.input_shape) > 1:
-            layers: list[nn.Module] = []
-            before = self.input_shape[0]
-            for after, kernel, stride in ((32, 5, 2), (64, 3, 2), (64, 3, 1), (128, 3, 2), (128, 3, 1)):
-                conv = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)
-                layers += [conv, nn.BatchNorm2d(after), nn.ReLU()]
-                before = after
-            self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-            self.head = nn.Linear(before, dim)
-
-
-class WiderEncoder(models.Encoder):
-    """Twice the channels, or twice the hidden numbers."""
-
-    def __init__(self, input_shape: Any, dim: int = 32) -> None:
-        wide = tuple(2 * width for width in models.CHANNELS)
-        with patch.multiple(models, CHANNELS=wide, HIDDEN=2 * models.HIDDEN):
-            super().__init__(input_shape, dim)
-
-
 def learned(
     task: Task,
     labels: np.ndarray,
@@ -121,7 +95,6 @@ def learned(
     device: str,
     *,
     averaged: bool = False,
-    network: type[models.Encoder] = models.Encoder,
     **options: Any,
 ) -> Found:
     """Train with these options; averaged takes the mean of the weights over the last third of the steps."""
@@ -133,10 +106,7 @@ def learned(
             mean = mean or AveragedModel(model.encoder, use_buffers=True)
             mean.update_parameters(model.encoder)
 
-    with patch.object(models, "Encoder", network):
-        model, _ = training.train_metric(
-            task.pool, labels, seed=seed, device=device, report=average, **options
-        )
+    model, _ = training.train_metric(task.pool, labels, seed=seed, device=device, report=average, **options)
     encoder = mean.module if mean else model.encoder
     return Found(training.embed(encoder, task.pool), training.embed(encoder, task.test))
 
@@ -151,14 +121,6 @@ def told_again(task: Task, labels: np.ndarray, seed: int, device: str, **options
     return learned(task, second, seed + 1000, device, pseudo_labels=False, **options)
 
 
-def side_by_side(task: Task, labels: np.ndarray, seed: int, device: str, **options: Any) -> Found:
-    """Train two encoders from two seeds; an image's embedding is both of its embeddings."""
-    pairs = zip(
-        *(learned(task, labels, each, device, **options) for each in (seed, seed + 1000)), strict=True
-    )
-    return Found(*(np.concatenate(pair, axis=1) / np.sqrt(2).astype(np.float32) for pair in pairs))
-
-
 def all_labels(task: Task, labels: np.ndarray, seed: int, device: str) -> Found:
     """Train with a label for each image of the pool, which no change could beat."""
     return learned(task, task.classes, seed, device, pseudo_labels=False)
@@ -170,22 +132,12 @@ REPORTED = {"digits, 10 labels": range(10)}  # draws, of other sets 0 to 4
 LARGE: dict[str, Any] = {"dim": 64, "batch_size": 256}
 CHANGES: dict[str, Callable[..., Found]] = {
     "the defaults": learned,
-    "a deeper network (five convolutions)": partial(learned, network=DeeperEncoder),
-    "a network twice as wide": partial(learned, network=WiderEncoder),
-    "embeddings of 64 numbers": partial(learned, dim=64),
     "twice the batch": partial(learned, batch_size=256),
     "twice the steps": partial(learned, steps=2 * STEPS),
     "the mean of the last weights": partial(learned, averaged=True),
     "a second encoder, told the first one's labels": told_again,
-    "two encoders side by side": side_by_side,
     "64 numbers, twice the batch": partial(learned, **LARGE),
     "64 numbers, twice the batch, mean of the last weights": partial(learned, averaged=True, **LARGE),
-    "64 numbers, twice the batch, twice the steps": partial(learned, steps=2 * STEPS, **LARGE),
-    "the same, mean of the last weights": partial(learned, averaged=True, steps=2 * STEPS, **LARGE),
-    "the same, twice as wide": partial(
-        learned, network=WiderEncoder, averaged=True, steps=2 * STEPS, **LARGE
-    ),
-    "64 numbers, twice the batch, a second encoder": partial(told_again, **LARGE),
     "all labels of the pool": all_labels,
 }
 
