@@ -51,8 +51,7 @@ check: .venv/installed ## run the fast part in three minutes: style, types, test
 	$(ONE_THREAD) $(RUN) -m pytest $(LANES) tests --ignore tests/site --ignore tests/test_older_processor.py
 
 test: .venv/installed ## run all that CI runs: style, types, tests, and every notebook's printed results
-	$(STYLE)
-	@$(RUN) tools/build_site.py
+	@$(RUN) tools/build_site.py & $(STYLE) && wait $$!
 	@mkdir -p build && $(ALL_FILES) > build/files-before
 	$(ONE_THREAD) $(NBVAL) $(LANES) --durations 25 $(REVERSED) $(SOLUTIONS) tests
 	@$(ALL_FILES) | diff build/files-before - || { echo "A notebook left these files behind."; exit 1; }

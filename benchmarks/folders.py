@@ -36,7 +36,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from metriclearn import load_images, scarce_labels
-from metriclearn.app.fit import side_for, steps_for
+from metriclearn.app.fit import SCRATCH_STEPS, side_for
 from metriclearn.photos import Photographs, read_photographs
 from metriclearn.training import predict_logits, train_classifier
 
@@ -237,7 +237,7 @@ def rivals(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
     note("raw pixels, 1-NN", nearest.predict(rows(asked).astype(np.float32)), start)
     start = time.process_time()
     change = chosen_change(folders, ledger)
-    network = train_classifier(images, pool.labels, steps=steps_for(pool), augment=change, seed=draw)
+    network = train_classifier(images, pool.labels, steps=SCRATCH_STEPS, augment=change, seed=draw)
     note("supervised CNN", predict_logits(network, asked).argmax(axis=1), start)
 
 

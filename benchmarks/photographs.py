@@ -63,6 +63,7 @@ PROTOCOL = {
     "label spreading": "spread_labels on the frozen rows, then the vote of 5 neighbours over the pool",
     "head": "MetricEmbedding's defaults on the rows; 1 neighbour among the labelled, or, + pool, the vote of "
     "5 neighbours over the pool with spread labels",
+    "without the pool": "pseudo_labels=False; the mean over the pool is still taken away",
     "choose_method": "judges frozen, logistic and head by cross-validation on the labelled pictures; its "
     "pick is credited with what that way reached on the test pictures",
     "from scratch": "MetricEmbedding's defaults at 64 pixels; 1 neighbour",
@@ -246,16 +247,21 @@ def head(of: Trial) -> dict[str, Said]:
     return {"head, 1-NN": alone, "head + pool": pooled}
 
 
+def head_without_the_pool(of: Trial) -> dict[str, Said]:
+    """Train the head on the labelled rows alone."""
+    return {"head without the pool, 1-NN": by_head(of, of.data.rows, pseudo_labels=False)[0]}
+
+
 def head_on_both(of: Trial) -> dict[str, Said]:
     """Train the same on the rows of two backbones."""
     alone, pooled = by_head(of, of.data.rows_of_both)
     return {"head, 1-NN, Lite0 and Lite2": alone, "head + pool, Lite0 and Lite2": pooled}
 
 
-def by_head(of: Trial, rows: np.ndarray) -> tuple[Said, Said]:
+def by_head(of: Trial, rows: np.ndarray, pseudo_labels: bool = True) -> tuple[Said, Said]:
     """Return what a head on these rows says with the labelled pictures, and with the whole pool."""
     pool, test = of.centred(rows)
-    embedding = MetricEmbedding(random_state=of.draw).fit(pool, of.labels)
+    embedding = MetricEmbedding(pseudo_labels=pseudo_labels, random_state=of.draw).fit(pool, of.labels)
     stored, asked = embedding.transform(pool), embedding.transform(test)
     return (
         by_neighbours(stored[of.known], of.labels[of.known], asked),
@@ -323,6 +329,7 @@ METHODS: dict[str, Callable[[Trial], dict[str, Said]]] = {
     "logistic regression, Lite0 and Lite2": linear_on_both,
     "label spreading": spreading,
     "head + pool": head,
+    "head without the pool, 1-NN": head_without_the_pool,
     "head + pool, Lite0 and Lite2": head_on_both,
     "choose_method's pick": chosen,
     "from scratch, 1-NN": scratch,

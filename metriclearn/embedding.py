@@ -60,8 +60,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             classes without a label, it pulls them to the labelled ones (notebook 8 measures it).
         reconstruction: weight of D(X, X′) in the loss; 0 leaves the decoder out, and a backbone has none.
         steps: number of gradient steps; None takes 600, or 100 where a backbone is tuned.
-        batch_size: labelled images per step, from the pool come twice as many; None takes 128, or 32 where a
-            backbone is tuned.
+        batch_size: labelled images per step, from the pool come twice as many; None takes 128, for more than
+            64 classes up to 256, and 32 where a backbone is tuned.
         learning_rate: the highest learning rate of the schedule.
         random_state: seed; the same seed on the same machine gives the same encoder.
         device: where to train and embed, such as `"cpu"`, `"cuda"` or `"auto"`.

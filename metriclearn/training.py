@@ -33,6 +33,7 @@ MOST_LOGITS = 10_000
 # Chosen, like the learning rates, on label draws 100 to 102; every result is reported on others.
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
+FEWEST_AT_ONCE, MOST_AT_ONCE = 128, 256  # labelled images in a batch
 POOL_RATIO = 2  # pseudo-labelled images in a batch for each labelled one
 # The pool takes part from a third of the steps on, or once so many labelled images were shown: more of them
 # alone, and an encoder with one label per class learns these few by heart.
@@ -105,7 +106,7 @@ def train_metric(
     pseudo_labels: bool = True,
     reconstruction: float = 0.0,
     steps: int = 600,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     learning_rate: float = 3e-3,
     seed: int = 0,
     device: str = "cpu",
@@ -128,7 +129,7 @@ def train_metric(
         pseudo_labels: whether to learn from the pool through its neighbour graph.
         reconstruction: weight of D(X, X′), the mean squared error per pixel; 0 leaves the decoder out.
         steps: number of gradient steps.
-        batch_size: labelled images per step; from the pool come twice as many.
+        batch_size: labelled images per step, by default as `batch_for` says; from the pool twice as many.
         learning_rate: the highest learning rate of the schedule.
         seed: seed of the weights, batches and changes.
         device: where to train, such as `"cpu"`, `"cuda"` or `"auto"`.
@@ -145,6 +146,7 @@ def train_metric(
     labels = check_class_labels(labels, len(pixels))
     dim, change = check_count(dim, "dim"), check_augment(augment, "affine")
     reconstruction = check_number(reconstruction, "reconstruction", "0 or a number above", 0)
+    batch_size = batch_for(labels) if batch_size is None else batch_size
     steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
     random = torch.Generator().manual_seed(seed)
     model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
@@ -259,7 +261,7 @@ def train_classifier(
     *,
     augment: bool | str | Augment = True,
     steps: int = 600,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     learning_rate: float = 5e-3,
     seed: int = 0,
     device: str = "cpu",
@@ -271,7 +273,7 @@ def train_classifier(
         labels: int, shape `(n,)`, classes 0 to C - 1, −1 = unlabelled.
         augment: how to change the images at random; see `train_metric`.
         steps: number of gradient steps.
-        batch_size: images per step, the same number from every class.
+        batch_size: images per step, the same number from every class; by default as `batch_for` says.
         learning_rate: the highest learning rate of the schedule.
         seed: seed of the weights, batches and changes.
         device: where to train, such as `"cpu"` or `"cuda"`.
@@ -285,6 +287,7 @@ def train_classifier(
     pixels = check_inputs(pixels)
     labels = check_class_labels(labels, len(pixels))
     change = check_augment(augment, "affine") if pixels.ndim == 4 else None
+    batch_size = batch_for(labels) if batch_size is None else batch_size
     steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
     known = is_labelled(labels)
     images, targets = pixels[known], torch.as_tensor(labels[known])
@@ -319,6 +322,19 @@ def reconstruction_error(x: Tensor, reconstruction: Tensor, distance: str = "mse
     if check_choice(distance, "distance", DISTANCES) == "mse":
         return F.mse_loss(reconstruction, x)
     return F.binary_cross_entropy(reconstruction, x)
+
+
+def batch_for(labels: LabelArray) -> int:
+    """Return how many labelled images a step should see: two of each class, at least 128 and at most 256.
+
+    With hundreds of classes a batch of 128 leaves most of them out. `benchmarks/tried.py` measures what the
+    wider one is worth.
+
+    Args:
+        labels: int64, shape `(n,)`, -1 = unlabelled.
+    """
+    classes = np.unique(labels[is_labelled(labels)])
+    return min(max(2 * len(classes), FEWEST_AT_ONCE), MOST_AT_ONCE)
 
 
 def balanced_rows(labels: LabelArray, size: int, random: torch.Generator) -> Tensor:

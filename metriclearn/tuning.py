@@ -28,12 +28,12 @@ from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_la
 from metriclearn.losses import Loss
 from metriclearn.models import Encoder
 from metriclearn.settings import check_choice, check_count
-from metriclearn.training import GRAPH_IMAGES, check_run, metric_steps, train_metric
+from metriclearn.training import GRAPH_IMAGES, batch_for, check_run, metric_steps, train_metric
 from metriclearn.validate import FloatArray, ImageArray, check_images
 
 TUNE = ("frozen", "head", "last", "all")
 # A step through a backbone costs a hundred times that of the small network: fewer, and smaller ones.
-HEAD_STEPS, HEAD_BATCH = 600, 128
+HEAD_STEPS = 600
 TUNING_STEPS, TUNING_BATCH = 100, 32
 SLOWER = 1 / 30  # the backbone's learning rate, as a share of the head's: it should not forget
 VIEWS, MOST_VIEWS = 12, 2_000  # of each labelled image, and of all of them, whose maps are kept
@@ -74,7 +74,7 @@ def train_on_backbone(
             once, unchanged.
         pseudo_labels: whether to learn from the pool through its neighbour graph.
         steps: gradient steps; by default 600 for a head and then, if the backbone is tuned, 100.
-        batch_size: labelled images per step; by default 128, or 32 where the backbone is tuned.
+        batch_size: labelled images per step; by default as `batch_for` says, 32 where the backbone is tuned.
         learning_rate: the highest learning rate of the schedule; the backbone's is a thirtieth of it.
         seed: seed of the weights, batches and changes.
         report: called before the first and after every step of each part, as by `train_metric`.
@@ -89,8 +89,13 @@ def train_on_backbone(
     """
     tune, dim = check_choice(tune, "tune", TUNE), check_count(dim, "dim")
     change, tuned = check_augment(augment, "photographs"), tune in ("last", "all")
+    if rows is None or tuned:
+        images = check_images(images)
+        labels = check_class_labels(labels, len(images))
+    else:
+        labels = check_class_labels(labels, len(rows))
     steps = (TUNING_STEPS if tuned else HEAD_STEPS) if steps is None else steps
-    batch_size = (TUNING_BATCH if tuned else HEAD_BATCH) if batch_size is None else batch_size
+    batch_size = (TUNING_BATCH if tuned else batch_for(labels)) if batch_size is None else batch_size
     steps, batch_size, learning_rate, seed, where = check_run(
         steps, batch_size, learning_rate, seed, backbone.device
     )
@@ -99,18 +104,15 @@ def train_on_backbone(
             f'The backbone {backbone.name} has no stated last part: choose tune="head" or "all", or pass '
             "Backbone(tail, trunk, name=...)."
         )
-    if rows is None or tuned:
-        images = check_images(images)
-        labels = check_class_labels(labels, len(images))
-        rows = rows_of(backbone, images) if rows is None else rows
-    else:
-        labels = check_class_labels(labels, len(rows))
+    if rows is None:
+        assert images is not None  # they were checked above
+        rows = rows_of(backbone, images)
     centre = rows.mean(axis=0)
     if tune == "frozen":
         encoder = BackboneEncoder(backbone, nn.Identity(), torch.from_numpy(centre), tune, rows.shape[1])
         return encoder.to(where), []
     options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels, "report": report}
-    of_head: dict[str, Any] = {"steps": HEAD_STEPS, "batch_size": HEAD_BATCH}
+    of_head: dict[str, Any] = {"steps": HEAD_STEPS, "batch_size": batch_for(labels)}
     if not tuned:
         of_head = {"steps": steps, "batch_size": batch_size}
     trained, losses = train_metric(

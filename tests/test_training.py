@@ -475,6 +475,17 @@ def test_every_class_has_its_turn():
     assert times.max() < 70
 
 
+@pytest.mark.parametrize(("classes", "wanted"), [(2, 128), (64, 128), (65, 130), (128, 256), (200, 256)])
+def test_by_default_a_batch_holds_two_of_each_class_up_to_a_limit(monkeypatch, classes, wanted):
+    sizes, draw = [], training.balanced_rows
+    monkeypatch.setattr(training, "balanced_rows", lambda *given: (sizes.append(given[1]), draw(*given))[1])
+    pixels, labels = np.zeros((2 * classes, 1, 8, 8), np.float32), np.arange(2 * classes) % classes
+    train_metric(pixels, labels, steps=1)
+    train_classifier(pixels, labels, steps=1)
+    train_metric(pixels, labels, steps=1, batch_size=16)
+    assert sizes == [wanted, wanted, 16]
+
+
 def test_batches_differ():
     random = torch.Generator().manual_seed(0)
     labels = np.arange(40) % 4

@@ -33,15 +33,14 @@ from metriclearn.trust import HeldOut, Learn, caught, cross_fit, deal
 from metriclearn.tuning import train_on_backbone
 from metriclearn.validate import FloatArray
 
-FORM = 3  # of what the steps keep
+FORM = 4  # of what the steps keep
 WAYS = ("frozen", "head", "scratch", "tune")
 TRIED = ("frozen", "head", "scratch")  # by "auto"; to tune a backbone takes minutes for each fold
 DIM = 64
 FOLDS = {"frozen": 5, "head": 5, "scratch": 3, "tune": 3}
 TINY = 28  # side of the pictures that a small network learns from: of tiny ones no more is known
 HEAD_STEPS = 300
-SCRATCH_STEPS, MORE_STEPS = 600, 900
-MANY = 64  # classes: of more than these a batch of 128 does not hold two pictures each
+SCRATCH_STEPS = 600
 ON_ROWS = ("frozen", "head")  # nothing looks at the pictures but the backbone, once
 BETTER_STILL = (
     " Plain logistic regression on the pretrained network's rows was right more often still; it has no "
@@ -257,8 +256,7 @@ class _Work:
     def estimator(self, way: str) -> MetricEmbedding:
         """Return the untrained transformer of a way."""
         if way == "scratch":
-            steps = steps_for(self.photographs)
-            return MetricEmbedding(steps=steps, random_state=self.seed, device=self.device)
+            return MetricEmbedding(steps=SCRATCH_STEPS, random_state=self.seed, device=self.device)
         return MetricEmbedding(
             DIM,
             backbone=LITE0,
@@ -303,11 +301,6 @@ def rows_of(photographs: Photographs, device: str) -> FloatArray:
 def side_for(photographs: Photographs) -> int:
     """Return the side at which a small network sees these pictures: half of them decide what is tiny."""
     return TINY if float(np.median(np.minimum(photographs.widths, photographs.heights))) <= 40 else SMALL
-
-
-def steps_for(photographs: Photographs) -> int:
-    """Return for how many steps a small network learns them."""
-    return MORE_STEPS if len(photographs.class_names) > MANY else SCRATCH_STEPS
 
 
 def say(text: str) -> None:
