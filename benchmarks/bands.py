@@ -53,6 +53,8 @@ def band(name: str, values: list[float]) -> dict[str, float | list[float]]:
     factor = stats.t.ppf((1 + PROBABILITY) / 2, n - 1) * np.sqrt(1 + 1 / n)
     half = factor * numbers.std(ddof=1)
     step = 10 ** np.floor(np.log10(max(half, 1e-9))) / 5
+    if name.endswith("%"):  # what hardly varies here may do so elsewhere
+        step = max(step, 0.1)
     low = np.floor((numbers.mean() - half) / step) * step
     high = np.ceil((numbers.mean() + half) / step) * step
     if name.endswith("%"):
