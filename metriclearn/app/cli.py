@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
 METHODS = ("auto", "frozen", "head", "tune", "scratch")
+BACKBONE = "efficientnet-lite0"  # as in metriclearn.backbones, which takes seconds to load
 SHOWN = 10  # lines of a kind that a person sees; a machine gets all
 
 EXAMPLES = """\
@@ -101,6 +102,12 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", required=True, metavar="MODEL", help="the folder to write; it must be new")
     fit.add_argument("--labels", metavar="FILE", help="a further table of labels, whose rows win")
     fit.add_argument("--method", choices=METHODS, default="auto", help="how to learn (default: %(default)s)")
+    fit.add_argument(
+        "--backbone",
+        metavar="NAME",
+        default=BACKBONE,
+        help="pretrained network, or several joined by + (default: %(default)s)",
+    )
     fit.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (default: 0)")
     fit.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ... (default: auto)")
     fit.add_argument("--qdrant-url", metavar="URL", help="keep the examples on this server as well")

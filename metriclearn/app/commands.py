@@ -16,6 +16,7 @@ from metriclearn.app.cli import UsageError, photographs_of
 from metriclearn.app.fit import Steps, fit
 from metriclearn.app.project import Answer, Project
 from metriclearn.app.report import report, review_page
+from metriclearn.backbones import load_backbone
 from metriclearn.connect import connect, find_home
 from metriclearn.decode import Picture, read_pictures
 from metriclearn.embedding import write_whole
@@ -36,15 +37,17 @@ def run_fit(options: argparse.Namespace) -> Result:
     seed, device = _usable(check_seed, options.seed), str(_usable(check_device, options.device))
     if options.qdrant_url:
         connect(_usable(partial(find_home, None), options.qdrant_url)).close()  # it answers, before we train
+    if options.method != "scratch":
+        _usable(partial(load_backbone, device=device), options.backbone)  # it is there, before we look
     photographs = photographs_of(options.folder, options.labels)
     labels = photographs.labels
     check_enough({name: int((labels == code).sum()) for code, name in enumerate(photographs.class_names)})
-    steps = Steps(photographs, method=options.method, seed=seed, device=device)
+    steps = Steps(photographs, method=options.method, backbone=options.backbone, seed=seed, device=device)
     if out.exists() and not options.force:
         if _made_by(out, steps.key):
             return _about(out), f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
-    fitted = fit(photographs, options.method, seed, device, steps)
+    fitted = fit(photographs, options.method, options.backbone, seed, device, steps)
     facts = card.card_of(photographs, fitted, seed, options.qdrant_url) | {"made_by": steps.key}
     made = Project(
         facts,

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from metriclearn.backbones import LITE0, BackboneEncoder, as_backbone
+from metriclearn.backbones import Backbone, BackboneEncoder, as_backbone
 from metriclearn.cache import cache_folder, kept_array
 from metriclearn.choose import SMALL, Judged, beats, decide, logistic
 from metriclearn.embedding import MetricEmbedding, encoder_id
@@ -55,6 +55,7 @@ class Fitted:
 
     Attributes:
         way: which of `WAYS`.
+        backbone: the name of the pretrained network that was there to begin with.
         embedding: the trained transformer from squares to embeddings.
         vectors: float32, shape `(n, N)`: the embeddings of all pictures.
         held_out: what was said of each labelled picture by a classifier that had not met it.
@@ -64,6 +65,7 @@ class Fitted:
     """
 
     way: str
+    backbone: str
     embedding: MetricEmbedding
     vectors: FloatArray
     held_out: HeldOut
@@ -90,17 +92,18 @@ class Steps:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def fit(photographs: Photographs, method: str, seed: int, device: str, steps: Steps) -> Fitted:
+def fit(photographs: Photographs, method: str, backbone: str, seed: int, device: str, steps: Steps) -> Fitted:
     """Choose a way on the labels that are there, and train it on all pictures.
 
     Args:
         photographs: the pictures, with at least two classes of two labels.
         method: one of `WAYS`, or `"auto"`: the best of `TRIED` by cross-validation.
+        backbone: name of a pretrained network, see `load_backbone`.
         seed: of everything that is drawn.
         device: where to compute.
         steps: where each step is kept.
     """
-    work = _Work(photographs, steps, seed, device)
+    work = _Work(photographs, backbone, steps, seed, device)
     labels = _without_twins(photographs)
     held: dict[str, HeldOut] = {}
     for way in TRIED if method == "auto" else (method,):
@@ -117,6 +120,7 @@ def fit(photographs: Photographs, method: str, seed: int, device: str, steps: St
     vectors = steps.array(f"{way}-vectors", lambda: work.embed(way, embedding.encoder_))
     return Fitted(
         way,
+        backbone,
         embedding,
         vectors,
         held[way],
@@ -167,8 +171,9 @@ def _without_twins(photographs: Photographs) -> LabelArray:
 class _Work:
     """The ways to learn, over the same pictures; what several of them need is computed once."""
 
-    def __init__(self, photographs: Photographs, steps: Steps, seed: int, device: str) -> None:
+    def __init__(self, photographs: Photographs, backbone: str, steps: Steps, seed: int, device: str) -> None:
         self.photographs, self.steps, self.seed, self.device = photographs, steps, seed, device
+        self.name = backbone
         self.side = side_for(photographs)
 
     def judge(self, way: str, labels: LabelArray, others: Sequence[Judged] = ()) -> HeldOut:
@@ -242,7 +247,7 @@ class _Work:
         if way == "scratch":
             return wanted.fit(self.small[rows], labels).encoder_
         encoder, _ = train_on_backbone(
-            as_backbone(LITE0, self.device, self.photographs.aspect),
+            self.backbone,
             None if way in ON_ROWS else self.photographs.pixels[rows],
             labels,
             DIM,
@@ -259,7 +264,7 @@ class _Work:
             return MetricEmbedding(steps=SCRATCH_STEPS, random_state=self.seed, device=self.device)
         return MetricEmbedding(
             DIM,
-            backbone=LITE0,
+            backbone=self.name,
             tune="last" if way == "tune" else way,
             steps=HEAD_STEPS if way == "head" else None,
             random_state=self.seed,
@@ -279,14 +284,19 @@ class _Work:
 
     @cached_property
     def rows(self) -> FloatArray:
-        """The backbone's rows of all pictures, float32 of shape `(n, 1280)`; kept part by part."""
+        """The backbone's rows of all pictures, float32 of shape `(n, width)`; kept part by part."""
         say("Looking at the pictures with the pretrained network ...")
-        return rows_of(self.photographs, self.device)
+        return rows_of(self.photographs, self.backbone)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The pretrained network, which sees all pictures in the shape of most."""
+        return as_backbone(self.name, self.device, self.photographs.aspect)
 
 
-def rows_of(photographs: Photographs, device: str) -> FloatArray:
+def rows_of(photographs: Photographs, backbone: Backbone) -> FloatArray:
     """Return the backbone's rows of all pictures, kept in the cache by what the pictures hold."""
-    backbone = as_backbone(LITE0, device, photographs.aspect)
+    device = backbone.device
     folder, parts, done = cache_folder() / "rows", [], 0
     with progress_bar(len(photographs), "Looking") as bar:
         for batch in photographs.batches():

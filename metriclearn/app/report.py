@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metriclearn.app.card import WAYS, advice, interval, judged, promise
+from metriclearn.app.card import advice, interval, judged, promise, way_of
 from metriclearn.app.fit import Fitted
 from metriclearn.decode import Bytes
 from metriclearn.folders import printable
@@ -72,7 +72,7 @@ def report(photographs: Photographs, fitted: Fitted, card: dict[str, Any]) -> st
     lines = [
         f"<h1>{len(classes)} classes from {data['labelled']:,} labels</h1>",
         f"<p>{data['pictures']:,} pictures, {data['labelled']:,} of them labelled. ",
-        f"{_text(WAYS[card['way']])}</p>",
+        f"{_text(way_of(card))}</p>",
         f'<p class="large">{accuracy["percent"]} % right '
         f"<small>[{accuracy['low']}, {accuracy['high']}], 95 % interval</small></p>",
         f"<p>{_text(advice(card))} {_text(card['verdict'])}</p>",
