@@ -112,7 +112,7 @@ def train_on_backbone(
         encoder = BackboneEncoder(backbone, nn.Identity(), torch.from_numpy(centre), tune, rows.shape[1])
         return encoder.to(where), []
     options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels, "report": report}
-    of_head: dict[str, Any] = {"steps": HEAD_STEPS, "batch_size": batch_for(labels)}
+    of_head: dict[str, Any] = {"steps": HEAD_STEPS}
     if not tuned:
         of_head = {"steps": steps, "batch_size": batch_size}
     trained, losses = train_metric(
