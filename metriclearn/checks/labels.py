@@ -1,0 +1,1 @@
+from metriclearn.labels import *  # noqa: F403  shim

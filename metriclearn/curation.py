@@ -1,0 +1,355 @@
+"""Data curation: duplicates, outliers, label errors, a map, and what to label next.
+
+Functions over embeddings; `embedding_map` also takes an `EmbeddingIndex`. At the end they become one list for
+a person to look at, the most urgent of each kind first.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from metriclearn.checks.arguments import check_choice, check_count, check_number, check_seed
+from metriclearn.checks.arrays import FloatArray, check_embeddings
+from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.index import EmbeddingIndex
+from metriclearn.label_propagation import diffuse_labels
+from metriclearn.neighbours import TEMPERATURE, check_k, nearest, votes
+from metriclearn.photos import Photographs
+
+Rows = npt.NDArray[np.int_]
+Scores = npt.NDArray[np.float64]
+SAME_PICTURE = 0.99  # cosine of two thumbnails; measured: saved again or smaller 0.995, different ones below
+SUSPICIOUS = 0.5  # more than half of the neighbours' votes are for another class
+LONELY = 0.99  # the share of pictures that lie closer to their neighbours than an outlier
+
+
+def near_duplicates(embeddings: FloatArray, threshold: float = 0.99, k: int = 10) -> tuple[Rows, Scores]:
+    """Return the pairs of images whose embeddings are nearly the same, the closest pair first.
+
+    Each image is compared with its k nearest others only, so that time and memory grow with n · k
+    and not with the number of pairs.
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here.
+        threshold: smallest cosine of a pair, in (−1, 1].
+        k: how many neighbours of each image are compared.
+
+    Returns:
+        `pairs, cosines`: row numbers, int of shape `(p, 2)`, the smaller one first, each pair once;
+        and the cosine of each pair, float64 of shape `(p,)`.
+
+    Raises:
+        ValueError: for embeddings that do not fit, a threshold outside (−1, 1], or k not below n.
+    """
+    wanted = "a cosine above -1 and up to 1, such as 0.99"
+    threshold = check_number(threshold, "threshold", wanted, -1, 1, without=(-1,))
+    neighbours, cosines = _nearest_others(embeddings, k)
+    first = np.repeat(np.arange(len(neighbours)), neighbours.shape[1])
+    pairs = np.sort(np.column_stack([first, neighbours.ravel()]), axis=1)
+    close = cosines.ravel() >= threshold
+    pairs, at = np.unique(pairs[close], axis=0, return_index=True)
+    found = cosines.ravel()[close][at]
+    order = np.argsort(-found, kind="stable")
+    return pairs[order], found[order]
+
+
+def outliers(embeddings: FloatArray, k: int = 10) -> Scores:
+    """Return how far each image lies from its neighbours: one minus the cosine to the k-th nearest.
+
+    The oldest distance-based score (Ramaswamy et al. 2000, https://doi.org/10.1145/342009.335437).
+    It needs no label and holds its own against later ones (Campos et al. 2016,
+    https://doi.org/10.1007/s10618-015-0444-8).
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here.
+        k: which neighbour counts. Larger values also find small groups far from all others.
+
+    Returns:
+        float64, shape `(n,)`, in [0, 2]; the larger, the lonelier.
+
+    Raises:
+        ValueError: for embeddings that do not fit, or k not below n.
+    """
+    scores: Scores = 1 - _nearest_others(embeddings, k)[1][:, -1]
+    return scores
+
+
+def label_errors(
+    embeddings: FloatArray, labels: npt.ArrayLike, k: int = 10, temperature: float = TEMPERATURE
+) -> Scores:
+    """Return a score for label errors: how much the neighbours of each image disagree with its label.
+
+    Each of the k nearest labelled images, itself left out, votes with the weight exp(cosine / temperature);
+    the score is the share of the votes for other labels. Neighbours as a check of labels go back to
+    Wilson's editing (1972, https://doi.org/10.1109/TSMC.1972.4309137).
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here.
+        labels: int, shape `(n,)`; −1 = unlabelled, which gets the score 0 and has no vote.
+        k: how many neighbours vote.
+        temperature: how fast the weight of a vote falls with the distance.
+
+    Returns:
+        float64, shape `(n,)`, in [0, 1]; 1 = no neighbour agrees.
+
+    Raises:
+        ValueError: for embeddings or labels that do not fit, no label, one class only, or k not below
+            the number of labelled images.
+    """
+    vectors = check_embeddings(embeddings, unit_length=True)
+    given = check_class_labels(labels, len(vectors))
+    temperature = check_number(temperature, "temperature", "a number above 0", 0, without=(0,))
+    known = np.flatnonzero(is_labelled(given))
+    rows, cosines = nearest(vectors[known], vectors[known], check_k(k, len(known) - 1), skip_self=True)
+    classes, shares = votes(given[known][rows], cosines, np.unique(given[known]), temperature=temperature)
+    scores = np.zeros(len(vectors))
+    scores[known] = 1 - shares[np.arange(len(known)), np.searchsorted(classes, given[known])]
+    return scores
+
+
+def embedding_map(
+    embeddings: FloatArray | EmbeddingIndex, *, method: str = "tsne", seed: int = 0
+) -> FloatArray | tuple[FloatArray, list[str]]:
+    """Return a two-dimensional map of the embeddings: a place for every image, neighbours near each other.
+
+    From embeddings: t-SNE (van der Maaten & Hinton 2008, https://jmlr.org/papers/v9/vandermaaten08a.html)
+    or PCA. From an index: Qdrant sends only who is whose neighbour and how near
+    (https://qdrant.tech/documentation/concepts/explore/), never a vector, and t-SNE draws that graph.
+    On such maps near means similar; how large a group looks, or how far two groups lie apart, means little.
+
+    Args:
+        embeddings: float, shape `(n, N)`, scaled to unit length here; or an index that holds them.
+        method: `"tsne"` or `"pca"`; an index knows only neighbours and allows only `"tsne"`.
+        seed: seed of the drawing.
+
+    Returns:
+        float32, shape `(n, 2)`. For an index, also the ids of the points, in the same order.
+
+    Raises:
+        ValueError: for another method, embeddings that do not fit, one image only, or an index with fewer
+            than three points.
+    """
+    method, seed = check_choice(method, "method", ("tsne", "pca")), check_seed(seed)
+    if isinstance(embeddings, EmbeddingIndex):
+        if method == "pca":
+            raise ValueError('An index gives no vectors, which PCA needs: choose "tsne".')
+        return _map_of_index(embeddings, seed)
+    vectors = check_embeddings(embeddings, unit_length=True)
+    if min(vectors.shape) < 2:
+        raise ValueError(f"The embeddings have shape {vectors.shape}: a map needs at least two images.")
+    if method == "pca" or len(vectors) < 4:
+        places: FloatArray = PCA(2, random_state=seed).fit_transform(vectors).astype(np.float32)
+        return places
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    drawing = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
+    return np.asarray(drawing, dtype=np.float32)
+
+
+def _map_of_index(index: EmbeddingIndex, seed: int) -> tuple[FloatArray, list[str]]:
+    n = len(index)
+    if n < 3:
+        raise ValueError(f"The index holds {n} points: a map needs at least three.")
+    graph = index.neighbour_graph(30)
+    n, k = len(graph.ids), min(30, n - 1)
+    far = 2.0 if index.distance == "cosine" else 1 + max(graph.scores)
+    near = 1 - graph.scores if index.distance == "cosine" else graph.scores
+    distances = np.full((n, n), far, dtype=np.float32)
+    distances[graph.rows, graph.columns] = np.maximum(near, 0)
+    distances = np.minimum(distances, distances.T)
+    np.fill_diagonal(distances, 0)
+    perplexity = min(30.0, max(k / 3, 1.0), (n - 1) / 3)
+    tsne = TSNE(2, perplexity=perplexity, metric="precomputed", init="random", random_state=seed)
+    return np.asarray(tsne.fit_transform(distances), dtype=np.float32), graph.ids
+
+
+def select_for_labelling(
+    embeddings: FloatArray, labels: npt.ArrayLike, n: int, strategy: str = "mixed", seed: int = 0
+) -> Rows:
+    """Select n unlabelled images to be labelled next (active learning).
+
+    "uncertainty" takes the images whose neighbours are least sure of a class (`spread_labels`);
+    "diversity" takes, one after another, the image farthest from all labelled or taken ones
+    (k-center greedy, https://arxiv.org/abs/1708.00489); "mixed" makes n clusters of the unlabelled
+    images and takes the least sure image of each.
+
+    Args:
+        embeddings: float, shape `(m, N)`, scaled to unit length here.
+        labels: int64, shape `(m,)`, −1 = unlabelled.
+        n: how many images to choose.
+        strategy: "uncertainty", "diversity" or "mixed".
+        seed: decides the clusters of "mixed".
+
+    Returns:
+        Row numbers of unlabelled images, int of shape `(n,)`, each once.
+
+    Raises:
+        ValueError: for arrays that do not fit, fewer than two classes, an unknown strategy, or n
+            below 1 or above the number of unlabelled images.
+    """
+    vectors = check_embeddings(embeddings, unit_length=True)
+    labels = check_class_labels(labels, len(vectors))
+    known = is_labelled(labels)
+    free = np.flatnonzero(~known)
+    strategy = check_choice(strategy, "strategy", ("uncertainty", "diversity", "mixed"))
+    seed = check_seed(seed)
+    try:
+        n = check_count(n, "n", 1, len(free))
+    except ValueError:
+        raise ValueError(
+            f"n is {n!r}, and {len(free)} images are unlabelled: choose from 1 to {len(free)}."
+        ) from None
+    if strategy == "diversity":
+        nearest = (vectors[free] @ vectors[known].T).max(axis=1)
+        taken: list[int] = []
+        for _ in range(n):
+            taken.append(int(nearest.argmin()))
+            nearest = np.maximum(nearest, vectors[free] @ vectors[free[taken[-1]]])
+            nearest[taken] = np.inf
+        return free[taken]
+    _, confidence = diffuse_labels(vectors, labels)
+    ranked = free[np.argsort(confidence[free], kind="stable")]
+    if strategy == "uncertainty":
+        return ranked[:n]
+    clusters = KMeans(n, n_init=1, random_state=seed).fit_predict(vectors[ranked])
+    firsts = np.sort(np.unique(clusters, return_index=True)[1])
+    rest = np.setdiff1d(np.arange(len(ranked)), firsts)  # fills up where images coincide
+    chosen: Rows = ranked[np.concatenate([firsts, rest])[:n]]
+    return chosen
+
+
+@dataclass(frozen=True)
+class DuplicatePair:
+    """Two files of one picture.
+
+    Attributes:
+        first: row number of the one, the smaller one.
+        second: of the other.
+        cosine: of their thumbnails; 1 if the files are equal.
+        same_file: whether the files are equal, byte by byte.
+        labels_differ: whether both have labels, and these differ: one must be wrong.
+    """
+
+    first: int
+    second: int
+    cosine: float
+    same_file: bool
+    labels_differ: bool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to look at.
+
+    Attributes:
+        row: which picture.
+        kind: `"label"` (looks wrong), `"duplicate"`, `"outlier"` or `"next"` (to be labelled).
+        score: the larger, the more urgent, among those of its kind.
+        other: for a duplicate the row of the other picture, or -1.
+        suggestion: the class that the neighbours vote for, or -1.
+    """
+
+    row: int
+    kind: str
+    score: float
+    other: int = -1
+    suggestion: int = -1
+
+
+def duplicates(photographs: Photographs, threshold: float = SAME_PICTURE) -> list[DuplicatePair]:
+    """Return the pictures that are there twice, labelled or not, equal files first.
+
+    Equal files are found by their SHA-256, and further ones by their thumbnails, each compared with its ten
+    nearest. Of many equal files each is named with the first one.
+
+    Args:
+        photographs: the pictures.
+        threshold: smallest cosine of two thumbnails, in (-1, 1].
+    """
+    labels = photographs.labels
+    first: dict[str, int] = {}
+    same = []
+    for row, digest in enumerate(photographs.digests):
+        if (other := first.setdefault(digest, row)) != row:
+            same.append((other, row))
+    once = np.array(sorted(first.values()))
+    near: list[tuple[int, int, float]] = []
+    if len(once) > 1:
+        pairs, cosines = near_duplicates(photographs.thumbnails()[once], threshold, min(10, len(once) - 1))
+        near = [(int(once[a]), int(once[b]), float(c)) for (a, b), c in zip(pairs, cosines, strict=True)]
+    every = [(a, b, 1.0, True) for a, b in same] + [(a, b, c, False) for a, b, c in near]
+    return [DuplicatePair(a, b, c, s, bool(-1 != labels[a] != labels[b] != -1)) for a, b, c, s in every]
+
+
+def what_to_review(
+    embeddings: FloatArray,
+    labels: npt.ArrayLike,
+    pairs: Sequence[DuplicatePair] = (),
+    *,
+    n_next: int = 20,
+    seed: int = 0,
+) -> list[Finding]:
+    """Return what to look at: suspicious labels, pairs, outliers, and what to label next.
+
+    Args:
+        embeddings: float, shape `(n, N)`, of all pictures.
+        labels: int64, shape `(n,)`, -1 = unlabelled; at least two classes.
+        pairs: as `duplicates` found them.
+        n_next: how many unlabelled pictures to propose.
+        seed: decides between equals among these.
+
+    Raises:
+        ValueError: for arrays that do not fit.
+    """
+    n_next = check_count(n_next, "n_next", 0)
+    given: LabelArray = np.asarray(labels, dtype=np.int64)
+    known = np.flatnonzero(is_labelled(given))
+    # Small classes: of k neighbours at most as many can agree as the class has others.
+    smallest = min(Counter(given[known].tolist()).values())
+    k = max(1, min(10, 2 * (smallest - 1), len(known) - 1))
+    scores = label_errors(embeddings, given, k)
+    suggested = _suggestions(embeddings, given, known)
+    found = [
+        Finding(int(row), "label", float(scores[row]), suggestion=int(suggested[row]))
+        for row in known[np.argsort(-scores[known], kind="stable")]
+        if scores[row] > SUSPICIOUS and suggested[row] != given[row]
+    ]
+    found += [Finding(pair.first, "duplicate", pair.cosine, other=pair.second) for pair in pairs]
+    if len(given) > 20:
+        far = outliers(embeddings, min(10, len(given) - 1))
+        limit = np.quantile(far, LONELY)
+        lonely = [row for row in np.argsort(-far, kind="stable") if far[row] > limit]
+        found += [
+            Finding(int(row), "outlier", float(far[row]), suggestion=int(suggested[row])) for row in lonely
+        ]
+    free = len(given) - len(known)
+    if n := min(n_next, free):
+        order = select_for_labelling(embeddings, given, n, seed=seed)
+        found += [
+            Finding(int(row), "next", 1 - i / n, suggestion=int(suggested[row]))
+            for i, row in enumerate(order)
+        ]
+    return found
+
+
+def _suggestions(embeddings: FloatArray, labels: LabelArray, known: Rows) -> LabelArray:
+    """Return the class that the three nearest labelled others vote for, for every image."""
+    vectors = check_embeddings(embeddings, unit_length=True)
+    k, suggested = min(3, len(known) - 1), np.empty(len(vectors), dtype=np.int64)
+    for rows, skip_self in ((known, True), (np.setdiff1d(np.arange(len(vectors)), known), False)):
+        if len(rows):
+            found, cosines = nearest(vectors[rows], vectors[known], k, skip_self=skip_self)
+            classes, shares = votes(labels[known][found], cosines)
+            suggested[rows] = classes[shares.argmax(axis=1)]
+    return suggested
+
+
+def _nearest_others(embeddings: FloatArray, k: int) -> tuple[Rows, Scores]:
+    """Return the k nearest others of each row and their cosines, shape `(n, k)`, the nearest first."""
+    vectors = check_embeddings(embeddings, unit_length=True)
+    return nearest(vectors, vectors, check_k(k, len(vectors) - 1), skip_self=True)
