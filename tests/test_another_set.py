@@ -57,7 +57,7 @@ def another_set(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.chdir(NOTEBOOKS)
     monkeypatch.setattr(metriclearn, "load_images", load_images)
     monkeypatch.setattr(dataset, "load_images", load_images)
-    monkeypatch.setattr(dataset, "DATA_FOLDER", folder)
+    monkeypatch.setenv("METRICLEARN_CACHE", str(folder))
     fit = MetricEmbedding.fit
     # A short training: what is looked at here is what the notebooks say, not how good it is.
     monkeypatch.setattr(MetricEmbedding, "fit", lambda self, *data: fit(self.set_params(steps=60), *data))

@@ -15,14 +15,14 @@ import nbformat
 import numpy as np
 import pytest
 from drawn_pictures import draw_folder
+from metriclearn.cli.cli import main
 from PIL import Image
 
-from metriclearn import MetricEmbedding, choose, training
-from metriclearn.app.cli import main
+from metriclearn import MetricEmbedding, model_selection, training
 from metriclearn.course import own_folder
 from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, Planted, write_folder
+from metriclearn.curation import duplicates
 from metriclearn.photos import Photographs, read_photographs
-from metriclearn.review import duplicates
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "11_your_own_data.ipynb"
 KINDS = {"JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF"}
@@ -136,7 +136,7 @@ def lesson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         training, "train_classifier", lambda *data, **options: classifier(*data, **options | {"steps": 2})
     )
     monkeypatch.setattr(
-        choose, "train_metric", lambda *data, **options: training.train_metric(*data, steps=2)
+        model_selection, "train_metric", lambda *data, **options: training.train_metric(*data, steps=2)
     )
     monkeypatch.setattr(subprocess, "run", here)
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metriclearn import cache, decode
-from metriclearn.cache import cache_folder
-from metriclearn.decode import SIDE, UnreadableError, read_picture, read_pictures
-from metriclearn.folders import check_enough, list_photographs, printable
-from metriclearn.photos import read_photographs
+from metriclearn import files
+from metriclearn.files import cache_folder
+from metriclearn.photos import decode, read_photographs
+from metriclearn.photos.decode import SIDE, UnreadableError, read_picture, read_pictures
+from metriclearn.photos.listing import check_enough, list_photographs, printable
 
 DARK, LIGHT = 64, 192
 
@@ -459,7 +459,7 @@ def test_too_few_labels(counts: dict[str, int], message: str) -> None:
 
 def test_a_folder_is_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = read_photographs(folder, cache=tmp_path / "cache")
-    monkeypatch.setattr("metriclearn.photos.read_pictures", lambda paths: pytest.fail("decoded again"))
+    monkeypatch.setattr("metriclearn.photos.cache.read_pictures", lambda paths: pytest.fail("decoded again"))
     moved = tmp_path / "moved"
     shutil.move(folder, moved)
     (moved / "cat").rename(moved / "chat")
@@ -482,7 +482,7 @@ def test_an_interrupted_reading_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = read_photographs(folder, cache=tmp_path / "whole")
-    monkeypatch.setattr("metriclearn.photos.AT_ONCE", 2)
+    monkeypatch.setattr("metriclearn.photos.cache.AT_ONCE", 2)
 
     def three(paths: list[Path]) -> Iterator[object]:
         for i, found in enumerate(read_pictures(paths)):
@@ -491,7 +491,7 @@ def test_an_interrupted_reading_goes_on(
             yield found
 
     with monkeypatch.context() as patch:
-        patch.setattr("metriclearn.photos.read_pictures", three)
+        patch.setattr("metriclearn.photos.cache.read_pictures", three)
         with pytest.raises(KeyboardInterrupt):
             read_photographs(folder, cache=tmp_path / "cut")
     [partial] = (tmp_path / "cut" / "photographs").iterdir()
@@ -499,7 +499,7 @@ def test_an_interrupted_reading_goes_on(
     assert len(json.loads((partial / "index.json").read_text())) == 2
     seen: list[Path] = []
     monkeypatch.setattr(
-        "metriclearn.photos.read_pictures", lambda paths: (seen.extend(paths), read_pictures(paths))[1]
+        "metriclearn.photos.cache.read_pictures", lambda paths: (seen.extend(paths), read_pictures(paths))[1]
     )
     again = read_photographs(folder, cache=tmp_path / "cut")
     assert len(seen) == 5
@@ -525,8 +525,8 @@ def test_what_nobody_wants_leaves_the_cache(folder: Path, tmp_path: Path) -> Non
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("METRICLEARN_CACHE", raising=False)
-    assert cache_folder() == Path(cache.__file__).parent.parent / "data"  # a checkout of the course
-    monkeypatch.setattr(cache, "CHECKOUT", tmp_path)  # as if installed
+    assert cache_folder() == Path(files.__file__).parent.parent / "data"  # a checkout of the course
+    monkeypatch.setattr(files, "CHECKOUT", tmp_path)  # as if installed
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     for system, wanted in {
@@ -534,10 +534,10 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "darwin": tmp_path / "Library" / "Caches",
         "win32": tmp_path / "local",
     }.items():
-        monkeypatch.setattr(cache.sys, "platform", system)
+        monkeypatch.setattr(files.sys, "platform", system)
         monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
         assert cache_folder() == wanted / "metriclearn"
-    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setattr(files.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert cache_folder() == tmp_path / ".cache" / "metriclearn"
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "mine"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metriclearn import EmbeddingIndex
-from metriclearn.explore import unknown_threshold
+from metriclearn.unknown import conformal_threshold, unknown_threshold
 
 RANDOM = np.random.default_rng(0)
 
@@ -35,12 +35,13 @@ def test_leaves_each_known_image_out_when_none_are_held_out() -> None:
     assert unknown_threshold(known, quantile=0.1) == pytest.approx(sorted(scores)[3], abs=1e-6)
 
 
-def test_an_index_gives_the_threshold_of_its_embeddings() -> None:
+def test_the_scores_of_an_index_give_the_threshold_of_its_embeddings() -> None:
     known, held_out = unit(30), unit(50)
     with EmbeddingIndex(4, path=":memory:") as index:
         index.upsert(known)
         for k in (1, 5):
-            assert unknown_threshold(index, held_out, k=k) == pytest.approx(
+            scores = index.query(held_out, k).scores[:, -1]
+            assert conformal_threshold(scores) == pytest.approx(
                 unknown_threshold(known, held_out, k=k), abs=1e-5
             )
 
@@ -72,13 +73,6 @@ def test_length_does_not_count() -> None:
     )
 
 
-def from_index(held_out: np.ndarray | None, stored: int = 30, **options: object) -> float:
-    with EmbeddingIndex(4, path=":memory:", distance=options.pop("distance", "cosine")) as index:  # type: ignore[arg-type]
-        if stored:
-            index.upsert(unit(stored))
-        return unknown_threshold(index, held_out, **options)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("quantile", [0, 1, -0.1, 5, float("nan")])
 def test_quantile_outside_its_range(quantile: float) -> None:
     with pytest.raises(ValueError, match=r"quantile is .*: choose a share between 0 and 1"):
@@ -88,23 +82,22 @@ def test_quantile_outside_its_range(quantile: float) -> None:
 REFUSED: list[tuple[str, Callable[[], float], str]] = [
     ("no known image", lambda: unknown_threshold(unit(0), unit(40)), "There is no embedding"),
     ("no held-out image", lambda: unknown_threshold(unit(30), unit(0)), "There is no embedding"),
-    ("empty index", lambda: from_index(unit(40), stored=0), "is empty: upsert embeddings first"),
     ("other length", lambda: unknown_threshold(unit(30), unit(40, dim=5)), r"shape \(40, 5\): pass \(n, 4\)"),
-    ("other length, index", lambda: from_index(unit(40, dim=5)), r"shape \(40, 5\): pass \(n, 4\)"),
     ("one row", lambda: unknown_threshold(unit(30)[0]), r"shape \(4,\): pass \(n, 4\)"),
     ("a number", lambda: unknown_threshold(np.float32(1)), r"shape \(\)"),
     ("NaN", lambda: unknown_threshold(unit(30) * np.nan), "NaN or infinity"),
-    ("k = n", lambda: unknown_threshold(unit(30), k=30), "k is 30, but each image has 29 others"),
-    ("k > n", lambda: unknown_threshold(unit(30), unit(40), k=31), "k is 31, but each image has 30 others"),
-    ("k > n, index", lambda: from_index(unit(40), k=31), "k is 31, but the collection 'images' holds 30"),
+    ("k = n", lambda: unknown_threshold(unit(30), k=30), "k is 30: choose a whole number from 1 to 29"),
+    (
+        "k > n",
+        lambda: unknown_threshold(unit(30), unit(40), k=31),
+        "k is 31: choose a whole number from 1 to 30",
+    ),
     ("k = 0", lambda: unknown_threshold(unit(30), unit(40), k=0), "k is 0"),
     (
         "too few",
         lambda: unknown_threshold(unit(30), unit(18)),
         "less than one image: pass at least 19 images",
     ),
-    ("index alone", lambda: from_index(None), "pass held-out embeddings as well"),
-    ("Euclid", lambda: from_index(unit(40), distance="euclid"), 'use one with distance="cosine"'),
 ]
 
 

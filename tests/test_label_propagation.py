@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.semi_supervised import LabelSpreading
 
-from metriclearn.explore import propagate_labels
-from metriclearn.propagate import spread_labels, surest
+from metriclearn.label_propagation import most_confident, propagate_labels, spread_labels
 
 
 def on_sphere(points):
@@ -163,7 +162,7 @@ def test_memory_grows_with_the_neighbours_and_not_with_the_square():
 def test_the_gate_passes_the_surest_share_of_each_class(seed, share):
     random = np.random.default_rng(seed)
     spread, confidence = random.integers(3, size=50), random.random(50)
-    rows = surest(spread, confidence, share)
+    rows = most_confident(spread, confidence, share)
     assert (np.diff(rows) > 0).all()
     for label in np.unique(spread):
         members = np.flatnonzero(spread == label)
@@ -185,7 +184,7 @@ def test_where_no_label_arrives_there_is_none():
     spread, confidence = spread_labels(embeddings, labels, n_neighbors=5)
     assert spread.tolist() == [4] * 20 + [7] * 20 + [-1] * 20
     assert not confidence[40:].any()
-    assert surest(spread, confidence, 1.0).tolist() == list(range(40))
+    assert most_confident(spread, confidence, 1.0).tolist() == list(range(40))
     np.testing.assert_array_equal(propagate_labels(embeddings, labels, share=1.0), spread)
 
 

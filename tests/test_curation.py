@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from metriclearn.explore import (
+from metriclearn.curation import (
     embedding_map,
+    label_errors,
     near_duplicates,
     outliers,
-    propagate_labels,
-    suspicious_labels,
-    unknown_threshold,
-    what_to_label_next,
+    select_for_labelling,
 )
 from metriclearn.index import EmbeddingIndex
+from metriclearn.label_propagation import propagate_labels
+from metriclearn.unknown import unknown_threshold
 
 
 def vectors(n: int = 30, width: int = 5) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_suspicious_labels_count_weighted_votes_of_others() -> None:
     """A loop over the images gives the same; an unlabelled one scores 0 and has no vote."""
     given, labels = vectors(), np.arange(30) % 3
     labels[:4] = -1
-    scores = suspicious_labels(given, labels, k=6, temperature=0.2)
+    scores = label_errors(given, labels, k=6, temperature=0.2)
     for i in range(4, 30):
         others = sorted((j for j in range(4, 30) if j != i), key=lambda j: -given[i] @ given[j])[:6]
         votes = [float(np.exp(given[i] @ given[j] / 0.2)) for j in others]
@@ -60,7 +60,7 @@ def test_suspicious_labels_count_weighted_votes_of_others() -> None:
 def test_labels_that_cannot_be_judged(labels: np.ndarray, message: str) -> None:
     """No label at all, one class, another length."""
     with pytest.raises(ValueError, match=message):
-        suspicious_labels(vectors(), labels)
+        label_errors(vectors(), labels)
 
 
 def partly(n: int) -> np.ndarray:
@@ -75,8 +75,8 @@ def partly(n: int) -> np.ndarray:
         outliers,
         embedding_map,
         unknown_threshold,
-        lambda given: suspicious_labels(given, partly(len(given)), k=2),
-        lambda given: what_to_label_next(given, partly(len(given)), 1),
+        lambda given: label_errors(given, partly(len(given)), k=2),
+        lambda given: select_for_labelling(given, partly(len(given)), 1),
         lambda given: propagate_labels(given, partly(len(given))),
     ],
     ids=["duplicates", "outliers", "map", "threshold", "suspicious", "next", "propagate"],
@@ -102,9 +102,9 @@ def test_k_is_less_than_n(call) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match="k is 30"):
         call(vectors(), k=30)
     with pytest.raises(ValueError, match="k is 30"):
-        suspicious_labels(vectors(), np.arange(30) % 3, k=30)
-    with pytest.raises(ValueError, match="k is 4, but each of 4 images has 3 others"):
-        suspicious_labels(vectors(), partly(30), k=4)  # only labelled images are neighbours here
+        label_errors(vectors(), np.arange(30) % 3, k=30)
+    with pytest.raises(ValueError, match="k is 4: choose a whole number from 1 to 3"):
+        label_errors(vectors(), partly(30), k=4)  # only labelled images are neighbours here
 
 
 def test_map() -> None:

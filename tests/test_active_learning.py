@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from metriclearn.explore import propagate_labels, what_to_label_next
+from metriclearn.curation import select_for_labelling
+from metriclearn.label_propagation import propagate_labels
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def store() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_it_chooses_unlabelled_images_each_once(store, strategy) -> None:
     embeddings, labels, _ = store
     for n in (1, 12, 117):
-        rows = what_to_label_next(embeddings, labels, n, strategy)
+        rows = select_for_labelling(embeddings, labels, n, strategy)
         assert len(np.unique(rows)) == len(rows) == n
         assert (labels[rows] == -1).all()
 
@@ -29,21 +30,21 @@ def test_it_chooses_unlabelled_images_each_once(store, strategy) -> None:
 def test_diversity_takes_the_farthest_and_mixed_visits_every_group(store) -> None:
     embeddings, labels, truth = store
     labels[80] = -1
-    assert truth[what_to_label_next(embeddings, labels, 1, "diversity")] == 2
+    assert truth[select_for_labelling(embeddings, labels, 1, "diversity")] == 2
     labels[80] = 2
-    assert set(truth[what_to_label_next(embeddings, labels, 3, "mixed")]) == {0, 1, 2}
+    assert set(truth[select_for_labelling(embeddings, labels, 3, "mixed")]) == {0, 1, 2}
 
 
 def test_uncertainty_takes_the_image_between_two_groups(store) -> None:
     embeddings, labels, _ = store
     embeddings[7] = embeddings[:40].mean(axis=0) + embeddings[40:80].mean(axis=0)
-    assert 7 in what_to_label_next(embeddings, labels, 3, "uncertainty")
+    assert 7 in select_for_labelling(embeddings, labels, 3, "uncertainty")
 
 
 def test_identical_images_do_not_shorten_the_choice(store) -> None:
     embeddings, labels, _ = store
     embeddings[1:40] = embeddings[0]
-    assert len(np.unique(what_to_label_next(embeddings, labels, 100, "mixed"))) == 100
+    assert len(np.unique(select_for_labelling(embeddings, labels, 100, "mixed"))) == 100
 
 
 def test_the_gate_leaves_the_unsure_unlabelled_and_known_labels_alone(store) -> None:
@@ -56,7 +57,7 @@ def test_the_gate_leaves_the_unsure_unlabelled_and_known_labels_alone(store) -> 
 
 
 def ask(embeddings: np.ndarray, labels: object) -> np.ndarray:
-    return what_to_label_next(embeddings, labels, 1)
+    return select_for_labelling(embeddings, labels, 1)
 
 
 @pytest.mark.parametrize("call", [ask, propagate_labels])
@@ -83,11 +84,11 @@ def test_errors_say_what_to_do(store) -> None:
     embeddings, labels, truth = store
     for n in (0, 118, 1.5):
         with pytest.raises(ValueError, match="choose from 1 to 117"):
-            what_to_label_next(embeddings, labels, n)
+            select_for_labelling(embeddings, labels, n)
     with pytest.raises(ValueError, match="0 images are unlabelled"):
-        what_to_label_next(embeddings, truth, 1)
+        select_for_labelling(embeddings, truth, 1)
     with pytest.raises(ValueError, match="strategy is 'best'"):
-        what_to_label_next(embeddings, labels, 1, "best")
+        select_for_labelling(embeddings, labels, 1, "best")
     for share in (0, 1.1, float("nan")):
         with pytest.raises(ValueError, match="share is"):
             propagate_labels(embeddings, labels, share)
