@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         "metriclearn fit photos --out model",
     )
     fit.add_argument("folder", metavar="FOLDER")
-    fit.add_argument("--out", required=True, metavar="MODEL", help="the folder to write; it must be new")
+    fit.add_argument("--out", required=True, metavar="MODEL", help="the new folder to write, outside FOLDER")
     fit.add_argument("--labels", metavar="FILE", help="a further table of labels, whose rows win")
     fit.add_argument("--method", choices=METHODS, default="auto", help="how to learn (default: %(default)s)")
     fit.add_argument(
@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (default: 0)")
     fit.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ... (default: auto)")
     fit.add_argument("--qdrant-url", metavar="URL", help="keep the examples on this server as well")
-    fit.add_argument("--force", action="store_true", help="replace MODEL if it is there")
+    fit.add_argument("--force", action="store_true", help="replace the classifier in MODEL; other files stay")
     classify = command(
         "classify",
         commands_of("run_classify"),
@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     classify.add_argument("model", metavar="MODEL")
     classify.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     classify.add_argument("--csv", metavar="OUT", help="write the answers into a table as well")
+    classify.add_argument("--qdrant-url", metavar="URL", help="ask the copy of the examples on this server")
     classify.add_argument("--device", default="auto", help=argparse.SUPPRESS)
     review = command(
         "review",
@@ -142,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("model", metavar="MODEL")
     add.add_argument("folder", nargs="?", metavar="FOLDER", help="new pictures")
     add.add_argument("--labels", metavar="FILE", help="labels, such as the review page saves")
+    add.add_argument("--qdrant-url", metavar="URL", help="bring the copy on this server up to date as well")
     add.add_argument("--device", default="auto", help=argparse.SUPPRESS)
     return whole
 

@@ -14,7 +14,7 @@ import numpy as np
 from metriclearn.app import card, project
 from metriclearn.app.cli import UsageError, photographs_of
 from metriclearn.app.fit import Steps, fit
-from metriclearn.app.project import Answer, Project
+from metriclearn.app.project import CARD_PAGE, REPORT_PAGE, Answer, Project
 from metriclearn.app.report import report, review_page
 from metriclearn.backbones import load_backbone
 from metriclearn.connect import connect, find_home
@@ -26,7 +26,6 @@ from metriclearn.review import Finding, duplicates, what_to_review
 from metriclearn.settings import check_device, check_seed
 from metriclearn.trust import vote
 
-CARD_PAGE, REPORT_PAGE = "README.md", "report.html"
 AT_ONCE = 64  # pictures that are classified at a time
 Result = tuple[dict[str, Any], str]
 
@@ -35,8 +34,7 @@ def run_fit(options: argparse.Namespace) -> Result:
     """Choose a way, train it on the whole folder, and write the classifier."""
     out = _new_folder(options.out, options.folder)
     seed, device = _usable(check_seed, options.seed), str(_usable(check_device, options.device))
-    if options.qdrant_url:
-        connect(_usable(partial(find_home, None), options.qdrant_url)).close()  # it answers, before we train
+    server = _server(options.qdrant_url)  # it answers, before we train
     if options.method != "scratch":
         network = _usable(partial(load_backbone, device=device), options.backbone)  # before we look
         if options.method == "tune" and not network.has_trunk:
@@ -46,11 +44,12 @@ def run_fit(options: argparse.Namespace) -> Result:
     check_enough({name: int((labels == code).sum()) for code, name in enumerate(photographs.class_names)})
     steps = Steps(photographs, method=options.method, backbone=options.backbone, seed=seed, device=device)
     if out.exists() and not options.force:
+        project.finish(out)
         if _made_by(out, steps.key):
             return _about(out), f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = fit(photographs, options.method, options.backbone, seed, device, steps)
-    facts = card.card_of(photographs, fitted, seed, options.qdrant_url) | {"made_by": steps.key}
+    facts = card.card_of(photographs, fitted, seed, server) | {"made_by": steps.key}
     made = Project(
         facts,
         fitted.embedding,
@@ -64,7 +63,11 @@ def run_fit(options: argparse.Namespace) -> Result:
     if options.qdrant_url:
         made.index(options.qdrant_url, fill=True).close()
     pages = {CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report(photographs, fitted, facts)}
-    project.write_new(made, out, pages)
+    project.write(made, out, pages)
+    table = Path(options.labels).expanduser().resolve() if options.labels else None
+    for page in project.REVIEW:  # of the classifier before; but these labels may have come from there
+        if (out / page).resolve() == out / page != table:
+            (out / page).unlink(missing_ok=True)
     steps.forget()
     return facts | {"model": str(out)}, "\n".join(
         [
@@ -83,16 +86,35 @@ def _new_folder(out: str, folder: str) -> Path:
     """Return where the classifier will lie.
 
     Raises:
-        UsageError: if that is a file, or within the folder of pictures, where it would be read as a class.
+        UsageError: if that is a file, holds files of somebody else, or lies within the folder of pictures,
+            where it would be read as a class, or around it.
     """
-    path = Path(out).expanduser().resolve()
+    path, pictures = Path(out).expanduser().resolve(), Path(folder).expanduser().resolve()
     if path.exists() and not path.is_dir():
         raise UsageError(f"{out!r} is a file: name a new folder as MODEL.")
-    if path.is_relative_to(Path(folder).expanduser().resolve()):
+    if path.is_relative_to(pictures):
         raise UsageError("MODEL lies in FOLDER, or is FOLDER itself: choose a place outside.")
-    if path.is_dir() and any(path.iterdir()) and not (path / project.CARD).is_file():
+    if pictures.is_relative_to(path):
+        raise UsageError("FOLDER lies in MODEL: choose a MODEL outside, such as a new folder beside FOLDER.")
+    if path.is_dir() and any(path.iterdir()) and not project.is_classifier(path):
         raise UsageError(f"{out!r} holds something else than a classifier: choose another MODEL.")
+    try:
+        project.check_room(path)
+    except FileExistsError as error:
+        raise UsageError(f"{out!r} cannot be used: {error}.") from None
     return path
+
+
+def _server(url: str | None) -> str | None:
+    """Return the address that a card records of a server that the user named, once it has answered.
+
+    Raises:
+        UsageError: if it is no address.
+    """
+    if not url:  # nobody else may name one: neither the card nor QDRANT_URL
+        return None
+    connect(_usable(partial(find_home, None), url)).close()
+    return project.server_of(url)
 
 
 def _made_by(folder: Path, key: str) -> bool:
@@ -124,10 +146,11 @@ def _open(folder: str, device: str = "auto") -> tuple[Path, Project]:
 def run_classify(options: argparse.Namespace) -> Result:
     """Give each picture a label or "unknown", with the examples that speak for it."""
     _, opened = _open(options.model, options.device)
+    _server(options.qdrant_url)
     files = [*_files(options.paths)]
     answers: list[dict[str, Any]] = []
     pictures = read_pictures([path for _, path in files])
-    with opened.index(opened.card["qdrant_url"]) as index, progress_bar(len(files), "Asking") as bar:
+    with opened.index(options.qdrant_url) as index, progress_bar(len(files), "Asking") as bar:
         for start in range(0, len(files), AT_ONCE):
             names = [name for name, _ in files[start : start + AT_ONCE]]
             found = [next(pictures) for _ in names]
@@ -290,8 +313,9 @@ def _pictures_of(opened: Project) -> tuple[Photographs, Any]:
 def run_add(options: argparse.Namespace) -> Result:
     """Take in new pictures, new classes or corrected labels; say when to train again would pay."""
     folder, opened = _open(options.model, options.device)
-    if not options.folder and not options.labels:
+    if not (options.folder or options.labels or options.qdrant_url):
         raise UsageError("There is nothing to add: name a FOLDER of pictures, or --labels FILE, or both.")
+    server = _server(options.qdrant_url)
     before = opened
     fresh: list[int] = []
     if options.folder:
@@ -301,7 +325,7 @@ def run_add(options: argparse.Namespace) -> Result:
         vectors = np.concatenate([opened.embed(batch) for batch in photographs.batches()])
         opened = opened.extended(photographs, vectors)
         fresh = [*range(len(before.digests), len(opened.digests))]
-    else:
+    elif options.labels:
         opened = opened.relabelled(_corrections(opened, Path(options.labels).expanduser()))
     check_enough({name: int((opened.labels == code).sum()) for code, name in enumerate(opened.class_names)})
     changed = sum(_name(before, row) != _name(opened, row) for row in range(len(before.labels)))
@@ -314,15 +338,24 @@ def run_add(options: argparse.Namespace) -> Result:
         }
         for code, name in enumerate(opened.class_names)
     }
+    older = facts["qdrant_url"] if not server and (fresh or changed) else None
+    facts["qdrant_url"] = server or facts["qdrant_url"]
     opened = project.with_card(opened, facts)
-    if facts["qdrant_url"]:
-        opened.index(facts["qdrant_url"], fill=True).close()
-    project.update(opened, folder, {CARD_PAGE: card.as_markdown(facts)})
+    if server:
+        opened.index(options.qdrant_url, fill=True).close()
+    project.write(opened, folder, {CARD_PAGE: card.as_markdown(facts)}, encoder=False)
     new = [name for name in opened.class_names if name not in before.class_names]
     hint = _train_again(before, opened, fresh)
     result = {"added": len(fresh), "relabelled": changed, "new_classes": new, "advice": hint}
+    result["older_copy"] = older
     named = f", {len(new)} new classes ({', '.join(new)})" if new else ""
-    return result, f"{len(fresh):,} pictures added, {changed:,} labels changed{named}. {hint}"
+    text = f"{len(fresh):,} pictures added, {changed:,} labels changed{named}. {hint}"
+    if older:
+        text += (
+            f"\nThe copy of the examples on {printable(str(older))} is older now; this brings it up to date: "
+            f"metriclearn add {options.model} --qdrant-url URL"
+        )
+    return result, text
 
 
 def _name(opened: Project, row: int) -> str | None:

@@ -13,16 +13,16 @@ import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
 from metriclearn.decode import Bytes
-from metriclearn.embedding import MetricEmbedding, write_whole
+from metriclearn.embedding import MetricEmbedding
 from metriclearn.index import IN_MEMORY, EmbeddingIndex
 from metriclearn.labels import UNLABELLED, LabelArray, is_labelled
 from metriclearn.photos import Photographs, smaller
@@ -31,6 +31,21 @@ from metriclearn.validate import FloatArray
 
 FORM = 1
 CARD, EXAMPLES, VECTORS, ENCODER = "card.json", "examples.json", "embeddings.npy", "encoder"
+CARD_PAGE, REPORT_PAGE = "README.md", "report.html"
+FILES = (
+    f"{ENCODER}/encoder.safetensors",
+    f"{ENCODER}/card.json",
+    VECTORS,
+    EXAMPLES,
+    CARD,
+    CARD_PAGE,
+    REPORT_PAGE,
+)
+NEW, READY = (
+    ".new",
+    ".ready",
+)  # files that are being written; files that count, but are not all in their places
+REVIEW = ("review/review.html", "review/review.csv")
 NEIGHBOURS = 5
 
 
@@ -86,7 +101,8 @@ class Project:
         """Return the examples in Qdrant: in memory, or on a server, where they are stored once.
 
         Args:
-            url: the server; by default everything stays in memory.
+            url: the server, which the user must have named: a card is somebody else's, and the key in
+                QDRANT_API_KEY goes to whatever server is asked. By default everything stays in memory.
             fill: store them anew even if as many are there already.
         """
         # Frozen encoders of one folder are equal, whatever its labels: so a collection is named by the fit.
@@ -190,41 +206,139 @@ class Project:
         }
 
 
+def server_of(url: str) -> str:
+    """Return a server's address as the card records it: without a user's name and password."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 def with_card(project: Project, card: dict[str, Any]) -> Project:
     """Return the classifier with another card."""
     return replace(project, card=card)
 
 
-def write_new(project: Project, folder: Path, pages: Mapping[str, str]) -> None:
-    """Write a classifier into a new folder; one that is there is replaced once the new one is complete.
+def is_classifier(folder: Path) -> bool:
+    """Return whether a folder holds a card that `metriclearn fit` wrote."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and {"form", "made_by"} <= card.keys()
+
+
+def write(project: Project, folder: Path, pages: Mapping[str, str], *, encoder: bool = True) -> None:
+    """Write a classifier into its folder: killed at any moment, the old one opens or the new one.
+
+    In a folder that is there already, the files of these names are replaced; no other is touched. All files
+    are first written beside them and forced onto the disk. One renaming then makes them valid; what remains
+    is to move each to its place, which `load` does if this run did not live to.
 
     Args:
         project: the classifier.
         folder: where it will lie.
         pages: further files, of text.
+        encoder: whether to write the encoder, too.
 
     Raises:
         OSError: if that is not possible.
     """
-    beside, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    beside = _beside(folder)
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        project.embedding.save(beside / ENCODER)
-        write_whole(beside, project.small_files() | {name: text.encode() for name, text in pages.items()})
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-        os.replace(beside, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        check_room(folder)
+        finish(folder)
+        remove_files(beside)
+        beside.mkdir(parents=True)
+        if encoder:
+            project.embedding.save(beside / ENCODER)
+        for name, content in (project.small_files() | {k: v.encode() for k, v in pages.items()}).items():
+            (beside / name).write_bytes(content)
+        _onto_the_disk(beside)
+        if not folder.exists():
+            os.replace(beside, folder)
+        else:
+            os.replace(beside, folder / READY)
+            finish(folder)
+        _flush(folder.parent)
     except OSError as error:
         raise OSError(
             f"{folder} cannot be written ({error.strerror or error}): choose another folder."
         ) from None
 
 
-def update(project: Project, folder: Path, pages: Mapping[str, str]) -> None:
-    """Write what has changed into the classifier's folder, all of it or nothing."""
-    write_whole(folder, project.small_files() | {name: text.encode() for name, text in pages.items()})
+def _beside(folder: Path) -> Path:
+    return folder / NEW if folder.exists() else folder.with_name(f".{folder.name}.new")
+
+
+def check_room(folder: Path) -> None:
+    """Make sure that what is written here will take the place of files of `metriclearn fit` alone.
+
+    Raises:
+        FileExistsError: if a file or folder of somebody else is in the way.
+    """
+    beside = _beside(folder)
+    for taken in (beside, folder / READY):
+        if taken.is_symlink() or any(_is_foreign(path, taken) for path in taken.rglob("*")):
+            raise FileExistsError(f"{taken} is in the way: move it elsewhere")
+    for name in FILES:
+        if (folder / name).is_dir() or (folder / ENCODER).is_symlink():
+            raise FileExistsError(f"{name} in it is a folder or lies behind a link: move it elsewhere")
+
+
+def _is_foreign(path: Path, root: Path) -> bool:
+    """Return whether a path is none that `write` makes; a run that was killed leaves files in .saving-*."""
+    parts = [part for part in path.relative_to(root).parts if not part.startswith(".saving-")]
+    name = "/".join(parts)
+    return path.is_symlink() or (name not in FILES if path.is_file() else name not in ("", ENCODER))
+
+
+def remove_files(folder: Path) -> None:
+    """Remove the files of a classifier from a folder, and each folder that is then empty."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if not _is_foreign(path, folder):
+            if path.is_file():
+                path.unlink()
+            elif not any(path.iterdir()):
+                path.rmdir()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def finish(folder: Path) -> None:
+    """Move the files of a new classifier to their places, if a run was killed before it had done so.
+
+    Raises:
+        OSError: if that is not possible.
+    """
+    ready = folder / READY
+    if not ready.is_dir():
+        return
+    check_room(folder)  # the folder may be somebody else's, with links that lead out of it
+    for name in FILES:
+        if (ready / name).is_file():
+            (folder / name).parent.mkdir(exist_ok=True)
+            os.replace(ready / name, folder / name)
+            _flush((folder / name).parent)
+    remove_files(ready)
+
+
+def _onto_the_disk(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+        else:
+            _flush(path)
+    _flush(folder)
+
+
+def _flush(folder: Path) -> None:
+    """Force the names in a folder onto the disk, where the system can."""
+    if os.name == "posix" and folder.is_dir():
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def load(folder: Path, device: str = "auto") -> Project:
@@ -234,6 +348,7 @@ def load(folder: Path, device: str = "auto") -> Project:
         FileNotFoundError: if a file is missing.
         ValueError: if the files are damaged or do not belong together.
     """
+    finish(folder)
     for name in (CARD, EXAMPLES, VECTORS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: name a folder that metriclearn fit wrote.")
