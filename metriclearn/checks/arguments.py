@@ -151,11 +151,10 @@ def shown(value: Any) -> str:
 
 
 def _within(low: float, high: float, without: tuple[float, ...] = ()) -> str:
-    """Return the bounds in words, such as "above 0", "of at least 1" or "from 0 to below 1"."""
-    if high == np.inf:
-        return f"above {low}" if low in without else f"of at least {low}"
-    start = f"above {low} and" if low in without else f"from {low}"
-    return f"{start} below {high}" if high in without else f"{start} up to {high}"
+    """Return the bounds in words, such as "above 0", "of at least 1" or "of at least 0 and below 1"."""
+    lower = f"above {low}" if low in without else f"of at least {low}"
+    upper = f"below {high}" if high in without else f"at most {high}"
+    return lower if high == np.inf else f"{lower} and {upper}"
 
 
 def _plain_number(value: Any) -> Any:
