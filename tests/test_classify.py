@@ -4,12 +4,13 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import normalize
@@ -18,6 +19,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from metriclearn import EmbeddingIndex, MetricEmbedding, QdrantClassifier
 
 DISTANCES = ("cosine", "euclid")
+POINTS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+LABELS, TEXTS = [2, 0, 1, -1, 2, 0], list("fdabec")
 
 
 def overlapping(n: int, dim: int = 32, classes: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -260,6 +263,15 @@ def test_a_pipeline_classifies_as_well_as_its_steps_by_hand():
     assert piped.score(images, y) == by_hand.score(encoder.transform(images), y)
 
 
+@pytest.mark.parametrize("distance", ["cosine", "euclid"])
+def test_a_vote_next_to_absolute_zero_goes_to_the_nearest(distance):
+    with QdrantClassifier(3, temperature=1e-320, distance=distance).fit(POINTS, TEXTS) as classifier:
+        asked = POINTS + 0.5  # none of them is stored
+        nearest = classifier.kneighbors(asked, 1)[1][:, 0]
+        wanted = np.eye(6)[np.argsort(np.argsort(TEXTS))[nearest]]
+        assert classifier.predict_proba(asked).tolist() == wanted.tolist()
+
+
 # Bad input
 
 
@@ -311,6 +323,124 @@ def test_more_neighbours_than_examples():
         classifier.predict(np.eye(3))
     classifier.partial_fit(np.eye(3) + 0.1, [0, 1, 2])
     assert len(classifier.predict(np.eye(3))) == 3
+
+
+# Classes that are announced, and input that will not do
+
+
+@pytest.mark.parametrize("classes", [[9, 0], np.array([9], dtype=np.uint8), 9])
+def test_announced_classes_are_added_to_those_seen(classes):
+    for start in (QdrantClassifier(1), QdrantClassifier(1).fit(POINTS, LABELS)):
+        with start.partial_fit(POINTS, LABELS, classes=classes) as classifier:
+            assert classifier.classes_.tolist() == [0, 1, 2, 9]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({0, 1}, "Unknown label type"),
+        ([0, -1], "classes holds -1, which means unlabelled"),
+        (["a"], "numbers for all or texts for all"),
+        ([0.5], "Unknown label type"),
+        ([None], "Unknown label type"),
+        ([True], "numbers for all or texts for all"),
+    ],
+)
+def test_announced_classes_that_are_none(classes, message):
+    for start in (QdrantClassifier(1), QdrantClassifier(1).fit(POINTS, LABELS)):
+        with start as classifier, pytest.raises(ValueError, match=message):
+            classifier.partial_fit(POINTS, LABELS, classes=classes)
+
+
+def test_no_announced_classes_are_none():
+    assert QdrantClassifier(1).partial_fit(POINTS, LABELS, classes=[]).classes_.tolist() == [0, 1, 2]
+
+
+def test_parameters_from_a_grid_of_numpy(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 4)) + np.repeat(np.eye(2, 4) * 9, 20, axis=0)
+    grid = {
+        "n_neighbors": np.array([1, 3], dtype=np.int16),
+        "temperature": np.array([0.1, 1], dtype=np.float32),
+        "distance": np.array(["cosine", "euclid"]),
+    }
+    search = GridSearchCV(QdrantClassifier(), grid, cv=2).fit(X, np.repeat([0, 1], 20))
+    best = search.best_estimator_.set_params(path=tmp_path, encoder_id=np.str_("first"))
+    with best.fit(X, np.repeat([0, 1], 20)):
+        wanted = best.predict_proba(X)
+    with QdrantClassifier.open(tmp_path) as again:
+        np.testing.assert_allclose(again.predict_proba(X), wanted, atol=1e-6)
+        assert type(again.n_neighbors) is int
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"n_neighbors": True},
+        {"temperature": "warm"},
+        {"distance": None},
+        {"encoder_id": 3},
+        {"collection": "a/b"},
+        {"path": 3},
+    ],
+)
+def test_parameters_in_a_form_that_will_not_do(parameters):
+    for call in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match=r"^[^\n]*\.$"):
+            getattr(QdrantClassifier(**parameters), call)(POINTS, TEXTS)
+
+
+@pytest.mark.parametrize("n_neighbors", [True, 2.0, "2"])
+def test_a_number_of_neighbours_that_will_not_do(n_neighbors):
+    with (
+        QdrantClassifier(1).fit(POINTS, TEXTS) as classifier,
+        pytest.raises(ValueError, match=r"^n_neighbors is .*: choose a whole number"),
+    ):
+        classifier.kneighbors(POINTS, n_neighbors)
+
+
+NO_ROWS = {
+    "one row": POINTS[0],
+    "none": None,
+    "texts": [["a"] * 4] * 6,
+    "complex": POINTS + 1j,
+    "uneven": [[1.0, 2.0], [1.0]],
+    "missing": pd.DataFrame([[1, pd.NA, 2, 3]] * 6),
+    "too large for float32": POINTS.astype(np.float64) * 1e300,
+    "partly named columns": pd.DataFrame(POINTS, columns=["a", 1, 2, "b"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.parametrize("X", NO_ROWS.values(), ids=NO_ROWS)
+def test_what_is_no_rows_of_numbers_is_refused(X):
+    with QdrantClassifier(1).fit(POINTS, TEXTS) as classifier:
+        for call in (
+            lambda: QdrantClassifier().fit(X, TEXTS),
+            lambda: classifier.partial_fit(X, TEXTS),
+            lambda: classifier.predict(X),
+            lambda: classifier.score(X, TEXTS),
+        ):
+            with pytest.raises(ValueError, match=r"^[^\n]*\.$") as caught:
+                call()
+            assert str(caught.value).isascii()
+        assert len(classifier.index_) == 6
+
+
+@pytest.mark.parametrize("y", [3, [b"a"] * 6, np.eye(6), pd.date_range("2020", periods=6)])
+def test_what_is_no_row_of_classes_is_refused(y):
+    with QdrantClassifier(1).fit(POINTS, LABELS) as classifier:
+        for call in (QdrantClassifier().fit, classifier.partial_fit, classifier.score):
+            with pytest.raises(ValueError, match=r"^[^\n]*\.$"):
+                call(POINTS, y)
+
+
+@pytest.mark.parametrize("weights", [[1, 2], np.eye(6), list("abcdef")])
+def test_weights_that_are_none(weights):
+    with (
+        QdrantClassifier(1).fit(POINTS, LABELS) as classifier,
+        pytest.raises(ValueError, match="The weights are"),
+    ):
+        classifier.score(POINTS, LABELS, sample_weight=weights)
 
 
 # Its place among the others

@@ -86,10 +86,10 @@ def test_embeddings_that_do_not_fit(call) -> None:  # type: ignore[no-untyped-de
     zero = vectors()
     zero[3] = 0
     for given, message in [
-        (vectors(0), "There is no embedding"),
-        (vectors()[0], r"shape \(5,\): pass \(n, 5\)"),
+        (vectors(0), "at least one row"),
+        (vectors()[0], r"shape \(5,\): pass floats of shape"),
         (vectors() * np.nan, "NaN or infinity"),
-        ((10 * vectors()).astype(int), "type int64: pass floats"),
+        ((10 * vectors()).astype(int), "type int64 .*: pass floats"),
         (zero, "row 3 is all zeros"),
     ]:
         with pytest.raises(ValueError, match=message):

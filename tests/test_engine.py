@@ -8,13 +8,13 @@ import torch
 from qdrant_client import QdrantClient
 
 from metriclearn import EmbeddingIndex, MetricEmbedding, load_images
+from metriclearn.checks.arrays import FloatArray
 from metriclearn.connect import Connection
 from metriclearn.course import engine as engine_module
 from metriclearn.course.engine import EdgeEngine, ServerEngine, Settings, fill, recall, widened
 from metriclearn.course.load import Reader, waits
 from metriclearn.course.serving import save_onnx
 from metriclearn.reindex import reindex
-from metriclearn.validate import FloatArray
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(2000) % 4

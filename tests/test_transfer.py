@@ -197,9 +197,9 @@ DAMAGE = {
     "texts": (lambda folder: other_vectors(folder, NAMES), r"shape \(40,\)"),
     "an id twice": (change(ids=["5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63"] * N), "but 1 different ids"),
     "no ids": (change(ids=list(range(N))), "0 is not an id"),
-    "ids of no list": (change(ids=7), "ids is 7"),
-    "payloads of no list": (change(payloads={}), "but 0 payloads"),
-    "a payload is none": (change(payloads=[3] * N), "Payload 0 is 3"),
+    "ids of no list": (change(ids=7), "7 is not an id"),
+    "payloads of no list": (change(payloads={}), "payloads does not fit"),
+    "a payload is none": (change(payloads=[3] * N), "payloads does not fit"),
     "payloads of another encoder": (
         change(payloads=[{"encoder": "x"}] * N),
         "from another encoder than 'first'",
@@ -209,7 +209,7 @@ DAMAGE = {
     "no distance": (change(distance="dot"), "distance is 'dot'"),
     "labels are texts": (
         change(payloads=[{"encoder": "first", "label": "a"}] * N),
-        "labels",
+        "not class numbers",
     ),
     "no labels": (change(payloads=[{"encoder": "first"}] * N), "label in row 0 is None"),
     "a source twice": (

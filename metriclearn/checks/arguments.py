@@ -1,1 +1,164 @@
-from metriclearn.settings import *  # noqa: F403  shim
+"""Validation of arguments: numbers, flags, texts, choices, seeds, devices and folders.
+
+What a function returns is plain Python, and all that may be used afterwards: so no number of NumPy ends in a
+file, and a text such as "no" never counts as True.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def check_count(value: Any, name: str, low: int = 1, high: float = np.inf, wanted: str = "") -> int:
+    """Return a whole number from `low` to `high` as an int; NumPy's and a tensor's are as good as Python's.
+
+    Args:
+        value: a whole number.
+        name: what it is called in the message.
+        low: smallest number allowed.
+        high: largest number allowed.
+        wanted: what to do instead; by default to choose a whole number within the bounds.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    plain = _plain_number(value)
+    if type(plain) is not int or not low <= plain <= high:
+        wanted = wanted or f"choose a whole number {_within(low, high)}"
+        raise ValueError(f"{name} is {shown(value)}: {wanted}.")
+    return plain
+
+
+def check_number(
+    value: Any,
+    name: str,
+    wanted: str = "",
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    without: tuple[float, ...] = (),
+) -> float:
+    """Return a finite number from `low` to `high` as a float.
+
+    Args:
+        value: a number of Python or NumPy, or a tensor that holds one.
+        name: what it is called in the message.
+        wanted: what to choose, such as "an angle of at least 0"; by default a number within the bounds.
+        low: smallest number allowed.
+        high: largest number allowed.
+        without: ends that are not allowed themselves, such as `(0,)` for a number above 0.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    plain = _plain_number(value)
+    fits = type(plain) in (int, float) and low <= plain <= high
+    if not fits or plain in without or not np.isfinite(plain):
+        wanted = wanted or f"a number {_within(low, high, without)}"
+        raise ValueError(f"{name} is {shown(value)}: choose {wanted}.")
+    return float(plain)
+
+
+def check_flag(value: Any, name: str, wanted: str = "True or False") -> bool:
+    """Return True or False; a text such as "no" is neither.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    plain = _plain_number(value)
+    if not isinstance(plain, bool):
+        raise ValueError(f"{name} is {shown(value)}: choose {wanted}.")
+    return plain
+
+
+def check_text(value: Any, name: str, *, secret: bool = False) -> str:
+    """Return a text that is not empty; a secret one is not shown.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(value, str) or not value.strip():
+        found = f"a {type(value).__name__}" if secret else shown(value)
+        raise ValueError(f"{name} is {found}: pass a text that is not empty.")
+    return str(value)
+
+
+def check_choice(value: Any, name: str, options: Iterable[str]) -> str:
+    """Return one of a few texts.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    options = list(options)
+    if not isinstance(value, str) or value not in options:
+        *most, last = (f'"{option}"' for option in options)
+        raise ValueError(f"{name} is {shown(value)}: choose {', '.join(most)} or {last}.")
+    return str(value)
+
+
+def check_seed(value: Any) -> int:
+    """Return a seed as an int.
+
+    Raises:
+        ValueError: for anything but a whole number from 0 to 2**32 - 1.
+    """
+    return check_count(value, "seed", 0, 2**32 - 1, "choose a whole number from 0 to 2**32 - 1")
+
+
+def check_device(device: Any) -> torch.device:
+    """Return where to compute; `"auto"` is the accelerator if there is one, or else the CPU.
+
+    Raises:
+        ValueError: for a device that PyTorch does not know or this machine does not have.
+    """
+    if isinstance(device, str) and device == "auto":
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).item()  # fails on "meta", too, which holds no numbers
+    except Exception:  # PyTorch's errors are of many kinds, an AssertionError among them
+        raise ValueError(
+            f'device is {shown(device)}, which this machine does not have: choose "cpu", or '
+            '"auto", which takes the accelerator if there is one.'
+        ) from None
+    return found
+
+
+def check_folder(folder: Any) -> Path:
+    """Return a folder as a path, `~` replaced by the user's own folder. It need not exist.
+
+    Raises:
+        ValueError: if it is no path, or a file lies there.
+    """
+    try:
+        path = Path(folder).expanduser()
+    except (TypeError, RuntimeError):  # no path, or the folder of a user whom this machine does not have
+        path = None
+    if path is None or not str(folder).strip():
+        raise ValueError(f"The folder is {shown(folder)}: pass a path, such as 'models/first'.")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file: pass a folder.")
+    return path
+
+
+def shown(value: Any) -> str:
+    """Return how a value is shown in a message: a number of NumPy as that of Python, a long text cut."""
+    text = repr(_plain_number(value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _within(low: float, high: float, without: tuple[float, ...] = ()) -> str:
+    """Return the bounds in words, such as "above 0", "of at least 1" or "of at least 0 and below 1"."""
+    lower = f"above {low}" if low in without else f"of at least {low}"
+    upper = f"below {high}" if high in without else f"at most {high}"
+    return lower if high == np.inf else f"{lower} and {upper}"
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a number of NumPy, or a tensor or array without axes, as Python has it."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray | torch.Tensor) and value.ndim == 0):
+        return value.item()
+    return value

@@ -1,1 +1,151 @@
-from metriclearn.labels import *  # noqa: F403  shim
+"""Validation of labels: class numbers from 0 on, and -1 for an unlabelled image.
+
+What the others do with an unlabelled row:
+
+* `train_metric` and `MetricEmbedding` learn from it as a part of the pool, `train_classifier` leaves it out;
+* the losses and the measures of `evaluate.py` leave it out: nobody knows whose positive it is;
+* `spread_labels` and `propagate_labels` give it the label that reaches it, and -1 if none does;
+* `suspicious_labels` gives it the score 0 and no vote, `what_to_label_next` chooses among such rows;
+* `EmbeddingIndex` stores it and may find it as a neighbour, whose label is then -1;
+* `QdrantClassifier` leaves it out: it is no class, and nobody could vote for it.
+
+NaN, None, an empty text or -100 mean nothing here; the message says what to write instead.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import column_or_1d
+
+from metriclearn.checks.arguments import shown
+from metriclearn.checks.arrays import as_array
+
+LabelArray = npt.NDArray[np.int64]
+UNLABELLED = -1
+MARKERS = ("", "-1", "?", "nan", "NaN", "None", "<NA>", "unlabelled", "unlabeled")  # texts that name no class
+
+
+def is_labelled(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which rows have a label, bool of shape `(n,)`; names of classes are labels all of them.
+
+    Args:
+        labels: int64 or texts, shape `(n,)`, as the functions below return them.
+    """
+    return np.ones(len(labels), dtype=bool) if labels.dtype.kind == "U" else labels != UNLABELLED
+
+
+def check_labels(labels: Any, n: int, thing: str = "image") -> LabelArray:
+    """Return the labels of n images as int64, shape `(n,)`, -1 = unlabelled: a copy.
+
+    Args:
+        labels: whole numbers of any type, shape `(n,)` or `(n, 1)`.
+        n: how many there should be.
+        thing: what is labelled, in a message.
+
+    Raises:
+        ValueError: for another number than n, or anything but class numbers and -1.
+    """
+    return _class_numbers(_column(labels, n, thing))
+
+
+def check_class_labels(y: Any, n: int) -> LabelArray:
+    """Return the labels to learn from as int64, shape `(n,)`, -1 = unlabelled: a copy.
+
+    Args:
+        y: whole numbers of any type, shape `(n,)`.
+        n: how many there should be.
+
+    Raises:
+        ValueError: for no labels, another number than n, anything but class numbers and -1, or fewer
+            than two labelled classes.
+    """
+    labels = check_labels(y, n)
+    classes = np.unique(labels[is_labelled(labels)])
+    if len(classes) < 2:
+        found = f"only one class ({classes[0]})" if len(classes) else "no label"
+        raise ValueError(f"y holds {found}: label images of at least two classes.")
+    return labels
+
+
+def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
+    """Return a classifier's targets, shape `(n,)`: int64 with -1 = unlabelled, or the names of classes.
+
+    Args:
+        y: whole numbers of any type, bools, or texts; shape `(n,)`.
+        n: how many there should be.
+        beside: whether other classes are known already; -1 can then only mean unlabelled.
+
+    Raises:
+        ValueError: for no targets, another number than n, anything but class numbers, -1 and names, or
+            unless `beside`, for -1 and a single class, where it more likely is a class of its own.
+    """
+    given = _column(y, n, "row")
+    if given.dtype.kind == "U" and (marked := np.flatnonzero(np.isin(given, MARKERS))).size:
+        raise ValueError(
+            f"The label in row {marked[0]} is {str(given[marked[0]])!r}, which names no class: leave "
+            "unlabelled rows out, or use class numbers for all, with -1 = unlabelled."
+        )
+    if given.dtype.kind in "Ub":
+        return given.copy()
+    labels = _class_numbers(given)
+    classes = np.unique(labels)
+    if UNLABELLED in classes and len(classes) < 3 and not beside:
+        found = "nothing but -1" if len(classes) == 1 else f"-1 and the single class {classes[1]}"
+        raise ValueError(
+            f"y holds {found}, and -1 means unlabelled: if it is a class of yours, number the classes from 0."
+        )
+    return labels
+
+
+def check_point_labels(labels: Any, n: int) -> LabelArray:
+    """Return the labels of n points as int64; None gives -1 for all, and any number of classes will do.
+
+    Args:
+        labels: whole numbers of any type, shape `(n,)`, or None.
+        n: how many points there are.
+
+    Raises:
+        ValueError: for another number than n, or anything but class numbers and -1.
+    """
+    if labels is None:
+        return np.full(n, UNLABELLED, dtype=np.int64)
+    return check_labels(labels, n, "embedding")
+
+
+def _column(labels: Any, n: int, thing: str) -> npt.NDArray[Any]:
+    """Return labels of any type as an array of shape `(n,)`."""
+    if labels is None:  # the first words are those that scikit-learn asks of an estimator
+        raise ValueError(
+            "fit requires y to be passed, but the target y is None: pass labels, -1 = unlabelled."
+        )
+    column: npt.NDArray[Any] = column_or_1d(as_array(labels, "The labels"), warn=True)
+    if len(column) != n:
+        raise ValueError(
+            f"There are {n} {thing}s but {len(column)} labels: pass one label per {thing}, -1 = unlabelled."
+        )
+    return column
+
+
+def _class_numbers(given: npt.NDArray[Any]) -> LabelArray:
+    """Return whole numbers from -1 on as int64, in a copy: PyTorch wants to own what it reads."""
+    if given.dtype.kind == "O":
+        kinds = [type(label) for label in given]
+        row = kinds.index(Counter(kinds).most_common()[-1][0])  # the kind that is rarest
+    elif given.dtype.kind in "iuf":
+        with np.errstate(invalid="ignore"):  # NaN becomes some number, and is found in the next line
+            labels: LabelArray = given.astype(np.int64)
+        wrong = (labels != given) | (labels < UNLABELLED)
+        if not wrong.any():
+            return labels
+        row = int(wrong.argmax())
+    else:
+        raise ValueError(
+            f"Labels of type {given.dtype} are not class numbers: pass integers, as made from names by "
+            "np.unique(names, return_inverse=True)[1], and -1 = unlabelled."
+        )
+    raise ValueError(  # the first words are those that scikit-learn asks of a classifier
+        f"Unknown label type: the label in row {row} is {shown(given[row])}; number the classes from 0, and "
+        "write -1 where an image is unlabelled."
+    )
