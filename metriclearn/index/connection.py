@@ -16,7 +16,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -272,13 +272,10 @@ def _check_points_are_there(folder: Path) -> None:
 
 
 def _is_whole(file: Path) -> bool:
-    """Return whether a file of SQLite is as long as its first bytes say; SQLite may not notice."""
-    with file.open("rb") as opened:
-        head = opened.read(32)
-    page = int.from_bytes(head[16:18]) or 1
-    return len(head) == 32 and file.stat().st_size >= (65536 if page == 1 else page) * int.from_bytes(
-        head[28:32]
-    )
+    """Return whether a file of SQLite holds a table, and no page of it is missing or damaged."""
+    with closing(sqlite3.connect(file)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+        return bool(tables) and database.execute("PRAGMA quick_check").fetchone() == ("ok",)
 
 
 def _translate_error(error: Exception, location: Location, collection: str) -> Exception:
