@@ -257,7 +257,9 @@ odd = st.recursive(
 
 @settings(max_examples=80, deadline=None)
 @given(
-    key=st.sampled_from(["format_version", "encoder_id", "distance", "about", "vectors_sha256", "ids", "payloads"]),
+    key=st.sampled_from(
+        ["format_version", "encoder_id", "distance", "about", "vectors_sha256", "ids", "payloads"]
+    ),
     part=st.sampled_from(["whole", "first", "label", "source"]),
     value=odd,
 )

@@ -495,9 +495,7 @@ def test_a_name_that_leads_to_something_else_is_told(small):
         ("other", {}, "'images' does not say which encoder filled it"),
         ("third", {"encoder": A.id}, "'images' measures by dot, which is none of cosine, euclid"),
     ):
-        small.client.create_collection(
-            name, models.VectorParams(size=3, distance="Dot"), metadata=metadata
-        )
+        small.client.create_collection(name, models.VectorParams(size=3, distance="Dot"), metadata=metadata)
         Collection(small.storage.connection, name, name, small.storage.kind).take_name("images", keep=True)
         with pytest.raises(ValueError, match=message):
             current(small)

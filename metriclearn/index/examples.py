@@ -133,11 +133,13 @@ def classifier_points(
     _, stored = check_vectors(vectors, Kind(dim, check_text(encoder_id, "encoder_id"), distance))
     n, names = len(stored), list(classes)
     extras = [{}] * n if payloads is None else check_payloads(payloads, n, {*INDEXED, "class"})
-    known = np.array([name is not None for name in names], dtype=bool)
-    if len(names) != n or not known.any():
+    if len(names) != n:
         raise ValueError(
-            f"There are {n} embeddings but {known.sum()} classes: name one or more, None = unlabelled."
+            f"There are {n} embeddings but {len(names)} classes: pass one each, None = unlabelled."
         )
+    known = np.array([name is not None for name in names], dtype=bool)
+    if not known.any():
+        raise ValueError("No embedding has a class: name that of one or more.")
     targets = check_targets([name for name in names if name is not None], int(known.sum()), beside=True)
     if targets.dtype.kind != "U":
         raise ValueError("The classes are no texts: pass the name of each, None = unlabelled.")
