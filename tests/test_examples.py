@@ -1,4 +1,4 @@
-"""Vectors with labels as files: written from arrays or from a classifier, and opened as a classifier again."""
+"""Vectors with labels as files: written from arrays or a classifier, and opened as a classifier again."""
 
 import copy
 import hashlib

@@ -184,7 +184,7 @@ def test_rows_that_were_mixed_up_are_noticed_and_not_kept():
     def embed(sources: list[str]) -> np.ndarray:
         return B([mixed[source] for source in sources])
 
-    wanted = r"share 0\.0\d\d of the neighbours, where a lot gives 0\.033: .* Nothing was switched"
+    wanted = r"share 0\.0\d\d of the neighbours, where chance gives 0\.033: .* Nothing was switched"
     with filled({"path": ":memory:"}) as index:
         with pytest.raises(ValueError, match=rf"{wanted}\.$"):
             reindex(index, embed, B.id)

@@ -42,7 +42,7 @@ class EmbeddingIndex:
 
     The payload of each point is `{"label": int, "source": str, "encoder": encoder_id}` and what
     you add. The encoder's id also stands in the collection's metadata and is checked on opening:
-    embeddings of two encoders have nothing to say to each other, even if their lengths agree.
+    embeddings of two encoders cannot be compared, even if their lengths agree.
 
     Threads may share an index. In memory and in a folder a lock lets one call after the other through,
     since Qdrant's local mode breaks without; a server takes many at a time. `client`, used directly, has no

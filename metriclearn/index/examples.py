@@ -30,7 +30,7 @@ from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors, sou
 from metriclearn.index.export import Points
 from metriclearn.labels import UNLABELLED, LabelArray, check_targets, is_labelled
 from metriclearn.settings import check_choice, check_count, check_number, check_text, shown
-from metriclearn.validate import FloatArray, check_payloads
+from metriclearn.validate import FloatArray, check_embeddings, check_payloads
 
 Classes = npt.NDArray[Any]
 
@@ -129,8 +129,8 @@ def classifier_points(
         "n_neighbors": check_count(n_neighbors, "n_neighbors"),
         "temperature": check_temperature(temperature),
     }
-    dim = np.shape(vectors)[-1] if np.ndim(vectors) else 0
-    _, stored = check_vectors(vectors, Kind(dim, check_text(encoder_id, "encoder_id"), distance))
+    raw, encoder_id = check_embeddings(vectors, unit_length=False), check_text(encoder_id, "encoder_id")
+    _, stored = check_vectors(raw, Kind(raw.shape[1], encoder_id, distance))
     n, names = len(stored), list(classes)
     extras = [{}] * n if payloads is None else check_payloads(payloads, n, {*INDEXED, "class"})
     if len(names) != n:
@@ -209,12 +209,12 @@ class StoredExamples:
         kind = Kind(examples.vectors.shape[1], encoder_id, distance)
         about = parameters | {"classes": classes.tolist(), "rows": examples.seen}
         metadata = {"encoder": encoder_id, "replaceable": True, "classifier": about}
-        # Under a name of its own while it is filled: what is called `name` meanwhile is the earlier one.
-        own_name = temporary_name(name)
-        storage = Collection(connection, own_name, own_name, kind)
         with connection.using(name) as client:
             if found := resolve(client, name):
                 check_replaceable(client, name, found)
+        # Under a name of its own while it is filled: what is called `name` meanwhile is the earlier one.
+        own_name = temporary_name(name)
+        storage = Collection(connection, own_name, own_name, kind)
         index = EmbeddingIndex.from_storage(storage)
         try:
             storage.create(metadata)
@@ -358,10 +358,8 @@ def _check_classifier(points: Points) -> None:
     check_temperature(about.get("temperature"))
     check_count(about.get("rows"), "rows", low=0, high=2**53, wanted="export them anew")
     classes, columns = about.get("classes"), about.get("columns")
-    if (
-        not isinstance(classes, list)
-        or not is_labelled(check_targets(classes, len(classes), beside=True)).all()
-    ):
+    named = isinstance(classes, list) and is_labelled(check_targets(classes, len(classes), beside=True)).all()
+    if not named:
         raise ValueError(f"classes is {shown(classes)}: export them anew.")
     texts = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
     if columns is not None and not (texts and len(columns) == points.kind.dim):

@@ -20,7 +20,7 @@ from metriclearn.index.connection import POINTS_FILE, TABLE_FILE
 from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors
 from metriclearn.labels import check_point_labels
 from metriclearn.settings import check_choice, check_folder, check_text
-from metriclearn.validate import FloatArray, check_ids, check_payloads, check_sources
+from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
 
 VECTORS_FILE = "vectors.npy"
 FORMAT_VERSION = 1  # of the JSON; the first files call it "form"
@@ -196,8 +196,8 @@ def _checked(vectors: Any, ids: Any, payloads: Any, encoder_id: Any, distance: A
     """Return points in our own form, or say with a ValueError what no index could have held."""
     encoder_id = check_text(encoder_id, "encoder_id")
     distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
-    dim = np.shape(vectors)[-1] if np.ndim(vectors) else 0
-    _, vectors = check_vectors(vectors, Kind(dim, encoder_id, distance))
+    raw = check_embeddings(vectors, unit_length=False)
+    _, vectors = check_vectors(raw, Kind(raw.shape[1], encoder_id, distance))
     n = len(vectors)
     ids = check_ids(ids)
     if len(ids) != n or len(set(ids)) != n:

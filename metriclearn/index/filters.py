@@ -1,4 +1,4 @@
-"""Conditions: which points are meant. A condition that says nothing is refused, however it is spelt.
+"""Filters: conditions on points. A condition that says nothing is refused, however it is spelt.
 
 To Qdrant an empty filter means every point, and so do `Filter(must=[])` or a range without ends. A count
 would be too large, and a delete would empty the collection. So each part of a filter must say something.

@@ -1,6 +1,6 @@
-"""A new encoder takes the place of an old one, while others go on asking.
+"""Zero-downtime re-indexing: a new encoder takes the place of an old one, while others go on asking.
 
-Embeddings of two encoders have nothing to say to each other, so each encoder fills a collection of its own, a
+Embeddings of two encoders cannot be compared, so each encoder fills a collection of its own, a
 version: `images__<encoder id>`. The name that everybody opens, `images`, is an alias. It is switched in one
 call, once the new version holds every point and has been verified. No search ever meets both.
 
@@ -61,7 +61,7 @@ class Reindexed:
         points: how many points it holds.
         embedded: how many of them were embedded in this call. The others were there from an earlier one.
         agreement: share of the neighbours of some points that old and new version have in common.
-        chance: what that share would be if neighbours were drawn by lot.
+        chance: what that share would be if neighbours were drawn at random.
         threshold: the cosine below which an image is unknown; None without held-out images.
     """
 
@@ -104,8 +104,8 @@ def reindex(
             nothing about the new one. It is kept with the version.
         quantile: share of the known kind that may be rejected for nothing (see `unknown_threshold`).
         k: how many neighbours are compared, of each of 200 points.
-        least_agreement: the switch is refused if old and new share a smaller part of these, beyond what a
-            lot would give (as in Cohen's kappa, https://doi.org/10.1177/001316446002000104); 0 lets all
+        least_agreement: the switch is refused if old and new share a smaller part of these, beyond what
+            chance would give (as in Cohen's kappa, https://doi.org/10.1177/001316446002000104); 0 lets all
             pass. Good encoders may differ in most neighbours: on the course's 4,000 images PCA and the
             published encoder share 0.13, with half of the rows mixed up 0.03, and with all of them 0.002.
         switch: False to fill and verify only. To switch then, call again: there will be little left to do.
@@ -151,7 +151,7 @@ def reindex(
         if fresh:  # or the next call would take its points for good ones
             new.storage.drop()
         raise ValueError(
-            f"Old and new encoder share {agreement:.3f} of the neighbours, where a lot gives {chance:.3f}: "
+            f"Old and new encoder share {agreement:.3f} of the neighbours, where chance gives {chance:.3f}: "
             "does embed return the rows in the order of the sources? Nothing was switched"
             f"{'' if fresh else f'; delete {new.storage.stored_in} to have all embedded anew'}."
         )
@@ -321,11 +321,11 @@ def _embedded(embed: Embed, points: list[models.Record]) -> FloatArray:
 
 
 def _agreement(old: EmbeddingIndex, new: EmbeddingIndex, k: int) -> tuple[float, float]:
-    """Return the share of neighbours that both versions name, and the share that a lot would give."""
+    """Return the share of neighbours that both versions name, and the share that chance would give."""
     k = min(k, len(old) - 1, len(new) - 1)
     if k < 1:
         return 1.0, 1.0  # nothing to differ in
-    # Ids are hashes, so that the first of them are as good as any that a lot would choose.
+    # Ids are hashes, so that the first of them are as good as any that could be drawn.
     first = islice(old.storage.pages(), 1 + PROBES // PER_PAGE)
     ids = [point.id for point in chain.from_iterable(first)][:PROBES]
     stored = [index.storage.retrieve(ids, vectors=True) for index in (old, new)]
