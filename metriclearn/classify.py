@@ -1,4 +1,4 @@
-"""Classify by what the nearest neighbours are: a scikit-learn classifier over a vector database.
+"""k-nearest-neighbour classifier over a vector database, with the interface of scikit-learn.
 
 Nothing is trained here. `fit` stores embeddings and their classes, `predict` retrieves the nearest
 ones and lets them vote. That is why a new class takes milliseconds: it is one more upsert.
@@ -7,7 +7,7 @@ ones and lets them vote. That is why a new class takes milliseconds: it is one m
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,20 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from metriclearn.connect import Home, connect, find_home
-from metriclearn.index import DISTANCES, Distance, EmbeddingIndex
-from metriclearn.kept import Classes, Examples, Kept, codes_of, rows_of
+from metriclearn.index import Distance, EmbeddingIndex
+from metriclearn.index.collection import DISTANCES
+from metriclearn.index.connection import IN_MEMORY, TABLE_FILE, Location, connect, find_location
+from metriclearn.index.examples import (
+    Classes,
+    Examples,
+    StoredExamples,
+    check_temperature,
+    codes_of,
+    rows_of,
+)
+from metriclearn.index.export import read_points
 from metriclearn.labels import LabelArray, check_targets, is_labelled
-from metriclearn.settings import check_choice, check_count, check_number, check_text
+from metriclearn.settings import check_choice, check_count, check_text
 from metriclearn.validate import FloatArray, as_array
 
 UNFITTED = (
@@ -34,13 +43,13 @@ class Parameters(NamedTuple):
 
     n_neighbors: int
     temperature: float
-    distance: str
+    distance: Distance
     collection: str
     encoder_id: str
 
 
 class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A vote of the k nearest examples, the nearer the heavier.
+    """Weighted vote of the k nearest examples; a nearer one weighs more.
 
     An example at distance d votes with weight exp(-d² / (2 · temperature)). On the unit sphere
     d² = 2 - 2 cos, so that this is exp((cos - 1) / temperature), the vote of Wu et al. 2018
@@ -49,8 +58,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Rows without a label, -1, are left out: they are no class, and nobody could vote for it.
 
     The collection belongs to the classifier. `fit` fills a new one and then lets it take the place of the
-    one of that name (`metriclearn.layout`), so a fit that fails leaves the earlier one as it was. What was
-    not made by a classifier or with `replace=True` is refused. A classifier whose collection another's fit
+    one of that name, so a fit that fails leaves the earlier one as it was. What was not made by a
+    classifier or with `replace=True` is refused. A classifier whose collection another's fit
     has replaced says so at its next use. `open` gives back one that was fitted earlier or elsewhere;
     `partial_fit` of a new object adds to what lies under its name.
 
@@ -85,7 +94,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         'dog'
     """
 
-    _kept: Kept
+    _kept: StoredExamples
 
     def __init__(
         self,
@@ -110,9 +119,12 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def open(
         cls, path: str | Path | None = None, *, url: str | None = None, collection: str = "images"
     ) -> "QdrantClassifier":
-        """Return the classifier that lies in a folder or on a server, fitted, with the parameters of its fit.
+        """Return the classifier that is stored in a folder or on a server, fitted, with its parameters.
 
-        It reads all examples once. A stored folder holds pickles: never open one of somebody else's.
+        It reads all examples once. Two kinds of folders can be opened. One that `fit` stored holds pickles:
+        never open one of somebody else's. One that `metriclearn.index.export.export_points` wrote from
+        `index_` holds numbers and text only, and is safe whoever made it. Its examples are searched in
+        memory: what `partial_fit` adds is gone with the object, unless it is exported again.
 
         Args:
             path: the folder.
@@ -120,17 +132,30 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             collection: name of its collection, without METRICLEARN_PREFIX.
 
         Raises:
-            ValueError: if there is none. See also `EmbeddingIndex`.
+            ValueError: if there is none, or for an exported folder that is damaged or holds no classifier.
+                See also `EmbeddingIndex`.
+            FileNotFoundError: if a file of an exported folder is missing.
         """
-        classifier = cls(collection=check_text(collection, "collection"), path=path, url=url)
-        if (about := classifier._open_stored()) is None:
-            home = find_home(path, url)
-            raise ValueError(
-                f"There is no classifier {home.full_name(collection)!r} in {home}: fit one there with this "
-                "path or url first."
-            )
-        parameters = {name: about[name] for name in ("n_neighbors", "temperature")}
-        index = classifier.index_
+        collection, location = check_text(collection, "collection"), find_location(path, url)
+        if location.folder and location.exported:
+            classifier = cls(collection=collection, path=IN_MEMORY)
+            points = read_points(location.folder)
+            try:
+                classifier._take(StoredExamples.from_points(points, collection))
+            except ValueError as error:
+                raise ValueError(
+                    f"The points in {location.folder} cannot be opened as a classifier. {error}"
+                ) from None
+        else:
+            classifier = cls(collection=collection, path=path, url=url)
+            if not classifier._open_stored():
+                raise ValueError(
+                    f"There is no classifier {location.full_name(collection)!r} in {location}: fit one there "
+                    "with this path or url first."
+                )
+        stored = classifier._kept
+        parameters = {name: stored.parameters[name] for name in ("n_neighbors", "temperature")}
+        index = stored.index
         classifier.set_params(**parameters, distance=index.distance, encoder_id=index.encoder_id)
         return classifier
 
@@ -178,7 +203,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         wanted = self._parameters()
         vectors, targets, table = self._check_examples(X, y, wanted)
         with self._lock():
-            if not hasattr(self, "_kept") and self._open_stored(wanted, vectors.shape[1]) is None:
+            if not hasattr(self, "_kept") and not self._open_stored(wanted, vectors.shape[1]):
                 return self._start(vectors, targets, table, classes, wanted)
             validate_data(self, table, reset=False, skip_check_array=True)
             self._kept.check_same(wanted.encoder_id, wanted.distance, vectors.shape[1])
@@ -266,14 +291,21 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             state.pop("_own_lock", None)
             if kept := state.pop("_kept", None):
                 of = kept.index
-                state["_copied"] = (of.collection, of.encoder_id, of.distance, kept.examples, kept.classes)
+                state["_copied"] = (
+                    of.collection,
+                    of.encoder_id,
+                    of.distance,
+                    kept.examples,
+                    kept.classes,
+                    kept.parameters,
+                )
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         copied = state.pop("_copied", None)
         super().__setstate__(state)
         if copied:
-            self._kept = Kept.fill(connect(Home()), *copied)
+            self._kept = StoredExamples.fill(connect(Location()), *copied)
 
     def _lock(self) -> AbstractContextManager[Any]:
         """Return the lock of those who add; scikit-learn wants nothing but parameters made by __init__."""
@@ -290,56 +322,58 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> "QdrantClassifier":
         """Fill a new collection, and only then let go of the earlier one."""
         known = _distinct(check_targets(targets, len(targets)), classes)
-        about = {
+        parameters = {
             "n_neighbors": wanted.n_neighbors,
             "temperature": wanted.temperature,
             "columns": _columns(table),
         }
-        home = find_home(self.path, self.url)
-        earlier = self._kept.index._connection if hasattr(self, "_kept") else None
-        usable = earlier is not None and earlier.home == home and earlier.close.alive
-        connection = earlier if earlier and usable else connect(home)  # a folder has one client at a time
+        location = find_location(self.path, self.url)
+        earlier = self._kept.index.storage.connection if hasattr(self, "_kept") else None
+        usable = earlier is not None and earlier.location == location and earlier.close.alive
+        connection = earlier if earlier and usable else connect(location)  # a folder has one client at a time
         try:
-            kept = Kept.fill(
+            stored = StoredExamples.fill(
                 connection,
                 wanted.collection,
                 wanted.encoder_id,
                 wanted.distance,
                 Examples.of(vectors, targets, start=0),
                 known,
-                about,
+                parameters,
             )
         except BaseException:
             if connection is not earlier:
                 connection.close()
             raise
         validate_data(self, table, skip_check_array=True)  # notes N, and the columns' names if there are any
-        self._kept = kept
+        self._kept = stored
         if earlier and connection is not earlier:
             earlier.close()
         return self
 
-    def _open_stored(self, wanted: Parameters | None = None, dim: int = 0) -> dict[str, Any] | None:
-        """Take what lies under the collection's name, and return what was noted; None if nothing is there."""
-        home = find_home(self.path, self.url)
-        if home == Home() or (home.folder and not (home.folder / "meta.json").exists()):
-            return None
-        connection = connect(home)
+    def _open_stored(self, wanted: Parameters | None = None, dim: int = 0) -> bool:
+        """Open what is stored under the collection's name, and return whether there is any."""
+        location = find_location(self.path, self.url)
+        if location == Location() or (location.folder and not (location.folder / TABLE_FILE).exists()):
+            return False
+        connection = connect(location)
         try:
-            if (found := Kept.find(connection, self.collection)) is None:
+            if (stored := StoredExamples.find(connection, self.collection)) is None:
                 connection.close()
-                return None
-            kept, about = found
+                return False
             if wanted:
-                kept.check_same(wanted.encoder_id, wanted.distance, dim)
+                stored.check_same(wanted.encoder_id, wanted.distance, dim)
         except BaseException:
             connection.close()
             raise
-        self._kept = kept
-        self.n_features_in_ = kept.index.dim
-        if about["columns"]:
-            self.feature_names_in_ = np.array(about["columns"], dtype=object)
-        return about
+        self._take(stored)
+        return True
+
+    def _take(self, stored: StoredExamples) -> None:
+        self._kept = stored
+        self.n_features_in_ = stored.index.dim
+        if columns := stored.parameters["columns"]:
+            self.feature_names_in_ = np.array(columns, dtype=object)
 
     # Asking
 
@@ -386,8 +420,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _parameters(self) -> Parameters:
         return Parameters(
             check_count(self.n_neighbors, "n_neighbors"),
-            check_number(self.temperature, "temperature", "a number above 0", low=0, without=(0,)),
-            check_choice(self.distance, "distance", DISTANCES),
+            check_temperature(self.temperature),
+            cast(Distance, check_choice(self.distance, "distance", DISTANCES)),
             check_text(self.collection, "collection"),
             check_text(self.encoder_id, "encoder_id"),
         )

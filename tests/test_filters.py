@@ -23,7 +23,7 @@ from qdrant_client.models import (
 )
 
 from metriclearn import EmbeddingIndex
-from metriclearn.filters import filter_of
+from metriclearn.index.filters import filter_of
 
 LABEL_1 = FieldCondition(key="label", match=MatchValue(value=1))
 

@@ -630,7 +630,7 @@ def test_a_server_that_refuses(monkeypatch, status, message):
 
 def test_an_index_that_is_forgotten_lets_go_of_its_folder(tmp_path):
     index = EmbeddingIndex(DIM, path=tmp_path)
-    assert index._close.atexit  # and so does one that lives until the program ends
+    assert index.storage.connection.close.atexit  # and so does one that lives until the program ends
     del index
     gc.collect()
     EmbeddingIndex(DIM, path=tmp_path).close()
@@ -644,7 +644,7 @@ def shared_server(monkeypatch) -> Iterator[QdrantClient]:
     """One store in memory that stands in for the server that everybody is connected to."""
     server = QdrantClient(":memory:")
     monkeypatch.setattr(server, "close", lambda: None)  # it outlives those who leave
-    monkeypatch.setattr("metriclearn.connect.connect_to_server", lambda url, key: server)
+    monkeypatch.setattr("metriclearn.index.connection.connect_to_server", lambda url, key: server)
     monkeypatch.setenv("QDRANT_URL", "http://shared:6333")
     yield server
     QdrantClient.close(server)

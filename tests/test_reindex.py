@@ -12,8 +12,9 @@ import pytest
 from qdrant_client import models
 from stand_in import stand_in
 
-from metriclearn import EmbeddingIndex, QdrantClassifier, layout
-from metriclearn.reindex import AT_ONCE, Version, current, reindex, rollback, versions
+from metriclearn import EmbeddingIndex, QdrantClassifier
+from metriclearn.index.collection import Collection, Kind, resolve
+from metriclearn.index.reindex import AT_ONCE, Version, current, reindex, rollback, versions
 
 DIM, N = 8, 300
 IMAGES = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
@@ -82,8 +83,7 @@ def small() -> Iterator[EmbeddingIndex]:
 
 
 def stored(index: EmbeddingIndex) -> dict[str, Any]:
-    points = [point for page in index._records() for point in page]
-    return {point.id: point.payload for point in points}
+    return {record.id: record.payload for record in index.storage.records()}
 
 
 def test_a_new_version_takes_the_place_of_the_old_one(index):
@@ -184,7 +184,7 @@ def test_rows_that_were_mixed_up_are_noticed_and_not_kept():
     def embed(sources: list[str]) -> np.ndarray:
         return B([mixed[source] for source in sources])
 
-    wanted = r"share 0\.0\d\d of the neighbours, where a lot gives 0\.033: .* Nothing was switched"
+    wanted = r"share 0\.0\d\d of the neighbours, where chance gives 0\.033: .* Nothing was switched"
     with filled({"path": ":memory:"}) as index:
         with pytest.raises(ValueError, match=rf"{wanted}\.$"):
             reindex(index, embed, B.id)
@@ -221,16 +221,18 @@ def test_settings_of_the_old_version_are_taken_over(small, monkeypatch):
     scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type="int8"))
     info.config.quantization_config = scalar
     info.payload_schema = {"row": models.PayloadIndexInfo(data_type="integer", points=3)}
-    settings = layout.settings_of(info)
+    monkeypatch.setattr(small.client, "get_collection", lambda name: info)
+    settings = small.storage.settings()
     assert (settings["shard_number"], settings["replication_factor"]) == (6, 2)
     assert settings["hnsw_config"].m == 48
     assert settings["optimizers_config"].indexing_threshold == 7
     assert settings["quantization_config"] == scalar
-    assert settings["indexed"] == {"row": models.PayloadSchemaType.INTEGER}
+    assert settings["payload_indexes"] == {"row": models.PayloadSchemaType.INTEGER}
     indexed, given = [], {}
     monkeypatch.setattr(small.client, "create_payload_index", lambda name, key, *_, **__: indexed.append(key))
     monkeypatch.setattr(small.client, "create_collection", lambda name, **more: given.update(more))
-    layout.create(small.client, "another", DIM, "cosine", {}, **settings)
+    another = Collection(small.storage.connection, "another", "another", Kind(DIM, "encoder", "cosine"))
+    another.create({}, **settings)
     assert indexed == ["label", "source", "encoder", "row"]
     assert given["shard_number"] == 6
 
@@ -354,7 +356,7 @@ def test_nothing_is_lost_that_others_write_meanwhile():
 
 
 def test_others_who_write_too_fast_are_named(small, monkeypatch):
-    monkeypatch.setattr("metriclearn.reindex._bring_up", lambda *_: (AT_ONCE, 1))
+    monkeypatch.setattr("metriclearn.index.reindex._bring_up", lambda *_: (AT_ONCE, 1))
     with pytest.raises(RuntimeError, match="Others write to 'images' faster than images are embedded"):
         reindex(small, B, B.id)
     assert current(small) is small
@@ -404,7 +406,6 @@ BAD = {
     "no encoder": ({"encoder_id": ""}, "encoder_id is '': pass a text"),
     "an encoder no name can hold": ({"encoder_id": "a/b"}, "Collection name cannot contain '/'"),
     "an encoder too long": ({"encoder_id": "a" * 300}, "choose one of up to 255 letters"),
-    "no probes": ({"probes": 0}, "probes is 0"),
     "k": ({"k": 2.5}, "k is 2.5"),
     "agreement": ({"least_agreement": 2}, "least_agreement is 2: choose a share from 0 to 1"),
     "switch": ({"switch": "yes"}, "switch is 'yes': choose True or False"),
@@ -479,7 +480,7 @@ def test_a_versioned_index_is_opened_again(home):
         with EmbeddingIndex(DIM, encoder_id=A.id, **home | {"versioned": versioned}) as index:
             assert len(index) == 40
             collection = f"{index.collection}__{A.id}"
-            assert layout.find(index.client, index.collection) == collection
+            assert resolve(index.client, index.collection) == collection
     with EmbeddingIndex(DIM, encoder_id=A.id, **home) as index:  # cut short between the two steps
         gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=index.collection))
         index.client.update_collection_aliases([gone])
@@ -490,7 +491,11 @@ def test_a_versioned_index_is_opened_again(home):
 
 
 def test_a_name_that_leads_to_something_else_is_told(small):
-    small.client.create_collection("other", models.VectorParams(size=3, distance="Dot"))
-    layout.switch(small.client, "images", "other", keep=True)
-    with pytest.raises(ValueError, match="'images' holds no embeddings of one known encoder"):
-        current(small)
+    for name, metadata, message in (
+        ("other", {}, "'images' does not say which encoder filled it"),
+        ("third", {"encoder": A.id}, "'images' measures by dot, which is none of cosine, euclid"),
+    ):
+        small.client.create_collection(name, models.VectorParams(size=3, distance="Dot"), metadata=metadata)
+        Collection(small.storage.connection, name, name, small.storage.kind).take_name("images", keep=True)
+        with pytest.raises(ValueError, match=message):
+            current(small)

@@ -21,7 +21,7 @@ def server(monkeypatch) -> Iterator[QdrantClient]:
     """One store in memory that stands in for a server."""
     server = QdrantClient(":memory:")
     monkeypatch.setattr(server, "close", lambda: None)
-    monkeypatch.setattr("metriclearn.connect.connect_to_server", lambda url, key: server)
+    monkeypatch.setattr("metriclearn.index.connection.connect_to_server", lambda url, key: server)
     yield server
     QdrantClient.close(server)
 

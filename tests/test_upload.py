@@ -11,7 +11,8 @@ import pytest
 from qdrant_client import QdrantClient
 from stand_in import StandIn, stand_in
 
-from metriclearn import EmbeddingIndex, QdrantClassifier, connect
+from metriclearn import EmbeddingIndex, QdrantClassifier
+from metriclearn.index import connection
 
 DIM, N = 8, 300
 POINTS = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
@@ -22,7 +23,7 @@ ROWS = [{"row": i} for i in range(N)]
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[StandIn]:
-    monkeypatch.setattr(connect, "PAUSES", (0.01,) * 5)
+    monkeypatch.setattr(connection, "PAUSES", (0.01,) * 5)
     with stand_in() as server:
         yield server
 
@@ -32,8 +33,8 @@ def upload(index: EmbeddingIndex) -> list[str]:
 
 
 def content(index: EmbeddingIndex) -> dict[Any, Any]:
-    points = [point for page in index._records(vectors=True) for point in page]
-    return {point.id: (point.payload, np.round(point.vector, 5).tolist()) for point in points}
+    records = index.storage.records(vectors=True)
+    return {record.id: (record.payload, np.round(record.vector, 5).tolist()) for record in records}
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,8 @@ def test_a_fit_survives_that_its_answers_are_lost(server, method):
 
 def test_a_busy_server_says_how_long_to_wait(server, monkeypatch):
     slept: list[float] = []
-    monkeypatch.setattr(connect, "PAUSES", (0.25, 0.5, 1, 2, 4))
-    monkeypatch.setattr(connect.time, "sleep", slept.append)
+    monkeypatch.setattr(connection, "PAUSES", (0.25, 0.5, 1, 2, 4))
+    monkeypatch.setattr(connection.time, "sleep", slept.append)
     monkeypatch.setattr("random.uniform", lambda low, high: high)
     with EmbeddingIndex(DIM, url=server.url) as index:
         before = len(server.requests)
@@ -87,11 +88,11 @@ def test_a_busy_server_says_how_long_to_wait(server, monkeypatch):
             len(index)
         assert len(server.requests) - before == 6
         assert slept == [0.25, 0.5, 1, 2, 4]
-        answer = connect.httpx.Response(429, headers={"Retry-After": "7"})
-        connect._patiently(connect.httpx.Request("GET", server.url), lambda request: answer)
+        answer = connection.httpx.Response(429, headers={"Retry-After": "7"})
+        connection._retry(connection.httpx.Request("GET", server.url), lambda request: answer)
         assert slept[5:] == [7, 7, 7, 7, 7]
-        answer = connect.httpx.Response(503, headers={"Retry-After": "86400"})
-        connect._patiently(connect.httpx.Request("GET", server.url), lambda request: answer)
+        answer = connection.httpx.Response(503, headers={"Retry-After": "86400"})
+        connection._retry(connection.httpx.Request("GET", server.url), lambda request: answer)
         assert slept[10:] == [30] * 5
 
 
@@ -108,7 +109,7 @@ def test_a_server_that_stays_away_is_told_after_a_few_tries(server):
     ("trouble", "message"), [("400", "status 400"), ("500", "500"), ("late", "ReadTimeout")]
 )
 def test_what_another_try_would_not_mend_is_not_tried_again(server, monkeypatch, trouble, message):
-    monkeypatch.setattr(connect, "TIMEOUT", 1)
+    monkeypatch.setattr(connection, "TIMEOUT", 1)
     with EmbeddingIndex(DIM, url=server.url) as index:
         before = len(server.requests)
         server.trouble = lambda number, method, path: trouble
@@ -173,7 +174,7 @@ def test_a_bar_is_shown_to_those_who_look_on_and_to_nobody_else(capfd, monkeypat
     with EmbeddingIndex(DIM, path=":memory:") as index:
         upload(index)
         assert capfd.readouterr() == ("", "")
-        monkeypatch.setattr("metriclearn.index.SHOWN_AFTER", 0)
+        monkeypatch.setattr("metriclearn.index.collection.SHOWN_AFTER", 0)
         upload(index)
         assert capfd.readouterr() == ("", "")  # this is no terminal
         monkeypatch.setattr("sys.stderr.isatty", lambda: True)

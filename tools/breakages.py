@@ -129,7 +129,7 @@ BREAKAGES = [
     ),
     Breakage(
         "a filter that is ignored",
-        "metriclearn/filters.py",
+        "metriclearn/index/filters.py",
         "return models.Filter(must=conditions)",
         "return models.Filter(should=[*conditions, models.Filter(must_not=conditions)])",
         ("tests/test_index.py", "-k", "filter or where"),
@@ -150,9 +150,9 @@ BREAKAGES = [
     ),
     Breakage(
         "two encoders in one collection",
-        "metriclearn/layout.py",
-        "    if encoder != encoder_id:",
-        "    if not encoder:",
+        "metriclearn/index/collection.py",
+        "if there.encoder_id != wanted.encoder_id:",
+        "if not there.encoder_id:",
         ("tests/test_index.py", "-k", "encoder"),
     ),
     Breakage(

@@ -1,52 +1,40 @@
 """Embeddings in a vector database: a Qdrant collection that knows which encoder filled it.
 
-Three homes, one class. In memory: gone when the program ends, fine for a notebook. A folder: one
-program at a time, a few thousand points. A server: many programs, many points. Only the constructor
-changes. What it adds to the plain client is care: every input is checked before anything is written
-or asked, ids come from the content, and embeddings of two encoders never meet in one collection.
+In memory: gone when the program ends, fine for a notebook. In a folder: one program at a time, a few thousand
+points. On a server: many programs, many points. Only the arguments of the constructor differ. What the class
+adds to the plain client is care: every input is checked before anything is written or asked, ids come from
+the content, and embeddings of two encoders never meet in one collection.
 """
 
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from qdrant_client import QdrantClient, models
-from tqdm import tqdm
 
-from metriclearn import layout
-from metriclearn.connect import IN_MEMORY, Connection, check_name, connect, find_home
-from metriclearn.filters import Where, filter_of
-from metriclearn.labels import check_point_labels
-from metriclearn.layout import DISTANCES
-from metriclearn.search import (
-    TIES,
+from metriclearn.index.collection import (
+    DISTANCES,
+    INDEXED,
+    SHARDING,
+    Collection,
+    Distance,
+    Kind,
     NeighbourGraph,
     Neighbours,
-    check_enough,
-    joined,
-    nearest,
-    neighbour_graph,
+    version_name,
 )
+from metriclearn.index.connection import check_name, connect, find_location
+from metriclearn.index.filters import Where, filter_of
+from metriclearn.labels import check_point_labels
 from metriclearn.settings import check_choice, check_count, check_flag, check_text, shown
 from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
-
-__all__ = ["DISTANCES", "IN_MEMORY", "Distance", "EmbeddingIndex", "NeighbourGraph", "Neighbours", "Where"]
-
-Distance = Literal["cosine", "euclid"]
 
 ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one will do
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
 FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
-QUERIES_PER_CALL = 256
-NUMBERS_PER_CALL = 1_000_000  # some 20 MB as text; a server takes no more than 32 at a time
-PER_PAGE = 1000
-SHOWN_AFTER = 1  # seconds until an upload gets a bar
-HITS_PER_CALL = 20_000  # some 40 MB of them: wide queries are asked fewer at a time
 
 
 class EmbeddingIndex:
@@ -54,11 +42,11 @@ class EmbeddingIndex:
 
     The payload of each point is `{"label": int, "source": str, "encoder": encoder_id}` and what
     you add. The encoder's id also stands in the collection's metadata and is checked on opening:
-    embeddings of two encoders have nothing to say to each other, even if their lengths agree.
+    embeddings of two encoders cannot be compared, even if their lengths agree.
 
     Threads may share an index. In memory and in a folder a lock lets one call after the other through,
     since Qdrant's local mode breaks without; a server takes many at a time. `client`, used directly, has no
-    such lock. A copy would need a home of its own, so an index can be neither copied nor pickled.
+    such lock. A copy would need a place of its own, so an index can be neither copied nor pickled.
 
     A stored folder holds pickles, and opening one runs what is in it. Never open a folder that came
     from somebody else: publish embeddings as `.npy` and fill an index from these.
@@ -84,9 +72,9 @@ class EmbeddingIndex:
             `{"part": "keyword", "row": "integer"}`. A server searches these fast, and one in strict mode
             refuses to filter by any other. Label, source and encoder are always among them.
         versioned: keep the points in a collection `<collection>__<encoder_id>`, with `collection` as an alias
-            for it, so that `metriclearn.reindex` can put another encoder's in its place.
-        replace: start with an empty collection, in place of the one of that name (`metriclearn.layout`).
-            Only one that was itself made with `replace=True` is replaced; any other is refused.
+            for it, so that `metriclearn.index.reindex` can put another encoder's in its place.
+        replace: start with an empty collection, in place of the one of that name. Only one that was itself
+            made with `replace=True` is replaced; any other is refused.
 
     Attributes:
         client: the plain `QdrantClient`, for all that this class leaves out.
@@ -94,6 +82,7 @@ class EmbeddingIndex:
         dim: length of the embeddings.
         encoder_id: the encoder that they come from.
         distance: `"cosine"` or `"euclid"`.
+        storage: the `Collection` below, whose methods check nothing.
 
     Raises:
         ValueError: if the arguments make no sense, if the collection exists with another encoder,
@@ -134,36 +123,59 @@ class EmbeddingIndex:
         versioned, replace = check_flag(versioned, "versioned"), check_flag(replace, "replace")
         if versioned and replace:
             raise ValueError("An index is versioned or replaced: choose one of the two.")
-        given = zip(layout.PIECES, (shard_number, replication_factor, write_consistency_factor), strict=True)
-        pieces = {name: check_count(n, name) for name, n in given if n is not None}
+        given = zip(SHARDING, (shard_number, replication_factor, write_consistency_factor), strict=True)
+        sharding = {name: check_count(n, name) for name, n in given if n is not None}
         indexed = _check_payload_indexes(payload_indexes)
-        home = find_home(path, url)
-        name = home.full_name(collection)
-        version = check_name(layout.version(name, encoder_id)) if versioned else name
-        connection = connect(home, api_key)
+        location = find_location(path, url)
+        name = location.full_name(collection)
+        if versioned:
+            check_name(version_name(name, encoder_id))
+        connection = connect(location, api_key)
         try:
-            with connection.using(name) as client:
-                found = layout.find(client, name)
-                if found and replace:
-                    layout.check_replaceable(client, name, found)
-                if found == name and versioned:
-                    raise ValueError(
-                        f"The collection {name!r} bears its name itself, so that no other version could take "
-                        "its place: export its points and import them under another name."
-                    )
-                stored_in = layout.beside(name) if replace else found or version
-                self._set(connection, name, stored_in, dim, encoder_id, distance)
-                if client.collection_exists(stored_in):
-                    layout.check_same(client, name, stored_in, dim, encoder_id, distance)
-                    layout.index_payload(client, stored_in, indexed)
-                else:
-                    metadata = {"encoder": encoder_id, "replaceable": replace, "versioned": versioned}
-                    layout.create(client, stored_in, dim, distance, metadata, indexed, **pieces)
-                if stored_in not in (name, found):
-                    layout.switch(client, name, stored_in)
+            self.storage = Collection.open(
+                connection,
+                name,
+                Kind(dim, encoder_id, distance),
+                versioned=versioned,
+                replace=replace,
+                payload_indexes=indexed,
+                **sharding,
+            )
         except BaseException:
             connection.close()
             raise
+
+    @classmethod
+    def from_storage(cls, storage: Collection) -> "EmbeddingIndex":
+        """Return an index over a collection that is open already."""
+        index = cls.__new__(cls)
+        index.storage = storage
+        return index
+
+    @property
+    def client(self) -> QdrantClient:
+        """The plain client."""
+        return self.storage.connection.client
+
+    @property
+    def collection(self) -> str:
+        """Name of the collection."""
+        return self.storage.name
+
+    @property
+    def dim(self) -> int:
+        """Length of the embeddings."""
+        return self.storage.kind.dim
+
+    @property
+    def encoder_id(self) -> str:
+        """The encoder that the embeddings come from."""
+        return self.storage.kind.encoder_id
+
+    @property
+    def distance(self) -> Distance:
+        """How distances are measured."""
+        return self.storage.kind.distance
 
     def upsert(
         self,
@@ -192,26 +204,24 @@ class EmbeddingIndex:
         Raises:
             ValueError: for any input that does not fit. Nothing is written then.
         """
-        raw, vectors = self._check_vectors(embeddings)
+        raw, vectors = check_vectors(embeddings, self.storage.kind)
         n = len(vectors)
         classes = check_point_labels(labels, n).tolist()
         names = None if sources is None else check_sources(sources, n)
-        extras = None if payloads is None else check_payloads(payloads, n, layout.INDEXED.keys())
+        extras = None if payloads is None else check_payloads(payloads, n, INDEXED.keys())
         size = check_count(batch_size, "batch_size")
         if names is not None:
-            contents = (f"source {name}" for name in names)
+            ids = [source_id(name) for name in names]
         else:
             rows = raw.astype("<f4", copy=False)
-            contents = (f"vector {rows[i].tobytes().hex()} {classes[i]}" for i in range(n))
-        ids = [str(uuid.uuid5(ID_SPACE, content)) for content in contents]
-
+            ids = [_point_id(f"vector {rows[i].tobytes().hex()} {classes[i]}") for i in range(n)]
         entries: list[dict[str, Any]] = [
             {"label": classes[i], "encoder": self.encoder_id}
             | ({} if names is None else {"source": names[i]})
             | ({} if extras is None else extras[i])
             for i in range(n)
         ]
-        self._write(ids, vectors, entries, size)
+        self.storage.write(ids, vectors, entries, size)
         return ids
 
     def query(self, embeddings: FloatArray, k: int = 5, where: Where | None = None) -> Neighbours:
@@ -232,37 +242,13 @@ class EmbeddingIndex:
         Raises:
             ValueError: for embeddings or conditions that do not fit, or if fewer than k points do.
         """
-        _, vectors = self._check_vectors(embeddings)
+        _, vectors = check_vectors(embeddings, self.storage.kind)
         condition = filter_of(where)
-        k = check_count(k, "k")
-        step = max(1, min(QUERIES_PER_CALL, HITS_PER_CALL // (k + TIES), NUMBERS_PER_CALL // self.dim))
-        parts, endless = [], 0
-        for start in range(0, len(vectors), step):
-            with self._using() as client:  # counted and searched at once: nobody deletes in between
-                check_enough(client, self._stored_in, self.collection, k, condition)
-                some, wide = nearest(
-                    client,
-                    self._stored_in,
-                    vectors[start : start + step],
-                    k,
-                    condition,
-                    largest_first=self.distance == "cosine",
-                )
-            parts.append(some)
-            endless += wide
-        if endless:
-            warnings.warn(
-                f"{endless} of {len(vectors)} queries have more than {TIES} points that are equally near: "
-                "which of them are returned is left to chance. Has the encoder collapsed?",
-                stacklevel=2,
-            )
-        return joined(parts)
+        return self.storage.search(vectors, check_count(k, "k"), condition)
 
     def count(self, where: Where | None = None) -> int:
         """Return how many points there are, or how many meet a condition (see `query`)."""
-        condition = filter_of(where)
-        with self._using() as client:
-            return client.count(self._stored_in, count_filter=condition, exact=True).count
+        return self.storage.count(filter_of(where))
 
     def __len__(self) -> int:
         return self.count()
@@ -279,13 +265,9 @@ class EmbeddingIndex:
         """
         if (ids is None) == (where is None):
             raise ValueError("Say what to delete: pass either ids or where.")
-        selector: models.Filter | list[models.ExtendedPointId] | None
-        selector = filter_of(where) if ids is None else [*check_ids(ids)]
-        if not selector:  # no ids: Qdrant takes an empty list for a mistake
-            return
-        with self._using() as client:
-            layout.check_live(client, self.collection, self._stored_in)
-            client.delete(self._stored_in, points_selector=selector, wait=True)
+        points = filter_of(where) if ids is None else [*check_ids(ids)]
+        if points:  # Qdrant takes an empty list for a mistake
+            self.storage.delete(points)
 
     def neighbour_graph(self, k: int = 30) -> NeighbourGraph:
         """Return the k nearest others of every point, all in one call to the database and without a vector.
@@ -296,18 +278,11 @@ class EmbeddingIndex:
         Raises:
             ValueError: for a k below 1, or an index of fewer than two points.
         """
-        k = check_count(k, "k")
-        with self._using() as client:
-            return neighbour_graph(client, self._stored_in, k)
-
-    @property
-    def client(self) -> QdrantClient:
-        """The plain client."""
-        return self._connection.client
+        return self.storage.neighbour_graph(check_count(k, "k"))
 
     def close(self) -> None:
         """Let go of the client, and with it of the folder, once no call is running. Memory is gone then."""
-        self._close()
+        self.storage.connection.close()
 
     def __enter__(self) -> "EmbeddingIndex":
         return self
@@ -320,78 +295,34 @@ class EmbeddingIndex:
             "An EmbeddingIndex cannot be copied or pickled: open its collection again where you need it."
         )
 
-    def _set(
-        self,
-        connection: Connection,
-        name: str,
-        stored_in: str,
-        dim: int,
-        encoder_id: str,
-        distance: Distance,
-    ) -> None:
-        self.collection = name
-        self.dim = dim
-        self.encoder_id = encoder_id
-        self.distance: Distance = distance
-        self._connection = connection
-        self._close = connection.close
-        self._stored_in = stored_in  # the collection itself, where `collection` may be an alias
 
-    @classmethod
-    def _over(
-        cls, connection: Connection, name: str, stored_in: str, dim: int, encoder_id: str, distance: str
-    ) -> "EmbeddingIndex":
-        """Return an index over a collection that is there, for those who know what it holds."""
-        index = cls.__new__(cls)
-        index._set(connection, name, stored_in, dim, encoder_id, cast(Distance, distance))
-        return index
+def check_vectors(embeddings: Any, kind: Kind) -> tuple[FloatArray, FloatArray]:
+    """Return embeddings as float32: as they came, for making ids, and as they are stored and searched.
 
-    def _check_vectors(self, embeddings: Any) -> tuple[FloatArray, FloatArray]:
-        """Return embeddings as they came, from which ids are made, and as they are stored and searched."""
-        raw = check_embeddings(embeddings, self.dim, unit_length=False)
-        if self.distance == "cosine":
-            return raw, check_embeddings(raw, self.dim, unit_length=True)
-        if (far := np.flatnonzero(np.abs(raw).max(axis=1) > FARTHEST)).size:
-            raise ValueError(
-                f"The embedding in row {far[0]} lies too far out for distances in float32: scale all down."
-            )
-        return raw, raw
+    Args:
+        embeddings: floats, shape `(n, dim)`.
+        kind: what they are stored among; under cosine they are scaled to unit length.
 
-    def _records(self, vectors: bool = False) -> Iterator[list[models.Record]]:
-        """Give all points in the order of their ids, a page at a time; others may write between two pages."""
-        page: Any = None
-        while True:
-            with self._using() as client:
-                found, page = client.scroll(
-                    self._stored_in, limit=PER_PAGE, offset=page, with_vectors=vectors
-                )
-            if found:
-                yield found
-            if page is None:
-                return
+    Raises:
+        ValueError: for embeddings that do not fit.
+    """
+    raw = check_embeddings(embeddings, kind.dim, unit_length=False)
+    if kind.distance == "cosine":
+        return raw, check_embeddings(raw, kind.dim, unit_length=True)
+    if (far := np.flatnonzero(np.abs(raw).max(axis=1) > FARTHEST)).size:
+        raise ValueError(
+            f"The embedding in row {far[0]} lies too far out for distances in float32: scale all down."
+        )
+    return raw, raw
 
-    def _write(
-        self, ids: list[str], vectors: FloatArray, payloads: Sequence[dict[str, Any]], batch_size: int = 256
-    ) -> None:
-        """Store points that have been checked, batch by batch; a terminal shows a bar if that takes long."""
-        step = max(1, min(batch_size, NUMBERS_PER_CALL // self.dim))
-        with tqdm(
-            total=len(ids), desc=self.collection, unit=" points", delay=SHOWN_AFTER, disable=None
-        ) as bar:
-            for start in range(0, len(ids), step):
-                batch = range(start, min(start + step, len(ids)))
-                points = [
-                    models.PointStruct(id=ids[i], vector=vectors[i].tolist(), payload=payloads[i])
-                    for i in batch
-                ]
-                with self._using() as client:
-                    layout.check_live(client, self.collection, self._stored_in)
-                    # wait=True: return when the points can be found, not when the server has taken note.
-                    client.upsert(self._stored_in, points, wait=True)
-                bar.update(len(batch))
 
-    def _using(self) -> AbstractContextManager[QdrantClient]:
-        return self._connection.using(self.collection)
+def source_id(source: str) -> str:
+    """Return the id of the point with this source."""
+    return _point_id(f"source {source}")
+
+
+def _point_id(content: str) -> str:
+    return str(uuid.uuid5(ID_SPACE, content))
 
 
 def _check_payload_indexes(given: Any) -> dict[str, str]:
@@ -403,6 +334,6 @@ def _check_payload_indexes(given: Any) -> dict[str, str]:
         )
     kinds = [kind.value for kind in models.PayloadSchemaType]
     for key in given:
-        if check_text(key, "A key of payload_indexes") in layout.INDEXED:
+        if check_text(key, "A key of payload_indexes") in INDEXED:
             raise ValueError(f"payload_indexes names {key!r}, which the index sets itself: leave it out.")
     return {str(key): check_choice(kind, f"payload_indexes[{key!r}]", kinds) for key, kind in given.items()}

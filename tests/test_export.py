@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from stand_in import stand_in
 
 from metriclearn import EmbeddingIndex, QdrantClassifier
-from metriclearn.reindex import versions
-from metriclearn.transfer import POINTS_FILE, VECTORS_FILE, export_points, import_points, read_points
+from metriclearn.index.export import POINTS_FILE, VECTORS_FILE, export_points, import_points, read_points
+from metriclearn.index.reindex import versions
 
 DIM, N = 6, 40
 POINTS = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
@@ -42,8 +42,8 @@ def target(request, tmp_path):
 
 
 def content(index: EmbeddingIndex) -> dict[Any, Any]:
-    points = [point for page in index._records(vectors=True) for point in page]
-    return {point.id: (point.payload, np.round(point.vector, 5).tolist()) for point in points}
+    records = index.storage.records(vectors=True)
+    return {record.id: (record.payload, np.round(record.vector, 5).tolist()) for record in records}
 
 
 def filled(distance: str = "cosine", **where: Any) -> EmbeddingIndex:
@@ -178,7 +178,7 @@ DAMAGE = {
     "a list": (write(POINTS_FILE, b"[]"), "The points in .* cannot be read"),
     "too deep": (write(POINTS_FILE, b"[" * 100_000), "The points in .* cannot be read"),
     "without ids": (change(ids="left out"), "The points in .* cannot be read"),
-    "of tomorrow": (change(form=2), "are of form 2, not 1: update this package"),
+    "of tomorrow": (change(format_version=2), "are of format version 2, not 1: update this"),
     "array cut": (cut(VECTORS_FILE), "The vectors in .* are not those of its points: copy both files again"),
     "another array": (
         lambda folder: np.save(folder / VECTORS_FILE, POINTS),
@@ -257,7 +257,9 @@ odd = st.recursive(
 
 @settings(max_examples=80, deadline=None)
 @given(
-    key=st.sampled_from(["form", "encoder_id", "distance", "about", "vectors_sha256", "ids", "payloads"]),
+    key=st.sampled_from(
+        ["format_version", "encoder_id", "distance", "about", "vectors_sha256", "ids", "payloads"]
+    ),
     part=st.sampled_from(["whole", "first", "label", "source"]),
     value=odd,
 )

@@ -226,7 +226,7 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
 )
 def test_a_server_that_fails_later(monkeypatch, error, message):
     server = QdrantClient(":memory:")
-    monkeypatch.setattr("metriclearn.connect.connect_to_server", lambda url, key: server)
+    monkeypatch.setattr("metriclearn.index.connection.connect_to_server", lambda url, key: server)
     with EmbeddingIndex(3, url="http://shared:6333") as index:
         index.upsert(np.eye(3))
 

@@ -1,0 +1,516 @@
+"""One Qdrant collection: find, create, search, read, write, and put it in another's place in a single step.
+
+Most collections bear their name themselves. For two kinds `name` is an alias: one that may be replaced is
+called `name__` and twelve random letters, a version is called `name__` and the id of the encoder that filled
+it. For both the next one is filled under a name of its own, and then the alias is switched. A replaced
+collection is deleted: whoever has it open finds it gone, and never another's points under its name. An
+earlier version is kept: whoever has it open goes on with it, and the way back is another switch.
+
+k-nearest search: ties are broken by id, so the order of insertion plays no part.
+
+Nothing that a user passes is checked here; `EmbeddingIndex` does that.
+"""
+
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+from tqdm import tqdm
+
+from metriclearn.index.connection import Connection
+from metriclearn.labels import UNLABELLED, LabelArray
+from metriclearn.validate import FloatArray
+
+Distance = Literal["cosine", "euclid"]
+
+DISTANCES: dict[Distance, models.Distance] = {
+    "cosine": models.Distance.COSINE,
+    "euclid": models.Distance.EUCLID,
+}
+SHARDING = ("shard_number", "replication_factor", "write_consistency_factor")
+RESERVED_METADATA = ("encoder", "replaceable", "versioned", "before")
+INDEXED = {
+    "label": models.PayloadSchemaType.INTEGER,
+    "source": models.PayloadSchemaType.KEYWORD,
+    "encoder": models.PayloadSchemaType.KEYWORD,
+}
+DECIMALS = 6  # float32 tells scores apart to about here; nearer ones are a tie
+TIES = 48  # how many points beyond the k-th are asked for to see the end of a tie
+QUERIES_PER_CALL = 256
+NUMBERS_PER_CALL = 1_000_000  # some 20 MB as text; a server takes no more than 32 at a time
+HITS_PER_CALL = 20_000  # some 40 MB of them: wide queries are asked fewer at a time
+PER_PAGE = 1000
+SHOWN_AFTER = 1  # seconds until an upload gets a bar
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The k nearest points of each query, nearest first.
+
+    Attributes:
+        ids: str, shape `(n, k)`.
+        scores: float32, shape `(n, k)`, as Qdrant gives them. Under cosine the similarity: larger
+            is nearer. Under Euclid the distance: smaller is nearer.
+        labels: int64, shape `(n, k)`; -1 where a point has none.
+        sources: str, shape `(n, k)`; empty where a point has none.
+    """
+
+    ids: npt.NDArray[np.str_]
+    scores: FloatArray
+    labels: LabelArray
+    sources: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class NeighbourGraph:
+    """The k-nearest-neighbour graph of n points, as the entries of a sparse matrix.
+
+    Attributes:
+        ids: the n points.
+        rows: int64, shape `(m,)`: of each entry whose neighbour it is, as a place in `ids`.
+        columns: int64, shape `(m,)`: which point the neighbour is.
+        scores: float32, shape `(m,)`, as in `Neighbours`.
+    """
+
+    ids: list[str]
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    scores: FloatArray
+
+
+class Kind(NamedTuple):
+    """What embeddings a collection holds: their length, the encoder that they come from, their distance."""
+
+    dim: int
+    encoder_id: str
+    distance: Distance
+
+
+class Collection:
+    """A Qdrant collection, and the name that leads to it.
+
+    Every method raises a RuntimeError if the connection is closed or the collection is no longer there, a
+    ConnectionError if the server does not answer or refuses, and an OSError if a folder cannot be read or
+    written (`Connection.using`).
+
+    Attributes:
+        connection: the way to it.
+        name: what it is asked for by, and what messages call it: its own name, or an alias for it.
+        stored_in: its own name.
+        kind: what embeddings it holds.
+    """
+
+    def __init__(self, connection: Connection, name: str, stored_in: str, kind: Kind) -> None:
+        self.connection = connection
+        self.name = name
+        self.stored_in = stored_in
+        self.kind = kind
+
+    @classmethod
+    def find(cls, connection: Connection, name: str) -> "Collection | None":
+        """Return the collection that a name leads to, or None if there is none.
+
+        Raises:
+            ValueError: if it does not hold embeddings of one known encoder.
+        """
+        with connection.using(name) as client:
+            stored_in = resolve(client, name)
+            return None if stored_in is None else cls.existing(connection, name, stored_in)
+
+    @classmethod
+    def existing(cls, connection: Connection, name: str, stored_in: str) -> "Collection":
+        """Return a collection that exists under a name of its own, to be called by another.
+
+        Raises:
+            ValueError: if it does not hold embeddings of one known encoder.
+        """
+        with connection.using(name) as client:
+            return cls(connection, name, stored_in, _kind(client.get_collection(stored_in).config, name))
+
+    @classmethod
+    def open(
+        cls,
+        connection: Connection,
+        name: str,
+        kind: Kind,
+        *,
+        versioned: bool = False,
+        replace: bool = False,
+        payload_indexes: Mapping[str, Any] | None = None,
+        **sharding: int,
+    ) -> "Collection":
+        """Return the collection that a name leads to; it is created if there is none.
+
+        Args:
+            connection: the way to it.
+            name: its name, or an alias for it.
+            kind: what embeddings it is to hold.
+            versioned: let the name be an alias for this encoder's collection.
+            replace: create an empty one, which takes the place of the one that is there.
+            payload_indexes: further payload indexes, by key and kind.
+            sharding: values of SHARDING, for a new collection.
+
+        Raises:
+            ValueError: if a collection is there that is of another kind or may not be replaced.
+        """
+        with connection.using(name) as client:
+            found = resolve(client, name)
+            if found and replace:
+                check_replaceable(client, name, found)
+            if found == name and versioned:
+                raise ValueError(
+                    f"The collection {name!r} bears its name itself, so that no other version could take "
+                    "its place: export its points and import them under another name."
+                )
+            new = version_name(name, kind.encoder_id) if versioned else name
+            stored_in = temporary_name(name) if replace else found or new
+            if client.collection_exists(stored_in):
+                opened = cls.existing(connection, name, stored_in)
+                opened.check_kind(kind)
+                opened.index_payload(payload_indexes or {})
+            else:
+                opened = cls(connection, name, stored_in, kind)
+                metadata = {"encoder": kind.encoder_id, "replaceable": replace, "versioned": versioned}
+                opened.create(metadata, payload_indexes, **sharding)
+            if stored_in not in (name, found):
+                opened.take_name(name)
+        return opened
+
+    def using(self) -> AbstractContextManager[QdrantClient]:
+        """Give the client, in local mode to one thread at a time. What is done within happens at once."""
+        return self.connection.using(self.name)
+
+    # Create, check, put in another's place
+
+    def create(
+        self, metadata: dict[str, Any], payload_indexes: Mapping[str, Any] | None = None, **settings: Any
+    ) -> None:
+        """Create the collection with its payload indexes, before there are points.
+
+        One of the same metadata may be there: then another program was faster, or the answer to an earlier
+        request was lost.
+
+        Args:
+            metadata: what is stored about it.
+            payload_indexes: further ones than our own, by key and kind.
+            settings: what else `QdrantClient.create_collection` takes.
+        """
+        vectors = models.VectorParams(size=self.kind.dim, distance=DISTANCES[self.kind.distance])
+        with self.using() as client:
+            try:
+                client.create_collection(
+                    self.stored_in, vectors_config=vectors, metadata=metadata, **settings
+                )
+            except UnexpectedResponse as error:
+                if error.status_code != 409 or self.metadata() != metadata:
+                    raise
+        self.index_payload(INDEXED | dict(payload_indexes or {}))
+
+    def index_payload(self, indexed: Mapping[str, Any]) -> None:
+        """Make payload indexes, by key and kind; one that is there already stays as it is."""
+        with self.using() as client, warnings.catch_warnings():
+            # A server needs these indexes to filter fast; local mode has none and says so.
+            warnings.filterwarnings("ignore", message="Payload indexes have no effect")
+            for field, kind in indexed.items():
+                client.create_payload_index(self.stored_in, field, kind, wait=True)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of `create` that give another collection the settings of this one."""
+        with self.using() as client:
+            info = client.get_collection(self.stored_in)
+        config = info.config
+        settings: dict[str, Any] = {name: getattr(config.params, name) for name in SHARDING}
+        settings["quantization_config"] = config.quantization_config
+        for name, stored, form in (
+            ("hnsw_config", config.hnsw_config, models.HnswConfigDiff),
+            ("optimizers_config", config.optimizer_config, models.OptimizersConfigDiff),
+        ):
+            settings[name] = form(**stored.model_dump(exclude_none=True)) if stored else None
+        settings["payload_indexes"] = {
+            key: field.params or field.data_type for key, field in info.payload_schema.items()
+        }
+        return {name: value for name, value in settings.items() if value is not None}
+
+    def check_kind(self, wanted: Kind) -> None:
+        """Raise a ValueError if the collection holds other embeddings than those wanted."""
+        there, advice = self.kind, "use another collection name."
+        if there.encoder_id != wanted.encoder_id:
+            if self.metadata().get("versioned"):
+                advice = "ask with that encoder, or use another collection name."
+            raise ValueError(
+                f"The collection {self.name!r} holds embeddings of encoder {there.encoder_id!r}, not of "
+                f"{wanted.encoder_id!r}, and two encoders must not mix: {advice}"
+            )
+        if there.dim != wanted.dim:
+            raise ValueError(
+                f"The collection {self.name!r} holds embeddings of length {there.dim}, not {wanted.dim}: "
+                f"{advice}"
+            )
+        if there.distance != wanted.distance:
+            raise ValueError(
+                f"The collection {self.name!r} measures by {there.distance}, not by {wanted.distance}: "
+                f"{advice}"
+            )
+
+    def check_live(self) -> None:
+        """Raise a RuntimeError if the name leads elsewhere by now: nobody would find what is written here."""
+        with self.using() as client:
+            if resolve(client, self.name) in (self.stored_in, None):
+                return
+            if client.collection_exists(self.stored_in):
+                raise RuntimeError(
+                    f"The name {self.name!r} leads to another collection than the one opened here, and "
+                    "nobody would find what is written: open it again, with the encoder that it has now."
+                )
+
+    def take_name(self, name: str, *, keep: bool = False) -> None:
+        """Switch an alias to this collection, and delete the one that it led to unless that is kept."""
+        with self.using() as client:
+            old = resolve(client, name)
+            if old == name:  # no alias may bear a collection's name
+                client.delete_collection(name)
+            steps: list[models.AliasOperations] = []
+            if old not in (None, name):
+                steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name)))
+            alias = models.CreateAlias(collection_name=self.stored_in, alias_name=name)
+            steps.append(models.CreateAliasOperation(create_alias=alias))
+            client.update_collection_aliases(steps)
+            self.name = name
+            if old not in (None, name, self.stored_in) and not keep:
+                with suppress(ApiException):  # the step is done; what is left of it is in nobody's way
+                    client.delete_collection(str(old))
+
+    def drop(self) -> None:
+        """Delete the collection with all its points."""
+        with self.using() as client:
+            client.delete_collection(self.stored_in)
+
+    # What is stored about the points
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what is stored about the collection."""
+        with self.using() as client:
+            return client.get_collection(self.stored_in).config.metadata or {}
+
+    def user_metadata(self) -> dict[str, Any]:
+        """Return what is stored about the points, and not about the collection as a version of them."""
+        return {key: value for key, value in self.metadata().items() if key not in RESERVED_METADATA}
+
+    def update_metadata(self, entries: dict[str, Any]) -> None:
+        """Add entries to the metadata; those of the same key are replaced."""
+        with self.using() as client:
+            client.update_collection(self.stored_in, metadata=entries)
+
+    # Search
+
+    def count(self, where: models.Filter | None = None) -> int:
+        """Return how many points there are, or how many meet a condition."""
+        with self.using() as client:
+            return client.count(self.stored_in, count_filter=where, exact=True).count
+
+    def search(self, vectors: FloatArray, k: int, where: models.Filter | None = None) -> Neighbours:
+        """Return the k nearest points of each query, ties in the order of their ids.
+
+        Args:
+            vectors: float32, shape `(n, dim)`; under cosine of unit length.
+            k: how many.
+            where: which points may be neighbours.
+
+        Raises:
+            ValueError: if fewer than k points may be neighbours.
+        """
+        step = max(1, min(QUERIES_PER_CALL, HITS_PER_CALL // (k + TIES), NUMBERS_PER_CALL // self.kind.dim))
+        parts, endless = [], 0
+        for start in range(0, len(vectors), step):
+            with self.using() as client:  # counted and searched at once: nobody deletes in between
+                self._check_enough(k, where)
+                some, wide = self._nearest(client, vectors[start : start + step], k, where)
+            parts.append(some)
+            endless += wide
+        if endless:
+            warnings.warn(
+                f"{endless} of {len(vectors)} queries have more than {TIES} points that are equally near: "
+                "which of them are returned is left to chance. Has the encoder collapsed?",
+                stacklevel=3,
+            )
+        names = [field.name for field in fields(Neighbours)]
+        return Neighbours(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def _check_enough(self, k: int, where: models.Filter | None) -> None:
+        total = self.count(where)
+        if total >= k:
+            return
+        if where is not None:
+            raise ValueError(f"k is {k}, but only {total} points meet the condition: lower k or widen it.")
+        if total == 0:
+            raise ValueError(f"The collection {self.name!r} is empty: upsert embeddings first.")
+        raise ValueError(f"k is {k}, but the collection {self.name!r} holds {total} points: lower k.")
+
+    def _nearest(
+        self, client: QdrantClient, vectors: FloatArray, k: int, where: models.Filter | None
+    ) -> tuple[Neighbours, int]:
+        """Return the k nearest points of each query, and of how many queries a tie has no end in sight.
+
+        Where a tie goes on beyond the k-th point, TIES more are asked for, once: to follow it to its end
+        would cost hundreds of queries where all points are equal.
+        """
+        found: list[list[models.ScoredPoint]] = [[]] * len(vectors)
+        tied = list(range(len(vectors)))
+        for limit in (k + 1, k + TIES):
+            requests = [
+                models.QueryRequest(
+                    query=vectors[row].tolist(), limit=limit, filter=where, with_payload=["label", "source"]
+                )
+                for row in tied
+            ]
+            answers = client.query_batch_points(self.stored_in, requests) if requests else []
+            for row, answer in zip(tied, answers, strict=True):
+                found[row] = answer.points
+                if len(answer.points) < k:  # an approximate search under a filter may fall short
+                    raise ValueError(f"The search found only {len(answer.points)} of {k} points: lower k.")
+            tied = [
+                row
+                for row in tied
+                if len(found[row]) == limit
+                and round(found[row][-1].score, DECIMALS) == round(found[row][k - 1].score, DECIMALS)
+            ]
+        sign = -1 if self.kind.distance == "cosine" else 1  # the largest cosine first
+        hits = [
+            sorted(row, key=lambda hit: (sign * round(hit.score, DECIMALS), str(hit.id)))[:k] for row in found
+        ]
+        payloads = [[hit.payload or {} for hit in row] for row in hits]
+        neighbours = Neighbours(
+            ids=np.array([[str(hit.id) for hit in row] for row in hits], dtype=np.str_),
+            scores=np.array([[hit.score for hit in row] for row in hits], dtype=np.float32),
+            labels=np.array([[p.get("label", UNLABELLED) for p in row] for row in payloads], dtype=np.int64),
+            sources=np.array([[p.get("source", "") for p in row] for row in payloads], dtype=np.str_),
+        )
+        return neighbours, len(tied)
+
+    def neighbour_graph(self, k: int) -> NeighbourGraph:
+        """Return the k nearest others of every point.
+
+        Raises:
+            ValueError: for fewer than two points.
+        """
+        with self.using() as client:
+            n = self.count()
+            if n < 2:
+                raise ValueError(f"The index holds {n} points: a graph of neighbours needs at least two.")
+            answer = client.search_matrix_offsets(self.stored_in, sample=n, limit=min(k, n - 1))
+        return NeighbourGraph(
+            ids=[str(point) for point in answer.ids],
+            rows=np.array(answer.offsets_row, dtype=np.int64),
+            columns=np.array(answer.offsets_col, dtype=np.int64),
+            scores=np.array(answer.scores, dtype=np.float32),
+        )
+
+    # Read and write points
+
+    def pages(self, *, vectors: bool = False) -> Iterator[list[models.Record]]:
+        """Give all points in the order of their ids, a page at a time; others may write between two pages."""
+        page: Any = None
+        while True:
+            with self.using() as client:
+                found, page = client.scroll(self.stored_in, limit=PER_PAGE, offset=page, with_vectors=vectors)
+            if found:
+                yield found
+            if page is None:
+                return
+
+    def records(self, *, vectors: bool = False) -> list[models.Record]:
+        """Return all points in the order of their ids; in local mode nobody writes meanwhile."""
+        with self.using():
+            return [record for page in self.pages(vectors=vectors) for record in page]
+
+    def retrieve(self, ids: Sequence[Any], *, vectors: bool = False) -> dict[Any, models.Record]:
+        """Return the points with these ids, by id, with their vectors or else their payloads."""
+        with self.using() as client:
+            found = client.retrieve(self.stored_in, ids, with_payload=not vectors, with_vectors=vectors)
+        return {record.id: record for record in found}
+
+    def write(
+        self,
+        ids: Sequence[str],
+        vectors: FloatArray,
+        payloads: Sequence[dict[str, Any]],
+        batch_size: int = 256,
+    ) -> None:
+        """Store points, batch by batch; a terminal shows a bar if that takes long."""
+        step = max(1, min(batch_size, NUMBERS_PER_CALL // self.kind.dim))
+        with tqdm(total=len(ids), desc=self.name, unit=" points", delay=SHOWN_AFTER, disable=None) as bar:
+            for start in range(0, len(ids), step):
+                batch = range(start, min(start + step, len(ids)))
+                points = [
+                    models.PointStruct(id=ids[i], vector=vectors[i].tolist(), payload=payloads[i])
+                    for i in batch
+                ]
+                with self.using() as client:
+                    self.check_live()
+                    # wait=True: return when the points can be found, not when the server has taken note.
+                    client.upsert(self.stored_in, points, wait=True)
+                bar.update(len(batch))
+
+    def delete(self, points: models.Filter | Sequence[models.ExtendedPointId]) -> None:
+        """Delete points by their ids, or all that meet a condition."""
+        with self.using() as client:
+            self.check_live()
+            client.delete(
+                self.stored_in,
+                points_selector=points if isinstance(points, models.Filter) else list(points),
+                wait=True,
+            )
+
+
+def resolve(client: QdrantClient, name: str) -> str | None:
+    """Return the collection that a name means: what its alias leads to, itself, or None."""
+    aliases = {alias.alias_name: alias.collection_name for alias in client.get_aliases().aliases}
+    if name in aliases:
+        return aliases[name]
+    return name if client.collection_exists(name) else None
+
+
+def temporary_name(name: str) -> str:
+    """Return a name of its own for the collection that is to take another's place."""
+    return f"{name}__{uuid.uuid4().hex[:12]}"
+
+
+def version_name(name: str, encoder_id: str) -> str:
+    """Return the name of the collection that holds one encoder's embeddings."""
+    return f"{name}__{encoder_id}"
+
+
+def check_replaceable(client: QdrantClient, name: str, found: str) -> None:
+    """Raise a ValueError if the collection found under a name was not made to be replaced."""
+    if not (client.get_collection(found).config.metadata or {}).get("replaceable"):
+        raise ValueError(
+            f"The collection {name!r} exists and was not made to be replaced: choose another collection name."
+        )
+
+
+def _kind(config: models.CollectionConfig, name: str) -> Kind:
+    """Return what embeddings a collection holds.
+
+    Raises:
+        ValueError: for a collection of another make; the message calls it by `name`.
+    """
+    vectors, encoder_id = config.params.vectors, (config.metadata or {}).get("encoder")
+    advice = "use another collection name."
+    if not encoder_id:
+        raise ValueError(f"The collection {name!r} does not say which encoder filled it: {advice}")
+    if not isinstance(vectors, models.VectorParams):
+        raise ValueError(f"The collection {name!r} has named vectors: {advice}")
+    words = {measure: word for word, measure in DISTANCES.items()}
+    if vectors.distance not in words:
+        raise ValueError(
+            f"The collection {name!r} measures by {vectors.distance.lower()}, which is none of "
+            f"{', '.join(DISTANCES)}: {advice}"
+        )
+    return Kind(vectors.size, str(encoder_id), words[vectors.distance])

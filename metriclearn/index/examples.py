@@ -1,0 +1,378 @@
+"""Persistence of a `QdrantClassifier`: its points alone hold all that is needed to open it again.
+
+Each point holds its class by name, `{"class": "owl"}`, and as its label a number that follows from the name
+alone: two programs that add examples of a new class agree on it without asking each other. The collection's
+metadata hold the parameters of the vote, all classes, the names of X's columns and the number of rows. An
+exported folder (`metriclearn.index.export`) holds the same.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from metriclearn.index.collection import (
+    DISTANCES,
+    INDEXED,
+    Collection,
+    Distance,
+    Kind,
+    check_replaceable,
+    resolve,
+    temporary_name,
+)
+from metriclearn.index.connection import Connection, Location, connect
+from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors, source_id
+from metriclearn.index.export import Points
+from metriclearn.labels import UNLABELLED, LabelArray, check_targets, is_labelled
+from metriclearn.settings import check_choice, check_count, check_number, check_text, shown
+from metriclearn.validate import FloatArray, check_embeddings, check_payloads
+
+Classes = npt.NDArray[Any]
+
+PARAMETERS = ("n_neighbors", "temperature", "columns")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The labelled rows of a classifier.
+
+    Attributes:
+        vectors: float32, shape `(n, N)`.
+        targets: the class of each, shape `(n,)`.
+        rows: int64, shape `(n,)`: the row number of each in the order of fitting.
+        seen: how many rows there were, those without a label as well.
+    """
+
+    vectors: FloatArray
+    targets: Classes
+    rows: npt.NDArray[np.int64]
+    seen: int
+
+    @classmethod
+    def of(cls, vectors: FloatArray, targets: Classes, start: int) -> "Examples":
+        """Return the labelled rows, numbered from `start` on; rows without a label count as well."""
+        rows = np.flatnonzero(is_labelled(targets))
+        return cls(vectors[rows], targets[rows], rows.astype(np.int64) + start, start + len(targets))
+
+    @property
+    def sources(self) -> list[str]:
+        """The rows as the points' sources."""
+        return [str(row) for row in self.rows]
+
+    def store(self, index: EmbeddingIndex) -> None:
+        """Write them into an index: all of them, or if that fails none."""
+        names = [{"class": name} for name in self.targets.tolist()]
+        try:
+            index.upsert(self.vectors, codes_of(self.targets), sources=self.sources, payloads=names)
+        except BaseException:  # such as Ctrl-C
+            with suppress(Exception):
+                index.delete(where={"source": self.sources})
+            raise
+
+    def followed_by(self, more: "Examples") -> "Examples":
+        """Return these and more of them."""
+        return Examples(
+            np.concatenate([self.vectors, more.vectors]),
+            np.concatenate([self.targets, more.targets]),
+            np.concatenate([self.rows, more.rows]),
+            more.seen,
+        )
+
+
+def codes_of(classes: Classes) -> LabelArray:
+    """Return a number for each class: itself, or 63 bits of its name's hash, so that no two share one."""
+    if classes.dtype.kind != "U":
+        return classes.astype(np.int64)
+    names, places = np.unique(classes, return_inverse=True)
+    hashes = [hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:8] for name in names.tolist()]
+    return np.array([int.from_bytes(value) >> 1 for value in hashes], dtype=np.int64)[places]
+
+
+def classifier_points(
+    vectors: npt.ArrayLike,
+    classes: Sequence[str | None],
+    *,
+    encoder_id: str,
+    distance: Distance = "cosine",
+    n_neighbors: int = 5,
+    temperature: float = 0.1,
+    payloads: Sequence[Mapping[str, Any]] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Points:
+    """Return the points that `QdrantClassifier.fit` would store, and those without a label, without a Qdrant.
+
+    Written by `metriclearn.index.export.write_points`, they are opened by `QdrantClassifier.open`.
+
+    Args:
+        vectors: embeddings, float, shape `(n, N)`.
+        classes: the name of each one's class; None = unlabelled.
+        encoder_id: which encoder made the embeddings.
+        distance: `"cosine"` or `"euclid"`.
+        n_neighbors: k, how many neighbours vote.
+        temperature: of the vote; see `QdrantClassifier`.
+        payloads: for each embedding further entries, of JSON types; not label, source, encoder or class.
+        about: further notes about all of them, of JSON types.
+
+    Returns:
+        n points. The source of each is its row number as text.
+
+    Raises:
+        ValueError: for input that does not fit.
+    """
+    distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
+    parameters = {
+        "n_neighbors": check_count(n_neighbors, "n_neighbors"),
+        "temperature": check_temperature(temperature),
+    }
+    raw, encoder_id = check_embeddings(vectors, unit_length=False), check_text(encoder_id, "encoder_id")
+    _, stored = check_vectors(raw, Kind(raw.shape[1], encoder_id, distance))
+    n, names = len(stored), list(classes)
+    extras = [{}] * n if payloads is None else check_payloads(payloads, n, {*INDEXED, "class"})
+    if len(names) != n:
+        raise ValueError(
+            f"There are {n} embeddings but {len(names)} classes: pass one each, None = unlabelled."
+        )
+    known = np.array([name is not None for name in names], dtype=bool)
+    if not known.any():
+        raise ValueError("No embedding has a class: name that of one or more.")
+    targets = check_targets([name for name in names if name is not None], int(known.sum()), beside=True)
+    if targets.dtype.kind != "U":
+        raise ValueError("The classes are no texts: pass the name of each, None = unlabelled.")
+    codes = np.full(n, UNLABELLED, dtype=np.int64)
+    codes[known] = codes_of(targets)
+    sources = [str(row) for row in range(n)]
+    entries = [
+        {"label": int(codes[i]), "encoder": encoder_id, "source": sources[i]}
+        | ({} if names[i] is None else {"class": str(names[i])})
+        | extras[i]
+        for i in range(n)
+    ]
+    notes = parameters | {"columns": None, "classes": np.unique(targets).tolist(), "rows": n}
+    return Points(
+        ids=[source_id(source) for source in sources],
+        vectors=stored,
+        payloads=entries,
+        encoder_id=encoder_id,
+        distance=distance,
+        about=dict(about or {}) | {"classifier": notes},
+    )
+
+
+@dataclass
+class StoredExamples:
+    """A classifier's collection, and what is known of it here.
+
+    Attributes:
+        index: the collection.
+        examples: what is stored in it.
+        classes: the classes, sorted.
+        parameters: what else is needed to open the classifier again: n_neighbors, temperature, and as
+            columns the names of X's columns or None.
+    """
+
+    index: EmbeddingIndex
+    examples: Examples
+    classes: Classes
+    parameters: dict[str, Any]
+
+    @classmethod
+    def fill(
+        cls,
+        connection: Connection,
+        collection: str,
+        encoder_id: str,
+        distance: Distance,
+        examples: Examples,
+        classes: Classes,
+        parameters: dict[str, Any],
+    ) -> "StoredExamples":
+        """Fill a new collection; only then it takes the place of the one of that name.
+
+        Args:
+            connection: where to.
+            collection: its name.
+            encoder_id: which encoder made the embeddings.
+            distance: `"cosine"` or `"euclid"`.
+            examples: what to store.
+            classes: the classes, sorted.
+            parameters: see above.
+
+        Raises:
+            ValueError: if the collection of that name was not made to be replaced.
+        """
+        name = connection.location.full_name(collection)
+        kind = Kind(examples.vectors.shape[1], encoder_id, distance)
+        about = parameters | {"classes": classes.tolist(), "rows": examples.seen}
+        metadata = {"encoder": encoder_id, "replaceable": True, "classifier": about}
+        with connection.using(name) as client:
+            if found := resolve(client, name):
+                check_replaceable(client, name, found)
+        # Under a name of its own while it is filled: what is called `name` meanwhile is the earlier one.
+        own_name = temporary_name(name)
+        storage = Collection(connection, own_name, own_name, kind)
+        index = EmbeddingIndex.from_storage(storage)
+        try:
+            storage.create(metadata)
+            examples.store(index)
+        except BaseException:  # such as Ctrl-C; what cannot be reached any more is left there
+            with suppress(Exception):
+                storage.drop()
+            raise
+        storage.take_name(name)
+        return cls(index, examples, classes, parameters)
+
+    @classmethod
+    def find(cls, connection: Connection, collection: str) -> "StoredExamples | None":
+        """Return what is stored under a name, or None if nothing is there.
+
+        Raises:
+            ValueError: if something else is there.
+        """
+        storage = Collection.find(connection, connection.location.full_name(collection))
+        return None if storage is None else cls._of(storage)
+
+    @classmethod
+    def from_points(cls, points: Points, collection: str) -> "StoredExamples":
+        """Store the labelled ones of exported points in memory, with all their payload entries.
+
+        Raises:
+            ValueError: if they are not those of a classifier.
+        """
+        _check_classifier(points)
+        connection = connect(Location())
+        name = connection.location.full_name(collection)
+        storage = Collection.open(connection, name, points.kind, replace=True)
+        storage.update_metadata(points.about)
+        labelled = [i for i, payload in enumerate(points.payloads) if payload["label"] != UNLABELLED]
+        payloads = [points.payloads[i] for i in labelled]
+        storage.write([points.ids[i] for i in labelled], points.vectors[labelled], payloads)
+        return cls._of(storage)
+
+    @classmethod
+    def _of(cls, storage: Collection) -> "StoredExamples":
+        about = storage.metadata().get("classifier")
+        if about is None:
+            raise ValueError(
+                f"The collection {storage.name!r} in {storage.connection.location} holds no classifier that "
+                "could be opened: choose another collection name, or fill it anew with fit if it may be "
+                "replaced."
+            )
+        index = EmbeddingIndex.from_storage(storage)
+        return cls(index, *_read(index), {name: about.get(name) for name in PARAMETERS})
+
+    def check_same(self, encoder_id: str, distance: str, dim: int) -> None:
+        """Raise a ValueError if embeddings of these parameters do not belong here."""
+        for name, there, here in (
+            ("encoder_id", self.index.encoder_id, encoder_id),
+            ("distance", self.index.distance, distance),
+            ("the length of the embeddings", self.index.dim, dim),
+        ):
+            if there != here:
+                raise ValueError(
+                    f"The collection {self.index.collection!r} holds a classifier, and {name} is {there!r} "
+                    f"there but {here!r} here: open it with QdrantClassifier.open, or choose another "
+                    "collection name."
+                )
+
+    def catch_up(self) -> None:
+        """Read again what is stored; other programs may have added to it."""
+        self.examples, self.classes = _read(self.index)
+
+    def add(self, vectors: FloatArray, targets: Classes, named: Classes) -> None:
+        """Store examples, and know these classes."""
+        if len(self.index) != len(self.examples.rows):
+            self.catch_up()
+        if len(named) and named.dtype.kind != self.classes.dtype.kind:
+            raise ValueError(
+                f"The classes so far are of type {self.classes.dtype}, the new ones of type {named.dtype}: "
+                "use numbers for all or texts for all."
+            )
+        # An empty array of numbers would make numbers of bools.
+        known = np.union1d(self.classes, named) if len(named) else self.classes
+        more, storage = Examples.of(vectors, targets, self.examples.seen), self.index.storage
+        with storage.using():
+            about = dict(storage.metadata()["classifier"])  # what others added stays
+            about["classes"] = sorted({*about["classes"], *known.tolist()})
+            about["rows"] = max(about["rows"], more.seen)
+            storage.update_metadata({"classifier": about})
+        if len(more.rows):
+            more.store(self.index)
+            self.examples = self.examples.followed_by(more)
+        else:
+            self.examples = replace(self.examples, seen=more.seen)
+        self.classes = known
+
+
+def _read(index: EmbeddingIndex) -> tuple[Examples, Classes]:
+    """Return all examples in the order of their rows, and the classes, sorted.
+
+    Raises:
+        ValueError: if a point is there that no classifier stored.
+    """
+    with index.storage.using():
+        about = index.storage.metadata()["classifier"]
+        records = index.storage.records(vectors=True)
+    payloads = [record.payload or {} for record in records]
+    names = [*about["classes"], *(payload.get("class") for payload in payloads)]
+    if records and {type(name) for name in names} not in ({int}, {bool}, {str}):
+        raise _foreign_points(index)
+    classes = np.unique(np.array(names))
+    targets = np.array([payload["class"] for payload in payloads], dtype=classes.dtype)
+    if codes_of(targets).tolist() != [payload.get("label") for payload in payloads]:
+        raise _foreign_points(index)
+    rows = rows_of(np.array([str(payload.get("source")) for payload in payloads], dtype=np.str_), index)
+    if len(np.unique(rows)) < len(rows):
+        raise _foreign_points(index)
+    vectors = np.array([record.vector for record in records], dtype=np.float32).reshape(-1, index.dim)
+    order = np.argsort(rows)
+    seen = max(int(about["rows"]), int(rows.max(initial=-1)) + 1)
+    return Examples(vectors[order], targets[order], rows[order], seen), classes
+
+
+def rows_of(sources: npt.NDArray[np.str_], index: EmbeddingIndex) -> npt.NDArray[np.int64]:
+    """Return the row numbers that stand in the points' sources, in the same shape.
+
+    Raises:
+        ValueError: if a point has none.
+    """
+    try:
+        rows = sources.astype(np.int64)
+    except (ValueError, OverflowError):
+        raise _foreign_points(index) from None
+    if rows.min(initial=0) < 0:
+        raise _foreign_points(index)
+    return rows
+
+
+def _check_classifier(points: Points) -> None:
+    """Raise a ValueError if the notes about points are not those of a classifier."""
+    about = points.about.get("classifier")
+    if not isinstance(about, dict):
+        raise ValueError("They are not those of a classifier: use import_points to fill an index with them.")
+    check_count(about.get("n_neighbors"), "n_neighbors")
+    check_temperature(about.get("temperature"))
+    check_count(about.get("rows"), "rows", low=0, high=2**53, wanted="export them anew")
+    classes, columns = about.get("classes"), about.get("columns")
+    named = isinstance(classes, list) and is_labelled(check_targets(classes, len(classes), beside=True)).all()
+    if not named:
+        raise ValueError(f"classes is {shown(classes)}: export them anew.")
+    texts = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
+    if columns is not None and not (texts and len(columns) == points.kind.dim):
+        raise ValueError(f"columns is {shown(columns)}: export them anew.")
+
+
+def check_temperature(value: Any) -> float:
+    """Return the temperature of a vote as a float, or raise a ValueError."""
+    return check_number(value, "temperature", "a number above 0", low=0, without=(0,))
+
+
+def _foreign_points(index: EmbeddingIndex) -> ValueError:
+    return ValueError(
+        f"The collection {index.collection!r} holds points that no classifier stored: delete them, or "
+        "fit anew."
+    )

@@ -1,0 +1,215 @@
+"""Points as files, to take them from one place to another: arrays and JSON, so opening them runs nothing.
+
+A folder of Qdrant's local mode holds pickles, and a server's snapshot fits servers alone. An exported folder
+holds two files that every program can read: `vectors.npy`, and `points.json` with the ids, the payloads and
+the collection's metadata. The second knows a hash of the first, so that a mixed-up pair is told.
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from metriclearn.embedding import write_whole
+from metriclearn.index.collection import DISTANCES, RESERVED_METADATA, Distance, Kind
+from metriclearn.index.connection import POINTS_FILE, TABLE_FILE
+from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors
+from metriclearn.labels import check_point_labels
+from metriclearn.settings import check_choice, check_folder, check_text
+from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
+
+VECTORS_FILE = "vectors.npy"
+FORMAT_VERSION = 1  # of the JSON; the first files call it "form"
+
+
+@dataclass(frozen=True)
+class Points:
+    """All points of a collection.
+
+    Attributes:
+        ids: n texts, each once.
+        vectors: float32, shape `(n, dim)`, as the database holds them: of unit length under cosine.
+        payloads: n dictionaries, with the point's label, its encoder, its source if it has one, and more.
+        encoder_id: which encoder the vectors come from.
+        distance: `"cosine"` or `"euclid"`.
+        about: what else the collection noted, such as a classifier's parameters or a threshold.
+    """
+
+    ids: list[str]
+    vectors: FloatArray
+    payloads: list[dict[str, Any]]
+    encoder_id: str
+    distance: Distance
+    about: dict[str, Any]
+
+    @property
+    def kind(self) -> Kind:
+        """What embeddings these are."""
+        return Kind(self.vectors.shape[1], self.encoder_id, self.distance)
+
+
+def export_points(index: EmbeddingIndex, folder: str | Path) -> Points:
+    """Write all points of an index into a folder, as `vectors.npy` and `points.json`.
+
+    In local mode others wait meanwhile. On a server let writers rest: points are read a page at a time.
+
+    Args:
+        index: what to export, such as a classifier's `index_`.
+        folder: made if missing; an export that lies there is replaced, once both files are written.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: if the index is empty, or the folder is none or one that Qdrant keeps points in.
+        OSError: if the folder cannot be written. What lay there is then untouched.
+    """
+    path = check_folder(folder)
+    with index.storage.using():
+        about = index.storage.user_metadata()
+        records = index.storage.records(vectors=True)
+    if not records:
+        raise ValueError(f"The collection {index.collection!r} is empty: there is nothing to export.")
+    points = Points(
+        ids=[str(record.id) for record in records],
+        vectors=np.array([record.vector for record in records], dtype=np.float32),
+        payloads=[record.payload or {} for record in records],
+        encoder_id=index.encoder_id,
+        distance=index.distance,
+        about=about,
+    )
+    write_points(points, path)
+    return points
+
+
+def write_points(points: Points, folder: str | Path) -> None:
+    """Write points into a folder, as `export_points` does; they need not be in any index.
+
+    Raises:
+        ValueError: if the folder is none or one that Qdrant keeps points in.
+        OSError: if the folder cannot be written. What lay there is then untouched.
+    """
+    path = check_folder(folder)
+    if (path / TABLE_FILE).exists():
+        raise ValueError(f"Qdrant keeps points in {path}: export them into another folder.")
+    write_whole(path, points_files(points))
+
+
+def points_files(points: Points) -> dict[str, bytes]:
+    """Return the names and contents of the files that hold points, to write them along with others."""
+    buffer = io.BytesIO()
+    np.save(buffer, points.vectors, allow_pickle=False)
+    content = {
+        "format_version": FORMAT_VERSION,
+        "encoder_id": points.encoder_id,
+        "distance": points.distance,
+        "about": points.about,
+        "vectors_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        "ids": points.ids,
+        "payloads": points.payloads,
+    }
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+    return {VECTORS_FILE: buffer.getvalue(), POINTS_FILE: text.encode()}
+
+
+def read_points(folder: str | Path) -> Points:
+    """Read what `export_points` wrote. Nothing in the files is executed: they hold numbers and text only.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        The points, each part checked. Their arrays are what other engines take, such as Qdrant Edge.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if the files do not belong together, are damaged, or hold what no index would take.
+    """
+    path = check_folder(folder)
+    for name in (VECTORS_FILE, POINTS_FILE):
+        if not (path / name).is_file():
+            raise FileNotFoundError(
+                f"{path / name} is missing: point to a folder that export_points() wrote."
+            )
+    again = f"in {path} cannot be read: export them anew, or copy both files again."
+    try:
+        content = json.loads((path / POINTS_FILE).read_text(encoding="utf-8"))
+        version = content["format_version"] if "format_version" in content else content["form"]
+        digest = content["vectors_sha256"]
+        parts = [content[key] for key in ("ids", "payloads", "encoder_id", "distance", "about")]
+    except (ValueError, KeyError, TypeError, RecursionError):  # no JSON, or of another shape
+        raise ValueError(f"The points {again}") from None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"The points in {path} are of format version {version!r}, not {FORMAT_VERSION}: update this "
+            "package."
+        )
+    stored = (path / VECTORS_FILE).read_bytes()
+    if hashlib.sha256(stored).hexdigest() != digest:
+        raise ValueError(f"The vectors in {path} are not those of its points: copy both files again.")
+    try:
+        vectors = np.load(io.BytesIO(stored), allow_pickle=False)
+    except (ValueError, EOFError):
+        raise ValueError(f"The vectors {again}") from None
+    try:
+        return _checked(vectors, *parts)
+    except ValueError as error:
+        raise ValueError(f"The points in {path} do not fit an index. {error}") from None
+
+
+def import_points(folder: str | Path, **where: Any) -> EmbeddingIndex:
+    """Open an index and fill it with what `export_points` wrote. All is checked before anything is written.
+
+    The points keep their ids, so an import that was cut short is simply made again. Those that the
+    collection holds already stay, unless they have the same id.
+
+    Args:
+        folder: the folder.
+        where: further arguments of `EmbeddingIndex`, such as `url`, `collection` or `versioned`.
+
+    Returns:
+        The index, open.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if the files are damaged, or if the collection there is of another kind.
+    """
+    points = read_points(folder)
+    if taken := sorted({"dim", "encoder_id", "distance"} & where.keys()):
+        raise ValueError(f"{taken[0]} is given, which the exported points say themselves: leave it out.")
+    index = EmbeddingIndex(**points.kind._asdict(), **where)
+    try:
+        index.storage.write(points.ids, points.vectors, points.payloads)
+        if points.about:
+            index.storage.update_metadata(points.about)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def _checked(vectors: Any, ids: Any, payloads: Any, encoder_id: Any, distance: Any, about: Any) -> Points:
+    """Return points in our own form, or say with a ValueError what no index could have held."""
+    encoder_id = check_text(encoder_id, "encoder_id")
+    distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
+    raw = check_embeddings(vectors, unit_length=False)
+    _, vectors = check_vectors(raw, Kind(raw.shape[1], encoder_id, distance))
+    n = len(vectors)
+    ids = check_ids(ids)
+    if len(ids) != n or len(set(ids)) != n:
+        raise ValueError(f"There are {n} vectors but {len(set(ids))} different ids: give one to each.")
+    entries = check_payloads(payloads, n, set())
+    if any(entry.get("encoder") != encoder_id for entry in entries):
+        raise ValueError(f"A point comes from another encoder than {encoder_id!r}: export them anew.")
+    check_point_labels([entry.get("label") for entry in entries], n)
+    named = [entry["source"] for entry in entries if "source" in entry]
+    check_sources(named, len(named))
+    if not isinstance(about, dict) or set(RESERVED_METADATA) & about.keys():
+        raise ValueError(
+            "What is noted about the collection is no dictionary of its notes: export them anew."
+        )
+    return Points(ids, vectors, entries, encoder_id, distance, about)
