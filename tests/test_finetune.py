@@ -8,7 +8,7 @@ import torch
 from drawn_pictures import stripes
 from torch import nn
 
-from metriclearn import MetricEmbedding, tuning
+from metriclearn import MetricEmbedding, finetune
 from metriclearn.backbones import LITE0, LITE2, Backbone, BackboneEncoder, as_backbone
 from metriclearn.embedding import encoder_id
 
@@ -27,7 +27,7 @@ def small_backbone(seed: int = 0) -> Backbone:
 @pytest.fixture(autouse=True)
 def short_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a backbone is tuned, its head learns for five steps, not 600."""
-    monkeypatch.setattr(tuning, "HEAD_STEPS", 5)
+    monkeypatch.setattr(finetune, "HEAD_STEPS", 5)
 
 
 def fitted(tune: str, **options: object) -> MetricEmbedding:
@@ -86,7 +86,7 @@ def test_the_shape_that_pictures_are_shown_in_is_kept(name: str, tmp_path: Path)
     embedding.fit(IMAGES, SCARCE)
     assert embedding.save(tmp_path)["backbone"]["aspect"] == 4 / 3
     again = MetricEmbedding.load(tmp_path)
-    tuning._remembered.clear()
+    finetune._remembered.clear()
     assert np.array_equal(again.transform(IMAGES), embedding.transform(IMAGES))
     other = MetricEmbedding(8, backbone=LITE0, steps=2, random_state=0).fit(IMAGES, SCARCE)
     assert other.encoder_id_ != again.encoder_id_
@@ -117,14 +117,14 @@ def test_images_of_any_size_are_embedded() -> None:
     assert embedding.transform(IMAGES[:1, :, :36]).shape == (1, 1280)
 
 
-def test_rows_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    tuning._remembered.clear()
+def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    finetune._remembered.clear()
     backbone, looks = small_backbone(), []
     monkeypatch.setattr(Backbone, "maps", lambda self, x: (looks.append(len(x)), self.trunk(x))[1])
-    first = tuning.rows_of(backbone, IMAGES)
+    first = finetune.features_of(backbone, IMAGES)
     seen = sum(looks)
     first[:] = 0  # whoever changes what it got changes nobody else's
-    again = tuning.rows_of(backbone, IMAGES)
+    again = finetune.features_of(backbone, IMAGES)
     assert sum(looks) == seen == len(IMAGES)
     assert again.any()
 
