@@ -70,7 +70,9 @@ def test_saved_and_read_back(tune: str, tmp_path: Path) -> None:
     again = MetricEmbedding.load(tmp_path, backbone=small_backbone())
     assert np.array_equal(again.transform(IMAGES), embedding.transform(IMAGES))
     assert again.encoder_id_ == encoder_id(again.encoder_) == card["encoder_id"]
-    assert card["backbone"]["name"] == "small"
+    assert card["backbone"]["name"] == card["parameters"]["backbone"] == "small"
+    assert embedding.n_features_in_ == 3
+    assert not hasattr(again, "n_features_in_")  # images of any size, grey or in colour
 
 
 def test_a_backbone_with_a_name_is_not_copied(tmp_path: Path) -> None:
