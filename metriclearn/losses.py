@@ -1,10 +1,11 @@
-"""Losses that pull positives together and push negatives apart.
+"""Metric-learning losses: pull positives together, push negatives apart.
 
 Every loss has one call shape: `loss(embeddings, labels, ...) -> scalar`. Embeddings are float, of
 shape `(n, N)` and unit length; labels are integers of shape `(n,)`. Two rows with one label are
 positives of each other, two rows with different labels are negatives. A row is never its own
 positive. A row of label -1 is unlabelled: nobody knows whose positive it is, so it is left out. A batch
-that holds no pair or triplet to learn from gives a loss of zero, and a warning.
+that holds no pair or triplet to learn from gives a loss of zero, and a warning. The public functions check
+what they get; what follows each of them, with the formula, is what the training loop calls at each step.
 
 Distances are Euclidean. On the unit sphere d² = 2 - 2 cos, so the largest possible one is 2, and a
 nearest neighbour by distance is a nearest neighbour by cosine.
