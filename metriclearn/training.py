@@ -1,4 +1,4 @@
-"""The training loops, in view.
+"""Training loops: autoencoder, metric learning, supervised classifier; and embeddings by what they trained.
 
 Three loops, each a page long: the autoencoder (no labels), the metric embedding (few labels and an
 unlabelled pool), and the supervised classifier that it is compared with. All three use the same
@@ -7,33 +7,41 @@ comes from the idea and not from the tuning.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.augment import Augment, check_augment
-from metriclearn.inference import embed as embed
-from metriclearn.inference import in_batches, keep_freed_memory, take
-from metriclearn.inference import predict_logits as predict_logits
-from metriclearn.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
-from metriclearn.losses import LOSSES as LOSSES
-from metriclearn.losses import Loss, check_loss, check_value
+from metriclearn.batches import (
+    ImagePool,
+    Pool,
+    Rows,
+    balanced_rows,
+    batch_of,
+    default_batch_size,
+    in_batches,
+    keep_freed_memory,
+)
+from metriclearn.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.losses import Loss, check_loss, check_value, warn_without_pairs
 from metriclearn.models import Autoencoder, Encoder
 from metriclearn.propagate import spread_labels, surest
 from metriclearn.settings import check_choice, check_count, check_device, check_flag, check_number, check_seed
 from metriclearn.validate import FloatArray, ImageArray, check_inputs
 
 Model = TypeVar("Model", bound=nn.Module)
-DISTANCES = ("mse", "bce")
+# D of X′ and X.
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "bce": F.binary_cross_entropy,
+}
 MOST_LOGITS = 10_000
 # Chosen, like the learning rates, on label draws 100 to 102; every result is reported on others.
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
-FEWEST_AT_ONCE, MOST_AT_ONCE = 128, 256  # labelled images in a batch
 POOL_RATIO = 2  # pseudo-labelled images in a batch for each labelled one
 # The pool takes part from a third of the steps on, or once so many labelled images were shown: more of them
 # alone, and an encoder with one label per class learns these few by heart.
@@ -57,7 +65,7 @@ def train_autoencoder(
     device: str = "cpu",
     report: Callable[[int, Autoencoder], None] | None = None,
 ) -> tuple[Autoencoder, list[float]]:
-    """Train X → N numbers → X′ so that D(X, X′) falls. No label is needed.
+    """Train an autoencoder, X → N numbers → X′, so that D(X, X′) falls. No label is needed.
 
     Args:
         pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`.
@@ -77,22 +85,22 @@ def train_autoencoder(
         ValueError: for images or settings that do not fit.
     """
     pixels, dim = check_inputs(pixels), check_count(dim, "dim")
-    distance = "mse" if check_choice(distance, "distance", DISTANCES) == "mse" else "bce"
-    steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
-    random = torch.Generator().manual_seed(seed)
-    model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
-    optimizer, schedule = _optimizer([(model.parameters(), learning_rate)], steps)
+    error = DISTANCES[check_choice(distance, "distance", DISTANCES)]
+    run = check_run(steps, batch_size, learning_rate, seed, device)
+    random = run.generator()
+    model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), run.seed).to(run.device)
+    optimizer, schedule = _optimizer([(model.parameters(), run.learning_rate)], run.steps)
     losses = []
-    for step in range(steps):
+    for step in range(run.steps):
         if report:
             report(step, model)
         model.train()
-        x = take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
-        loss = reconstruction_error(x, model(x), distance)
+        x = batch_of(pixels, torch.randint(len(pixels), (run.batch_size,), generator=random)).to(run.device)
+        loss = error(model(x), x)
         _step(loss, optimizer, schedule)
         losses.append(loss.item())
     if report:
-        report(steps, model)
+        report(run.steps, model)
     return _finished(model), losses
 
 
@@ -112,10 +120,9 @@ def train_metric(
     device: str = "cpu",
     report: Callable[[int, Autoencoder], None] | None = None,
 ) -> tuple[Autoencoder, list[float]]:
-    """Train an encoder on a few labelled images and an unlabelled pool, jointly.
+    """Metric learning: train an encoder on a few labelled images and an unlabelled pool, jointly.
 
-    The loop is `metric_steps`, below. Beside its loss the decoder may have to rebuild images of the pool:
-    reconstruction, with this weight.
+    The loop is `metric_steps`, below. Its loss may have the reconstruction error added.
 
     Args:
         pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows `(n, d)`.
@@ -123,13 +130,14 @@ def train_metric(
         dim: N, the length of the embedding.
         loss: `"supcon"`, `"triplet"`, `"contrastive"`, or a function of embeddings and labels. A module
             with weights of its own, such as ArcFace, is copied, and the copy learns along; it gets the
-            classes numbered from 0, in rising order.
+            classes numbered from 0, in rising order. Pass the module itself: inside a function its weights
+            stay as they are.
         augment: how to change the images at random: True or `"affine"`, `"photographs"`, a function of a
             batch and a generator, or False for not at all (rows are never changed).
         pseudo_labels: whether to learn from the pool through its neighbour graph.
         reconstruction: weight of D(X, X′), the mean squared error per pixel; 0 leaves the decoder out.
         steps: number of gradient steps.
-        batch_size: labelled images per step, by default as `batch_for` says; from the pool twice as many.
+        batch_size: labelled images per step, from the pool come twice as many; see `default_batch_size`.
         learning_rate: the highest learning rate of the schedule.
         seed: seed of the weights, batches and changes.
         device: where to train, such as `"cpu"`, `"cuda"` or `"auto"`.
@@ -146,31 +154,29 @@ def train_metric(
     labels = check_class_labels(labels, len(pixels))
     dim, change = check_count(dim, "dim"), check_augment(augment, "affine")
     reconstruction = check_number(reconstruction, "reconstruction", "0 or a number above", 0)
-    batch_size = batch_for(labels) if batch_size is None else batch_size
-    steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
-    random = torch.Generator().manual_seed(seed)
-    model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), seed).to(where)
+    pseudo_labels = check_flag(pseudo_labels, "pseudo_labels")
+    batch_size = default_batch_size(labels) if batch_size is None else batch_size
+    run = check_run(steps, batch_size, learning_rate, seed, device)
+    random = run.generator()
+    model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), run.seed).to(run.device)
+    pool = ImagePool(
+        model.encoder.embed, pixels, torch.arange(len(pixels)), labels, change, random, run.device
+    )
 
-    def batch(rows: Tensor) -> Tensor:
-        x = take(pixels, rows).to(where)
-        return change(x, random) if change and x.ndim == 4 else x
-
-    def rebuilt() -> Tensor:
-        pool = take(pixels, torch.randint(len(pixels), (batch_size,), generator=random)).to(where)
-        return reconstruction * reconstruction_error(pool, model(pool))
+    def weighted_error() -> Tensor:
+        drawn = torch.randint(len(pixels), (run.batch_size,), generator=random)
+        x = batch_of(pixels, drawn).to(run.device)
+        return reconstruction * F.mse_loss(model(x), x)
 
     losses = metric_steps(
         model,
-        labels,
-        lambda rows: model.encoder.embed(batch(rows)),
-        lambda rows: in_batches(model.encoder.embed, pixels, rows),
-        [((model if reconstruction else model.encoder).parameters(), learning_rate)],
+        pool,
+        [((model if reconstruction else model.encoder).parameters(), run.learning_rate)],
+        run,
+        random,
         loss=loss,
         pseudo_labels=pseudo_labels,
-        steps=steps,
-        batch_size=batch_size,
-        random=random,
-        beside=rebuilt if reconstruction else None,
+        extra_loss=weighted_error if reconstruction else None,
         report=report,
     )
     return _finished(model), losses
@@ -178,81 +184,123 @@ def train_metric(
 
 def metric_steps(
     model: Model,
-    labels: LabelArray,
-    embed_batch: Callable[[Tensor], Tensor],
-    embed_pool: Callable[[npt.NDArray[np.int_]], FloatArray],
+    pool: Pool,
     groups: list[tuple[Iterable[nn.Parameter], float]],
+    run: "Run",
+    random: torch.Generator,
     *,
     loss: str | Loss,
     pseudo_labels: bool,
-    steps: int,
-    batch_size: int,
-    random: torch.Generator,
-    beside: Callable[[], Tensor] | None = None,
+    extra_loss: Callable[[], Tensor] | None = None,
     report: Callable[[int, Model], None] | None = None,
 ) -> list[float]:
     """Take the steps of metric learning, whatever the encoder: the one loop of all of them.
 
     Each step draws labelled images, the same number from every class, and changes each at random. The
-    loss pulls positives together and pushes negatives apart. From a third of the way on, and after 25,600
-    labelled images in any case, the pool takes part: labels are spread over its neighbour graph, and images
-    that pass the gate join the batch with the label they got.
+    loss pulls positives together and pushes negatives apart. Later the pool takes part: see `PseudoLabels`.
 
     Args:
         model: what is trained; in training mode at each step.
-        labels: int64, shape `(n,)`, -1 = unlabelled.
-        embed_batch: from row numbers to the embeddings of these images, changed at random; with gradients.
-        embed_pool: from row numbers to the embeddings of these images as they are.
+        pool: the images, their labels, and how the model embeds them.
         groups: weights to train, each with the highest learning rate of its schedule.
+        run: number of steps, labelled images per step, and where to train.
+        random: source of the batches.
         loss: see `train_metric`; weights of its own learn at the rate of the first group.
         pseudo_labels: whether to learn from the pool.
-        steps: number of gradient steps.
-        batch_size: labelled images per step.
-        random: source of the batches.
-        beside: gives what is added to the loss at each step.
+        extra_loss: gives what is added to the loss at each step.
         report: called before the first and after every step with the number of steps done and the model.
 
     Returns:
         The metric loss of each step.
 
     Raises:
-        ValueError: for a loss that does not fit or gives no finite number, or pseudo_labels that is no bool.
+        ValueError: for a loss that does not fit or gives no finite number.
     """
-    pseudo_labels = check_flag(pseudo_labels, "pseudo_labels")
-    where = next(model.parameters()).device
-    known = np.flatnonzero(is_labelled(labels))
-    metric_loss, own_weights = check_loss(loss, np.unique(labels[known]), where)
-    targets = torch.tensor(labels)  # a copy: pseudo-labels are written into it
+    known = np.flatnonzero(is_labelled(pool.labels))
+    given = pool.labels[known]
+    metric_loss, own_weights = check_loss(loss, np.unique(given), run.device)
     (first_weights, rate), *others = groups
-    optimizer, schedule = _optimizer([([*first_weights, *own_weights], rate), *others], steps)
-    first = int(min(steps * FIRST_PSEUDO_LABELS, SHOWN_ALONE / batch_size))
-    refresh = max(1, int(steps * REFRESH_EVERY))
-    gated = torch.empty(0, dtype=torch.long)
+    optimizer, schedule = _optimizer([([*first_weights, *own_weights], rate), *others], run.steps)
+    pseudo = PseudoLabels(pool.labels, run.steps, run.batch_size, random)
     losses = []
-    for step in range(steps):
+    for step in range(run.steps):
         if report:
             report(step, model)
-        if pseudo_labels and step >= first and (step - first) % refresh == 0:
-            share = GATE_FROM + (GATE_TO - GATE_FROM) * (step - first) / (steps - first)
-            graph = _graph_rows(labels, random)
-            spread, confidence = spread_labels(embed_pool(graph), labels[graph])
-            targets[graph] = torch.as_tensor(spread)
-            gated = torch.as_tensor(graph[surest(spread, confidence, share)])
+        if pseudo_labels and pseudo.due(step):
+            pseudo.refresh(step, pool.embed)
         model.train()
-        rows = balanced_rows(labels[known], batch_size, random)
-        rows = torch.as_tensor(known)[rows]
-        if len(gated):
-            rows = torch.cat(
-                [rows, gated[torch.randint(len(gated), (POOL_RATIO * batch_size,), generator=random)]]
-            )
-        total = metric = metric_loss(embed_batch(rows), targets[rows].to(where))
+        labelled = torch.from_numpy(known)[balanced_rows(given, run.batch_size, random)]
+        rows = torch.cat([labelled, pseudo.draw(POOL_RATIO * run.batch_size)])
+        targets = pseudo.targets[rows]
+        if step == 0 and isinstance(loss, str):
+            warn_without_pairs(targets)  # the first batch stands for all
+        metric = metric_loss(pool.embed_changed(rows), targets.to(run.device))
         losses.append(check_value(metric, step))
-        if beside:
-            total = metric + beside()
+        total = metric + extra_loss() if extra_loss else metric
         _step(total, optimizer, schedule)
     if report:
-        report(steps, model)
+        report(run.steps, model)
     return losses
+
+
+class PseudoLabels:
+    """Pseudo-labels: those that spread over the pool's neighbour graph, of the most confident images.
+
+    They are made from a third of the steps on, and after 25,600 labelled images in any case; and made anew
+    every twelfth of the steps, since a better encoder has a better graph. Of each class the most confident
+    share passes the gate, which opens from 0.90 to 0.98.
+
+    Args:
+        labels: int64, shape `(n,)`, -1 = unlabelled.
+        steps: number of steps of the training.
+        batch_size: labelled images per step.
+        random: source of the draws.
+
+    Attributes:
+        targets: int64, shape `(n,)`: given labels, pseudo-labels, and -1 where there is neither.
+        rows: int64: the images that passed the gate; none before the first refresh.
+    """
+
+    def __init__(self, labels: LabelArray, steps: int, batch_size: int, random: torch.Generator) -> None:
+        self.labels, self.steps, self.random = labels, steps, random
+        self.first = int(min(steps * FIRST_PSEUDO_LABELS, SHOWN_ALONE / batch_size))
+        self.every = max(1, int(steps * REFRESH_EVERY))
+        self.targets = torch.tensor(labels)  # a copy: pseudo-labels are written into it
+        self.rows = torch.empty(0, dtype=torch.long)
+
+    def due(self, step: int) -> bool:
+        """Return whether a step begins with new pseudo-labels."""
+        return step >= self.first and (step - self.first) % self.every == 0
+
+    def refresh(self, step: int, embed: Callable[[Rows], FloatArray]) -> None:
+        """Spread the labels over the graph of the embeddings, and let the most confident pass the gate.
+
+        Args:
+            step: the step that begins.
+            embed: from row numbers to embeddings.
+        """
+        share = GATE_FROM + (GATE_TO - GATE_FROM) * (step - self.first) / (self.steps - self.first)
+        graph = np.arange(len(self.labels))
+        if len(graph) > GRAPH_IMAGES:
+            graph = np.sort(sample_pool(self.labels, self.random))
+        spread, confidence = spread_labels(embed(graph), self.labels[graph])
+        self.targets[graph] = torch.as_tensor(spread)
+        self.rows = torch.as_tensor(graph[surest(spread, confidence, share)])
+
+    def draw(self, size: int) -> Tensor:
+        """Draw row numbers of images that passed the gate, int64 of shape `(size,)`; none before that."""
+        if not len(self.rows):
+            return self.rows
+        return self.rows[torch.randint(len(self.rows), (size,), generator=self.random)]
+
+
+def sample_pool(labels: LabelArray, random: torch.Generator) -> Rows:
+    """Return the rows of all labelled images, then a sample of the others: as many as one graph takes."""
+    known = is_labelled(labels)
+    others = np.flatnonzero(~known)
+    room = max(GRAPH_IMAGES - int(known.sum()), 0)
+    sample = others[torch.randperm(len(others), generator=random)[:room].numpy()]
+    return np.concatenate([np.flatnonzero(known), sample])
 
 
 def train_classifier(
@@ -266,14 +314,14 @@ def train_classifier(
     seed: int = 0,
     device: str = "cpu",
 ) -> nn.Module:
-    """Train the strong rival: the same encoder as a classifier, by cross-entropy on the labelled images.
+    """Supervised learning: train the same encoder as a classifier, by cross-entropy; the strong rival.
 
     Args:
         pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`; only labelled rows are used.
         labels: int, shape `(n,)`, classes 0 to C - 1, −1 = unlabelled.
         augment: how to change the images at random; see `train_metric`.
         steps: number of gradient steps.
-        batch_size: images per step, the same number from every class; by default as `batch_for` says.
+        batch_size: images per step, the same number from every class; None takes `default_batch_size`.
         learning_rate: the highest learning rate of the schedule.
         seed: seed of the weights, batches and changes.
         device: where to train, such as `"cpu"` or `"cuda"`.
@@ -286,101 +334,102 @@ def train_classifier(
     """
     pixels = check_inputs(pixels)
     labels = check_class_labels(labels, len(pixels))
-    change = check_augment(augment, "affine") if pixels.ndim == 4 else None
-    batch_size = batch_for(labels) if batch_size is None else batch_size
-    steps, batch_size, learning_rate, seed, where = check_run(steps, batch_size, learning_rate, seed, device)
-    known = is_labelled(labels)
-    images, targets = pixels[known], torch.as_tensor(labels[known])
+    change = check_augment(augment, "affine")
+    batch_size = default_batch_size(labels) if batch_size is None else batch_size
+    run = check_run(steps, batch_size, learning_rate, seed, device)
+    known = np.flatnonzero(is_labelled(labels))
+    given = labels[known]
+    targets = torch.from_numpy(given)
     if (classes := int(targets.max()) + 1) > max(len(labels), MOST_LOGITS):
         raise ValueError(
             f"The largest class number is {classes - 1}, and each number up to it gets a logit: number the "
             "classes from 0, as np.unique(labels, return_inverse=True)[1] does."
         )
-    random = torch.Generator().manual_seed(seed)
-    model = seeded(lambda: Encoder(pixels.shape[1:], classes), seed).to(where)
-    optimizer, schedule = _optimizer([(model.parameters(), learning_rate)], steps)
-    for _ in range(steps):
-        rows = balanced_rows(labels[known], batch_size, random)
-        x = take(images, rows).to(where)
-        x = change(x, random) if change else x
-        loss = F.cross_entropy(model(x), targets[rows].to(where), label_smoothing=LABEL_SMOOTHING)
+    random = run.generator()
+    model = seeded(lambda: Encoder(pixels.shape[1:], classes), run.seed).to(run.device)
+    pool = ImagePool(model.forward, pixels, torch.from_numpy(known), given, change, random, run.device)
+    optimizer, schedule = _optimizer([(model.parameters(), run.learning_rate)], run.steps)
+    for _ in range(run.steps):
+        rows = balanced_rows(given, run.batch_size, random)
+        logits = pool.embed_changed(rows)
+        loss = F.cross_entropy(logits, targets[rows].to(run.device), label_smoothing=LABEL_SMOOTHING)
         _step(loss, optimizer, schedule)
     return _finished(model)
 
 
 def reconstruction_error(x: Tensor, reconstruction: Tensor, distance: str = "mse") -> Tensor:
-    """Return D(X, X′), a scalar: the mean over all pixels of the squared error, or of the cross-entropy.
+    """Reconstruction error D(X, X′): the mean over all pixels of the squared error or the cross-entropy.
 
     Args:
         x: float32, shape `(n, channels, height, width)`, in [0, 1].
         reconstruction: X′, of the same shape.
         distance: `"mse"` or `"bce"`.
 
+    Returns:
+        A scalar.
+
     Raises:
         ValueError: for another distance.
     """
-    if check_choice(distance, "distance", DISTANCES) == "mse":
-        return F.mse_loss(reconstruction, x)
-    return F.binary_cross_entropy(reconstruction, x)
+    return DISTANCES[check_choice(distance, "distance", DISTANCES)](reconstruction, x)
 
 
-def batch_for(labels: LabelArray) -> int:
-    """Return how many labelled images a step should see: two of each class, at least 128 and at most 256.
-
-    With hundreds of classes a batch of 128 leaves most of them out. `benchmarks/tried.py` measures what the
-    wider one is worth.
+def embed(encoder: nn.Module, pixels: ImageArray) -> FloatArray:
+    """Return the unit-length embeddings of all images, float32 of shape `(n, N)`.
 
     Args:
-        labels: int64, shape `(n,)`, -1 = unlabelled.
+        encoder: a trained encoder, or anything with a method `embed`; left in evaluation mode.
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows `(n, d)`.
+
+    Raises:
+        ValueError: for images that do not fit.
     """
-    classes = np.unique(labels[is_labelled(labels)])
-    return min(max(2 * len(classes), FEWEST_AT_ONCE), MOST_AT_ONCE)
+    method: Callable[[Tensor], Tensor] = encoder.embed  # type: ignore[assignment]
+    return in_batches(method, check_inputs(pixels))
 
 
-def balanced_rows(labels: LabelArray, size: int, random: torch.Generator) -> Tensor:
-    """Draw row numbers so that every class has the same share, as nearly as `size` allows.
-
-    Where there are too many classes for two rows of each, some of them are drawn at random: a class with a
-    single row in the batch would have no positive. Rows of a class repeat when it has too few: each copy is
-    augmented differently, so that even a single image has positives.
+def predict_logits(classifier: nn.Module, pixels: ImageArray) -> FloatArray:
+    """Return a classifier's logits for all images, float32 of shape `(n, classes)`.
 
     Args:
-        labels: int64, shape `(n,)`; unlabelled rows are never drawn.
-        size: how many rows to draw.
-        random: source of the draw.
+        classifier: a network from `train_classifier`; left in evaluation mode.
+        pixels: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, or rows `(n, d)`.
 
-    Returns:
-        int64, shape `(size,)`.
+    Raises:
+        ValueError: for images that do not fit.
     """
-    classes = np.unique(labels[is_labelled(labels)])
-    if 2 * len(classes) > size:
-        classes = classes[torch.randperm(len(classes), generator=random)[: max(1, size // 2)].numpy()]
-    quota = -(-size // len(classes))
-    drawn = []
-    for label in classes:
-        members = torch.as_tensor(np.flatnonzero(labels == label))
-        copies = -(-quota // len(members))
-        shuffled = [members[torch.randperm(len(members), generator=random)] for _ in range(copies)]
-        drawn.append(torch.cat(shuffled)[:quota])
-    # Row by row through the classes, so that cutting to `size` leaves no class short by more than one.
-    return torch.stack(drawn, dim=1).flatten()[:size]
+    return in_batches(classifier.forward, check_inputs(pixels))
 
 
-def _graph_rows(labels: LabelArray, random: torch.Generator) -> npt.NDArray[np.int_]:
-    """Return the rows for the neighbour graph: all, or all labelled ones and a sample of the others."""
-    if len(labels) <= GRAPH_IMAGES:
-        return np.arange(len(labels))
-    known, others = np.flatnonzero(labels != UNLABELLED), np.flatnonzero(labels == UNLABELLED)
-    room = max(GRAPH_IMAGES - len(known), 0)
-    sample = others[torch.randperm(len(others), generator=random)[:room].numpy()]
-    return np.sort(np.concatenate([known, sample]))
+class Run(NamedTuple):
+    """What every loop is told.
+
+    Attributes:
+        steps: number of gradient steps.
+        batch_size: images per step.
+        learning_rate: the highest of the schedule.
+        seed: of weights, batches and changes.
+        device: where to train.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    device: torch.device
+
+    def generator(self) -> torch.Generator:
+        """Return the source of all draws."""
+        return torch.Generator().manual_seed(self.seed)
 
 
-def check_run(
-    steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device: Any
-) -> tuple[int, int, float, int, torch.device]:
-    """Return what every loop is told, in the project's own form."""
-    return (
+def check_run(steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device: Any) -> Run:
+    """Return what every loop is told, in the project's own form.
+
+    Raises:
+        ValueError: for a setting out of range, or a device that is not there.
+    """
+    return Run(
         check_count(steps, "steps"),
         check_count(batch_size, "batch_size"),
         check_number(learning_rate, "learning_rate", "a number above 0", 0, without=(0,)),

@@ -27,9 +27,9 @@ def test_it_knows_a_palace_and_a_daisy() -> None:
     found = []
     for image in sample_images():
         with torch.inference_mode():
-            rows = network(image)
-            logits = network.classifier(rows)[0]
-        assert rows.shape == (1, 1280)
+            features = network(image)
+            logits = network.classifier(features)[0]
+        assert features.shape == (1, 1280)
         best = logits.topk(3)
         found.append((names.index_to_description(int(best.indices[0])), best.indices.tolist()))
         logits_of_best = best.values.tolist()
@@ -74,7 +74,7 @@ def test_by_name_it_sees_the_whole_image() -> None:
     assert (seen[..., :112] > 0).all()
     assert (seen[..., 112:] < 0).all()
     assert trained.tail is whole.tail  # the weights are shared,
-    assert trained.fingerprint != whole.fingerprint  # and their rows cannot be mixed up
+    assert trained.fingerprint != whole.fingerprint  # and their features cannot be mixed up
 
 
 def test_a_squeezed_photograph_comes_back_into_shape() -> None:
@@ -82,8 +82,8 @@ def test_a_squeezed_photograph_comes_back_into_shape() -> None:
     squeezed = torch.nn.functional.interpolate(image, (256, 256), mode="bicubic", antialias=True)
     own, told = as_backbone(LITE0), as_backbone(LITE0, aspect=1.5)
     assert told.prepare(squeezed).shape == own.prepare(image).shape == (1, 3, 224, 320)
-    rows = [network(x) for network, x in ((own, image), (told, squeezed), (own, squeezed))]
-    near, far = (torch.nn.functional.cosine_similarity(rows[0], row).item() for row in rows[1:])
+    features = [network(x) for network, x in ((own, image), (told, squeezed), (own, squeezed))]
+    near, far = (torch.nn.functional.cosine_similarity(features[0], each).item() for each in features[1:])
     assert near > 0.98 > 0.95 > far
     assert len({own.fingerprint, told.fingerprint, as_backbone(LITE0, aspect=1).fingerprint}) == 3
 
@@ -116,7 +116,7 @@ def test_an_aspect_that_is_none() -> None:
         as_backbone(LITE0, aspect=0)
 
 
-def test_several_give_their_rows_side_by_side() -> None:
+def test_several_give_their_features_side_by_side() -> None:
     images, names = torch.rand(2, 1, 40, 60), (LITE0, LITE2)
     both = as_backbone(f"{LITE0}+{LITE2}", aspect=1.5)
     with torch.inference_mode():
@@ -240,7 +240,7 @@ def test_a_module_of_ones_own() -> None:
         (nn.Sequential(nn.Flatten(), nn.Linear(7, 5)), r"cannot take images of shape \(3, 8, 8\)"),
     ],
 )
-def test_a_module_without_rows(module: nn.Module, words: str) -> None:
+def test_a_module_without_features(module: nn.Module, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         as_backbone(module)(torch.rand(1, 3, 8, 8))
 

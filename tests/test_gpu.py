@@ -16,8 +16,8 @@ from torch import nn
 from metriclearn import MetricEmbedding, load_images, scarce_labels
 from metriclearn.backbones import LITE0, load_backbone
 from metriclearn.choose import choose_method
+from metriclearn.finetune import TUNE
 from metriclearn.training import predict_logits, train_autoencoder, train_classifier
-from metriclearn.tuning import TUNE
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 AGREEING = 0.999  # cosine of the two embeddings of an image
@@ -58,7 +58,7 @@ def test_a_training_is_as_good() -> None:
     assert abs(there - here) <= NEAR
 
 
-def test_rows_of_a_backbone_agree() -> None:
+def test_features_of_a_backbone_agree() -> None:
     image = torch.tensor(PICTURES).float() / 255
     here = load_backbone()(image).numpy()
     there = load_backbone(device="cuda")(image.cuda()).cpu().numpy()

@@ -1,11 +1,10 @@
-"""The three loops, on tiny images and for few steps."""
+"""The three training loops, on tiny images and for few steps."""
 
 import itertools
 import platform
 import subprocess
 import sys
 import warnings
-from functools import partial
 
 import numpy as np
 import pytest
@@ -16,12 +15,13 @@ from pytorch_metric_learning.losses import ArcFaceLoss
 from sklearn.datasets import make_moons
 from sklearn.neighbors import KNeighborsClassifier
 
-from metriclearn import training
+from metriclearn import batches, training
+from metriclearn.batches import balanced_rows
 from metriclearn.data import scarce_labels
-from metriclearn.losses import supervised_contrastive_loss
+from metriclearn.losses import LOSSES, supervised_contrastive_loss
 from metriclearn.propagate import spread_labels
 from metriclearn.training import (
-    balanced_rows,
+    PseudoLabels,
     embed,
     predict_logits,
     reconstruction_error,
@@ -140,7 +140,7 @@ def test_a_report_that_embeds_changes_nothing(few):
 # The metric embedding.
 
 
-@pytest.mark.parametrize("loss", training.LOSSES)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_each_loss_falls_and_parts_the_classes(loss):
     pixels, truth = blobs(noise=0.5)
     labels = scarce_labels(truth, 5, seed=0)
@@ -246,17 +246,47 @@ def test_the_pool_joins_after_a_third_or_so_many_labelled_images(monkeypatch, fe
     assert begun[0] == first
 
 
-def test_graph_rows_hold_all_labels_and_change_from_draw_to_draw(monkeypatch):
+def test_a_sample_of_the_pool_holds_all_labels_and_changes_from_draw_to_draw(monkeypatch):
     monkeypatch.setattr(training, "GRAPH_IMAGES", 30)
     labels = np.where(np.arange(200) % 20 == 0, 1, -1)
     random = torch.Generator().manual_seed(0)
-    first, second = (training._graph_rows(labels, random) for _ in range(2))
+    first, second = (training.sample_pool(labels, random) for _ in range(2))
     for rows in (first, second):
         assert len(np.unique(rows)) == len(rows) == 30
-        assert (np.diff(rows) > 0).all()
-        assert np.isin(np.flatnonzero(labels == 1), rows).all()
-    assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(training._graph_rows(labels[:30], random), np.arange(30))
+        assert (labels[rows[:10]] == 1).all()
+    assert not np.array_equal(np.sort(first), np.sort(second))
+
+
+def line_of_points():
+    """Return embeddings of two classes in two places, the first image of each labelled, and the labels."""
+    angle = np.r_[np.linspace(0, 0.4, 10), np.linspace(2, 2.4, 10)]
+    labels = np.full(20, -1)
+    labels[[0, 10]] = 3, 7
+    return np.c_[np.cos(angle), np.sin(angle)].astype(np.float32), labels
+
+
+def test_pseudo_labels_are_those_of_the_most_confident_in_each_class():
+    embeddings, labels = line_of_points()
+    pseudo = PseudoLabels(labels, 12, 4, torch.Generator().manual_seed(0))
+    assert [step for step in range(12) if pseudo.due(step)] == list(range(4, 12))
+    assert pseudo.draw(5).shape == (0,)
+    pseudo.refresh(4, lambda rows: embeddings[rows])
+    assert pseudo.targets.tolist() == [3] * 10 + [7] * 10
+    assert len(pseudo.rows) == 18  # nine tenths of each class, the labelled ones among them
+    assert {0, 10} <= set(pseudo.rows.tolist())
+    assert np.isin(pseudo.draw(50), pseudo.rows).all()
+    assert labels.max() == 7  # the labels that were passed stay
+    assert (labels == -1).sum() == 18
+
+
+def test_a_batch_without_pairs_is_said_once(few):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        train_metric(*few, **SMALL | {"batch_size": 2}, pseudo_labels=False)
+        assert [str(each.message)[:42] for each in said] == ["No anchor of this batch has a negative: dr"]
+        assert said[0].filename == __file__
+        train_metric(*few, **SMALL)
+    assert len(said) == 1
 
 
 def test_trained_weights_lie_in_the_usual_order(few):
@@ -338,33 +368,6 @@ def test_a_loss_with_weights_of_its_own_learns_them(few):
     assert torch.equal(arcface.W, before)
     again, _ = train_metric(pixels, numbered, **options)
     assert torch.equal(weights(model), weights(again))
-
-
-class Wrapped:
-    """An object that can be called, and hides a module with weights."""
-
-    def __init__(self):
-        self.inner = ArcFaceLoss(num_classes=3, embedding_size=4)
-
-    def __call__(self, embeddings, labels):
-        return self.inner(embeddings, labels)
-
-
-def closure():
-    arcface = ArcFaceLoss(num_classes=3, embedding_size=4)
-    return lambda embeddings, labels: arcface(embeddings, labels)
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [closure(), Wrapped(), Wrapped().inner.forward, partial(Wrapped().inner)],
-    ids=["closure", "object", "method", "partial"],
-)
-def test_weights_that_would_not_learn_are_refused(few, loss):
-    with pytest.raises(
-        ValueError, match="weights of its own, which would not learn: pass that module itself"
-    ):
-        train_metric(*few, **SMALL | {"loss": loss})
 
 
 @pytest.mark.parametrize(
@@ -468,9 +471,9 @@ def test_batches_are_balanced(counts, size, seed):
 def test_every_class_has_its_turn():
     """Of 300 classes a batch of 128 holds 64, and each class comes about as often as the others."""
     labels, random = np.repeat(np.arange(300), 5), torch.Generator().manual_seed(0)
-    batches = [labels[balanced_rows(labels, 128, random).numpy()] for _ in range(200)]
-    assert all((np.unique(batch, return_counts=True)[1] == 2).all() for batch in batches)
-    times = np.bincount(np.concatenate(batches), minlength=300) / 2
+    drawn = [labels[balanced_rows(labels, 128, random).numpy()] for _ in range(200)]
+    assert all((np.unique(batch, return_counts=True)[1] == 2).all() for batch in drawn)
+    times = np.bincount(np.concatenate(drawn), minlength=300) / 2
     assert times.min() > 20  # of 43 expected; always the same 64 classes would leave zeros
     assert times.max() < 70
 
@@ -495,10 +498,12 @@ def test_batches_differ():
 # Embedding.
 
 
-def test_embedding_does_not_depend_on_the_batch(few):
+def test_embedding_does_not_depend_on_the_batch(few, monkeypatch):
     model, _ = train_metric(*few, **SMALL)
     whole = embed(model.encoder, few[0])
-    np.testing.assert_allclose(embed(model.encoder, few[0], batch_size=7), whole, atol=1e-6)
+    with monkeypatch.context() as smaller:
+        smaller.setattr(batches, "IMAGES_AT_ONCE", 7)
+        np.testing.assert_allclose(embed(model.encoder, few[0]), whole, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-6)
     assert whole.dtype == np.float32
     model.encoder.train()
@@ -512,13 +517,14 @@ def test_freed_memory_is_kept_for_the_next_batch():
 import resource
 import numpy as np
 from torch import nn
-from metriclearn.inference import in_batches
+from metriclearn import batches
+batches.PIXELS_AT_ONCE = 16 * 128 * 128
 network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 images = np.zeros((64, 3, 128, 128), np.uint8)
 faults = []
 for _ in range(3):
     start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    in_batches(network.forward, images, None, 16)
+    batches.in_batches(network.forward, images)
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start)
 print(faults[-1])
 """

@@ -74,8 +74,8 @@ BREAKAGES = [
     Breakage(
         "an anchor among its own positives",
         "metriclearn/losses.py",
-        "logits.masked_fill(myself, -torch.inf)",
-        "logits",
+        "similarity.masked_fill(self_pairs, -torch.inf)",
+        "similarity",
         ("tests/test_losses.py", "-k", "supcon"),
     ),
     Breakage(
@@ -101,16 +101,16 @@ BREAKAGES = [
     ),
     Breakage(
         "augmentation off",
-        "metriclearn/training.py",
-        "return change(x, random) if change and x.ndim == 4 else x",
+        "metriclearn/batches.py",
+        "return self.change(x, self.random) if self.change and x.ndim == 4 else x",
         "return x",
         ("tests/test_training.py", "-k", "augmentation_changes"),
     ),
     Breakage(
         "pseudo-labels off",
         "metriclearn/training.py",
-        "if pseudo_labels and step >= first",
-        "if step < 0 and step >= first",
+        "if pseudo_labels and pseudo.due(step)",
+        "if step < 0 and pseudo.due(step)",
         ("tests/test_training.py", "-k", "spread_labels_only or raise_the_accuracy"),
     ),
     Breakage(

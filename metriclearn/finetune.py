@@ -1,0 +1,316 @@
+"""Transfer learning: a head on a pretrained backbone's features, or fine-tuning of its last part, or of all.
+
+    "frozen"   nothing is trained: the backbone's own features, centred
+    "head"     a small dense encoder on the features, which are computed once
+    "last"     the head first, then head and tail together, on the trunk's maps, which are computed once
+    "all"      the head first, then everything, on the images: for a GPU
+
+The head comes first because a new head's first steps would spoil what the backbone knows (Kumar et al. 2022,
+https://arxiv.org/abs/2202.10054). Losses, pool, pseudo-labels and gate are those of every encoder here: the
+loop is `metric_steps`.
+"""
+
+import copy
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metriclearn.augment import Augment, check_augment
+from metriclearn.backbones import Backbone, BackboneEncoder
+from metriclearn.batches import ImagePool, Rows, default_batch_size, in_batches
+from metriclearn.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.losses import Loss
+from metriclearn.models import Encoder
+from metriclearn.settings import check_choice, check_count, check_flag
+from metriclearn.training import Run, check_run, metric_steps, sample_pool, train_metric
+from metriclearn.validate import FloatArray, ImageArray, check_images
+
+TUNE = ("frozen", "head", "last", "all")
+HEAD_STEPS = 600
+# A step through a backbone costs a hundred times that of the small network: fewer, and smaller ones.
+TUNING_STEPS, TUNING_BATCH = 100, 32
+SLOWER = 1 / 30  # the backbone's learning rate, as a share of the head's: it should not forget
+VIEWS, MOST_VIEWS = 12, 2_000  # of each labelled image, and of all of them, whose maps are kept
+VIEWS_AT_ONCE = 16
+REMEMBERED = 3  # sets of images whose features are kept in memory
+Report = Callable[[int, nn.Module], None]
+
+
+def train_on_backbone(
+    backbone: Backbone,
+    images: ImageArray,
+    labels: LabelArray,
+    dim: int = 32,
+    *,
+    tune: str = "head",
+    loss: str | Loss = "supcon",
+    augment: bool | str | Augment = True,
+    pseudo_labels: bool = True,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    report: Report | None = None,
+    features: FloatArray | None = None,
+) -> tuple[BackboneEncoder, list[float]]:
+    """Transfer learning: train an encoder that begins with a pretrained backbone.
+
+    Args:
+        backbone: see `metriclearn.backbones`; it stays as it is, what is tuned is a copy.
+        images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, of any size.
+        labels: int, shape `(n,)`, -1 = unlabelled.
+        dim: N, the length of the embedding; `"frozen"` keeps the backbone's own.
+        tune: `"frozen"`, `"head"`, `"last"` or `"all"`.
+        loss: see `train_metric`.
+        augment: how to change images at random where the backbone is tuned: True or `"photographs"`,
+            `"affine"`, a function of a batch and a generator, or False. The features for a head are computed
+            once, from unchanged images.
+        pseudo_labels: whether to learn from the pool through its neighbour graph.
+        steps: gradient steps; by default 600 for a head and then, if the backbone is tuned, 100.
+        batch_size: labelled images per step; None takes `default_batch_size`, or 32 where the backbone is
+            tuned.
+        learning_rate: the highest learning rate of the schedule; the backbone's is a thirtieth of it.
+        seed: seed of the weights, batches and changes.
+        report: called before the first and after every step of each part, as by `train_metric`.
+        features: what `features_of` gives for these images, if it is known already.
+
+    Returns:
+        The trained encoder, and the metric loss of each step.
+
+    Raises:
+        ValueError: for images that the backbone cannot take, labels or settings that do not fit, or a
+            backbone that cannot be tuned so.
+    """
+    tune, dim = check_choice(tune, "tune", TUNE), check_count(dim, "dim")
+    change, tuned = check_augment(augment, "photographs"), tune in ("last", "all")
+    pseudo_labels = check_flag(pseudo_labels, "pseudo_labels")
+    images = check_images(images)
+    labels = check_class_labels(labels, len(images))
+    if steps is None:
+        steps = TUNING_STEPS if tuned else HEAD_STEPS
+    if batch_size is None:
+        batch_size = TUNING_BATCH if tuned else default_batch_size(labels)
+    run = check_run(steps, batch_size, learning_rate, seed, backbone.device)
+    if tune == "last" and not backbone.has_trunk:
+        raise ValueError(
+            f'The backbone {backbone.name} has no stated last part: choose tune="head" or "all", or pass '
+            "Backbone(tail, trunk, name=...)."
+        )
+    if features is None:
+        features = features_of(backbone, images)
+    if tune == "frozen":
+        return frozen_encoder(backbone, features), []
+    encoder, losses = train_head(
+        backbone,
+        features,
+        labels,
+        dim,
+        loss=loss,
+        pseudo_labels=pseudo_labels,
+        steps=None if tuned else run.steps,
+        batch_size=None if tuned else run.batch_size,
+        learning_rate=run.learning_rate,
+        seed=run.seed,
+        report=report,
+    )
+    if tuned:
+        losses += fine_tune(
+            encoder, images, labels, tune, change, run, loss=loss, pseudo_labels=pseudo_labels, report=report
+        )
+    return encoder, losses
+
+
+def frozen_encoder(backbone: Backbone, features: FloatArray) -> BackboneEncoder:
+    """Return an encoder that gives the backbone's own features, minus their mean over the pool.
+
+    Args:
+        backbone: see `metriclearn.backbones`.
+        features: of the pool, float32 of shape `(n, width)`, as `features_of` gives them.
+    """
+    centre, width = torch.from_numpy(features.mean(axis=0)), features.shape[1]
+    return BackboneEncoder(backbone, nn.Identity(), centre, "frozen", width).to(backbone.device).eval()
+
+
+def train_head(
+    backbone: Backbone,
+    features: FloatArray,
+    labels: LabelArray,
+    dim: int = 32,
+    *,
+    loss: str | Loss = "supcon",
+    pseudo_labels: bool = True,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    report: Report | None = None,
+) -> tuple[BackboneEncoder, list[float]]:
+    """Train a head on a frozen backbone's features; the images themselves are not needed.
+
+    Args:
+        backbone: see `metriclearn.backbones`.
+        features: float32, shape `(n, width)`, as `features_of` gives them.
+        labels: int, shape `(n,)`, -1 = unlabelled.
+        dim: N, the length of the embedding.
+        loss: see `train_metric`, as for all that follow.
+        pseudo_labels: whether to learn from the pool through its neighbour graph.
+        steps: number of gradient steps; by default 600.
+        batch_size: labelled images per step; None takes `default_batch_size`.
+        learning_rate: the highest learning rate of the schedule.
+        seed: seed of the weights and batches.
+        report: called before the first and after every step.
+
+    Returns:
+        An encoder of images, and the metric loss of each step.
+
+    Raises:
+        ValueError: for labels or settings that do not fit.
+    """
+    centre = features.mean(axis=0)
+    trained, losses = train_metric(
+        features - centre,
+        labels,
+        dim,
+        loss=loss,
+        pseudo_labels=pseudo_labels,
+        steps=HEAD_STEPS if steps is None else steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=str(backbone.device),
+        report=report,
+    )
+    head = trained.encoder
+    encoder = BackboneEncoder(backbone, head, torch.from_numpy(centre), "head", head.dim)
+    return encoder.to(backbone.device).eval(), losses
+
+
+def fine_tune(
+    encoder: BackboneEncoder,
+    images: ImageArray,
+    labels: LabelArray,
+    tune: str,
+    change: Augment | None,
+    run: Run,
+    *,
+    loss: str | Loss,
+    pseudo_labels: bool,
+    report: Report | None = None,
+) -> list[float]:
+    """Fine-tune a copy of the backbone below a trained head, together with the head.
+
+    The labelled images take part, numbered first, and of the others so many as fit into one neighbour graph.
+
+    Args:
+        encoder: with a trained head; it gets the copy.
+        images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`.
+        labels: int64, shape `(n,)`, -1 = unlabelled.
+        tune: `"last"` or `"all"`.
+        change: how to change images at random; None for not at all.
+        run: number of steps, labelled images per step, learning rate of the head, seed and device.
+        loss: see `train_metric`, as for all that follow.
+        pseudo_labels: whether to learn from the pool through its neighbour graph.
+        report: called before the first and after every step.
+
+    Returns:
+        The metric loss of each step.
+    """
+    backbone = encoder.backbone = copy.deepcopy(encoder.backbone)
+    encoder.tune = tune
+    random = run.generator()
+    kept = sample_pool(labels, random)
+    pool = ImagePool(encoder.embed, images, torch.from_numpy(kept), labels[kept], change, random, run.device)
+    part = backbone.tail if tune == "last" else backbone
+    losses = metric_steps(
+        encoder,
+        MapPool(encoder, pool) if tune == "last" else pool,
+        [
+            (encoder.head.parameters(), run.learning_rate),
+            (part.requires_grad_(True).parameters(), run.learning_rate * SLOWER),
+        ],
+        run,
+        random,
+        loss=loss,
+        pseudo_labels=pseudo_labels,
+        report=report,
+    )
+    encoder.requires_grad_(False).eval()
+    return losses
+
+
+class MapPool:
+    """The trunk's maps of images, computed once, instead of the images: a `Pool` for tuning the tail alone.
+
+    Maps cannot be changed as an image can: so those of some changed copies of each labelled image are made
+    beforehand, and each step draws among them.
+
+    Args:
+        encoder: with the backbone whose tail is tuned.
+        images: the images, the labelled ones first.
+    """
+
+    def __init__(self, encoder: BackboneEncoder, images: ImagePool) -> None:
+        self.encoder, self.labels = encoder, images.labels
+        self.random, self.device = images.random, images.device
+        self.known = int(is_labelled(self.labels).sum())
+        backbone = encoder.backbone
+        self.maps = in_batches(backbone.maps, images.inputs, images.rows, what="maps").astype(np.float16)
+        self.copies = max(1, min(VIEWS, MOST_VIEWS // self.known)) if images.change else 0
+        self.views = np.empty((self.copies, self.known, *self.maps.shape[1:]), np.float16)
+        for number in range(self.copies):
+            for part in torch.split(torch.arange(self.known), VIEWS_AT_ONCE):
+                with torch.inference_mode():
+                    self.views[number, part] = backbone.maps(images.changed(part)).half().cpu().numpy()
+
+    def embed(self, rows: Rows) -> FloatArray:
+        """Return the embeddings of images as they are."""
+        return in_batches(self.encoder.embed_maps, self.maps, rows)
+
+    def embed_changed(self, rows: Tensor) -> Tensor:
+        """Return the embeddings of images, the labelled ones changed at random; with gradients."""
+        x, labelled = self.maps[rows], rows.numpy() < self.known
+        if self.copies:
+            number = torch.randint(self.copies, (len(rows),), generator=self.random).numpy()
+            x[labelled] = self.views[number[labelled], rows.numpy()[labelled]]
+        return self.encoder.embed_maps(torch.from_numpy(x).float().to(self.device))
+
+
+def features_of(backbone: Backbone, images: ImageArray) -> FloatArray:
+    """Extract the backbone's features of all images, float32 of shape `(n, width)`.
+
+    They cost minutes for some thousand photographs, and are often asked for again: by `fit` and then by
+    `transform`. So those of the last three sets are kept in memory, known by a hash of the pixels.
+
+    Args:
+        backbone: see `metriclearn.backbones`.
+        images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`.
+
+    Raises:
+        ValueError: for images that the backbone cannot take.
+    """
+    key = backbone.fingerprint, images.shape, hashlib.sha256(images.data).hexdigest()
+    if key not in _remembered:
+        _remembered[key] = in_batches(backbone.forward, images, what=f"features of {backbone.name}")
+        while len(_remembered) > REMEMBERED:
+            _remembered.popitem(last=False)
+    _remembered.move_to_end(key)
+    return _remembered[key].copy()
+
+
+_remembered: OrderedDict[tuple[str, tuple[int, ...], str], FloatArray] = OrderedDict()
+
+
+def embed_images(encoder: Encoder | BackboneEncoder, images: ImageArray) -> FloatArray:
+    """Return the embeddings of images by any encoder; of those that a head was trained on, at once.
+
+    Args:
+        encoder: an `Encoder`, or a `BackboneEncoder`.
+        images: what the encoder takes.
+    """
+    if isinstance(encoder, BackboneEncoder) and encoder.tune in ("frozen", "head"):
+        return in_batches(encoder.embed_features, features_of(encoder.backbone, images))
+    return in_batches(encoder.embed, images)

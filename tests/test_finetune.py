@@ -1,0 +1,178 @@
+"""A head, the last part or all of a backbone learns the task; what is saved names the backbone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_pictures import stripes
+from torch import nn
+
+from metriclearn import MetricEmbedding, finetune
+from metriclearn.backbones import LITE0, LITE2, Backbone, BackboneEncoder, as_backbone
+from metriclearn.embedding import encoder_id
+
+IMAGES, LABELS = stripes(40)
+SCARCE = np.where(np.arange(60) % 20 < 4, LABELS, -1)
+
+
+def small_backbone(seed: int = 0) -> Backbone:
+    """Return an untrained network of two parts, small enough for a test."""
+    torch.manual_seed(seed)
+    trunk = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU())
+    tail = nn.Sequential(nn.Conv2d(8, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return Backbone(tail, trunk, name="small").requires_grad_(False)
+
+
+@pytest.fixture(autouse=True)
+def short_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a backbone is tuned, its head learns for five steps, not 600."""
+    monkeypatch.setattr(finetune, "HEAD_STEPS", 5)
+
+
+def fitted(tune: str, **options: object) -> MetricEmbedding:
+    """Return an embedding on the small backbone."""
+    options = {"steps": 6, "batch_size": 12, "random_state": 0} | options
+    return MetricEmbedding(8, backbone=small_backbone(), tune=tune, **options).fit(IMAGES, SCARCE)
+
+
+@pytest.mark.parametrize(("tune", "changed"), [("frozen", set()), ("head", set()), ("last", {"tail"})])
+def test_what_is_tuned_changes_and_nothing_else(tune: str, changed: set[str]) -> None:
+    encoder, before = fitted(tune).encoder_, small_backbone().state_dict()
+    after = encoder.backbone.state_dict()
+    moved = {name.split(".")[0] for name, weight in before.items() if not torch.equal(weight, after[name])}
+    assert moved == changed
+
+
+def test_all_of_it_may_change() -> None:
+    encoder, before = fitted("all").encoder_, dict(small_backbone().named_parameters())
+    after = dict(encoder.backbone.named_parameters())
+    assert not any(torch.equal(weight, after[name]) for name, weight in before.items())
+    running = encoder.backbone.state_dict()["trunk.1.running_mean"]
+    assert torch.equal(running, torch.zeros(8))  # the batch norms keep what they knew
+
+
+def test_the_given_backbone_stays_as_it_is() -> None:
+    backbone = small_backbone()
+    for tune in ("last", "all"):
+        MetricEmbedding(8, backbone=backbone, tune=tune, steps=2, random_state=0).fit(IMAGES, SCARCE)
+    assert all(
+        torch.equal(weight, other)
+        for weight, other in zip(backbone.parameters(), small_backbone().parameters(), strict=True)
+    )
+    assert not any(weight.requires_grad for weight in backbone.parameters())
+
+
+@pytest.mark.parametrize("tune", ["frozen", "head", "last", "all"])
+def test_saved_and_read_back(tune: str, tmp_path: Path) -> None:
+    embedding = fitted(tune)
+    card = embedding.save(tmp_path)
+    again = MetricEmbedding.load(tmp_path, backbone=small_backbone())
+    assert np.array_equal(again.transform(IMAGES), embedding.transform(IMAGES))
+    assert again.encoder_id_ == encoder_id(again.encoder_) == card["encoder_id"]
+    assert card["backbone"]["name"] == card["parameters"]["backbone"] == "small"
+    assert embedding.n_features_in_ == 3
+    assert not hasattr(again, "n_features_in_")  # images of any size, grey or in colour
+
+
+def test_a_backbone_with_a_name_is_not_copied(tmp_path: Path) -> None:
+    embedding = MetricEmbedding(8, backbone=LITE0, steps=2, random_state=0).fit(IMAGES, SCARCE)
+    embedding.save(tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 800_000  # the backbone has 13 MB
+    assert np.array_equal(MetricEmbedding.load(tmp_path).transform(IMAGES), embedding.transform(IMAGES))
+
+
+@pytest.mark.parametrize("name", [LITE0, f"{LITE0}+{LITE2}"])
+def test_the_shape_that_pictures_are_shown_in_is_kept(name: str, tmp_path: Path) -> None:
+    embedding = MetricEmbedding(8, backbone=as_backbone(name, aspect=4 / 3), steps=2, random_state=0)
+    embedding.fit(IMAGES, SCARCE)
+    assert embedding.save(tmp_path)["backbone"]["aspect"] == 4 / 3
+    again = MetricEmbedding.load(tmp_path)
+    finetune._remembered.clear()
+    assert np.array_equal(again.transform(IMAGES), embedding.transform(IMAGES))
+    other = MetricEmbedding(8, backbone=LITE0, steps=2, random_state=0).fit(IMAGES, SCARCE)
+    assert other.encoder_id_ != again.encoder_id_
+
+
+def test_another_backbone_is_refused(tmp_path: Path) -> None:
+    fitted("head").save(tmp_path)
+    with pytest.raises(ValueError, match="backbone small has other weights, or another way"):
+        MetricEmbedding.load(tmp_path, backbone=small_backbone(seed=1))
+    with pytest.raises(ValueError, match="stands on a backbone of your own, small: pass it"):
+        MetricEmbedding.load(tmp_path)
+
+
+def test_a_head_learns_the_kinds() -> None:
+    vectors, known = fitted("head", steps=150).transform(IMAGES), SCARCE >= 0
+    nearest = SCARCE[known][(vectors[~known] @ vectors[known].T).argmax(axis=1)]
+    assert (nearest == LABELS[~known]).mean() > 0.9
+
+
+def test_bytes_and_floats_give_the_same_embeddings() -> None:
+    embedding = fitted("head")
+    floats = embedding.transform(IMAGES.astype(np.float32) / 255)
+    np.testing.assert_allclose(embedding.transform(IMAGES), floats, atol=1e-5)
+
+
+def test_images_of_any_size_are_embedded() -> None:
+    embedding = MetricEmbedding(backbone=LITE0, tune="frozen").fit(IMAGES, SCARCE)
+    assert embedding.transform(IMAGES[:1, :, :36]).shape == (1, 1280)
+
+
+def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    finetune._remembered.clear()
+    backbone, looks = small_backbone(), []
+    monkeypatch.setattr(Backbone, "maps", lambda self, x: (looks.append(len(x)), self.trunk(x))[1])
+    first = finetune.features_of(backbone, IMAGES)
+    seen = sum(looks)
+    first[:] = 0  # whoever changes what it got changes nobody else's
+    again = finetune.features_of(backbone, IMAGES)
+    assert sum(looks) == seen == len(IMAGES)
+    assert again.any()
+
+
+def test_the_same_seed_gives_the_same_encoder() -> None:
+    assert (
+        fitted("last").encoder_id_ == fitted("last").encoder_id_ != fitted("last", random_state=1).encoder_id_
+    )
+
+
+def test_it_can_become_onnx(tmp_path: Path) -> None:
+    """What follows the preparation is an ordinary network: other programs prepare, and ask it."""
+    import onnxruntime
+
+    class Prepared(nn.Module):
+        def __init__(self, encoder: BackboneEncoder) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, prepared: torch.Tensor) -> torch.Tensor:
+            return self.encoder.embed_maps(self.encoder.backbone.trunk(prepared))
+
+    embedding, file = fitted("head"), tmp_path / "encoder.onnx"
+    x = torch.tensor(IMAGES[:4]).float() / 255
+    torch.onnx.export(
+        Prepared(embedding.encoder_).eval(), (x,), file, input_names=["images"], dynamo=True, verbose=False
+    )
+    (vectors,) = onnxruntime.InferenceSession(file).run(None, {"images": x.numpy()})
+    np.testing.assert_allclose(vectors, embedding.transform(IMAGES[:4]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "words"),
+    [
+        ({"tune": "last"}, IMAGES, 'tune is "last", but there is no backbone to tune'),
+        ({"tune": "some", "backbone": LITE0}, IMAGES, "tune is 'some': choose"),
+        ({"backbone": LITE0}, IMAGES[:, :, :20], "needs 32 at the shorter side"),
+        ({"backbone": LITE0}, np.repeat(IMAGES, 2, axis=1)[:, :4], "drop or blend the alpha channel"),
+        ({"backbone": LITE0}, IMAGES.reshape(60, -1).astype(np.float32), "a backbone wants images"),
+        ({"backbone": LITE0, "reconstruction": 1.0}, IMAGES, "A backbone has no decoder"),
+        ({"backbone": nn.Conv2d(3, 2, 1)}, IMAGES, "one row of numbers per image"),
+        ({"backbone": nn.Flatten(), "tune": "last"}, IMAGES, "has no stated last part"),
+        ({"backbone": LITE0, "augment": "mirror"}, IMAGES, "augment is 'mirror': choose"),
+        ({"backbone": LITE0}, IMAGES[:1], "one label per image"),
+    ],
+)
+def test_what_does_not_fit(options: dict[str, object], images: np.ndarray, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        MetricEmbedding(**options).fit(images, SCARCE)
