@@ -24,8 +24,8 @@ from stand_in import stand_in
 
 from metriclearn import MetricEmbedding, QdrantClassifier, backbones
 from metriclearn.app import fit
-from metriclearn.app.card import as_markdown
-from metriclearn.app.cli import FAILED, WRONG_USE, main
+from metriclearn.cli.card import as_markdown
+from metriclearn.cli.main import FAILED, WRONG_USE, main
 from metriclearn.trust import HeldOut, caught, cross_fit, vote
 
 ROOT = Path(__file__).parent.parent
@@ -449,7 +449,7 @@ def test_examples_may_lie_on_a_server(
         correction = tmp_path / "correction.csv"
         correction.write_text("file_name,label\ndisc/1.png,triangle\n")
         add = ["add", tmp_path / "there", "--qdrant-url", server.url]
-        assert run(capsys, *add, "--labels", correction)["older_copy"] is None
+        assert run(capsys, *add, "--labels", correction)["outdated_copy"] is None
         [answer, _] = run(capsys, "classify", tmp_path / "there", *ask)["answers"]
         assert answer["evidence"][0]["label"] == "triangle"
         correction.write_text("file_name,label\ndisc/1.png,\n")
@@ -643,11 +643,15 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a damaged model": (
         ["classify", "DAMAGED", "F"],
         FAILED,
-        "are not those of its examples: copy the folder",
+        "are not its examples': copy the folder",
     ),
     "half a model": (["classify", "HALF", "F"], FAILED, "examples.json is missing"),
     "a model without weights": (["classify", "NOWEIGHTS", "F"], FAILED, "encoder.safetensors is missing"),
-    "a card of another form": (["classify", "NEWER", "F"], FAILED, "update this package"),
+    "a card of another format": (
+        ["classify", "NEWER", "F"],
+        FAILED,
+        "make a new classifier with metriclearn fit",
+    ),
     "no JSON": (["classify", "NOJSON", "F"], FAILED, "cannot be read: copy the folder again."),
     "a review of nothing": (["review", "F"], WRONG_USE, "is no classifier"),
     "fewer than none": (["review", "MODEL", "--next", "-1"], WRONG_USE, "choose 0 or more"),
