@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> Result:
     }
     after = replace(after, card=facts)
     if server:
-        after.index(options.qdrant_url, fill=True).close()
+        after.index(options.qdrant_url).close()
     after.write({CARD_PAGE: card.as_markdown(facts)}, encoder=False)
     new = [name for name in after.class_names if name not in before.class_names]
     result = {

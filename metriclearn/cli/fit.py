@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> Result:
         photographs.digests,
     )
     if options.qdrant_url:
-        model.index(options.qdrant_url, fill=True).close()
+        model.index(options.qdrant_url).close()
     model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report_page(photographs, fitted, facts)})
     _remove_old_review(out, options.labels)
     steps.forget()

@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     classify.add_argument("model", metavar="MODEL")
     classify.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     classify.add_argument("--csv", metavar="OUT", help="write the answers into a table as well")
-    classify.add_argument("--qdrant-url", metavar="URL", help="ask the copy of the examples on this server")
+    classify.add_argument("--qdrant-url", metavar="URL", help="let this server find the nearest examples")
     classify.add_argument("--device", default="auto", help=argparse.SUPPRESS)
 
     review = command(

@@ -198,22 +198,22 @@ class ModelFolder:
         """Return the label of each picture by its name, None where there is none."""
         return [self.class_names[label] if label >= 0 else None for label in self.labels]
 
-    def index(self, url: str | None = None, *, fill: bool = False) -> EmbeddingIndex:
-        """Return the examples in Qdrant: in memory, or on a server, where they are stored once.
+    def index(self, url: str | None = None) -> EmbeddingIndex:
+        """Return the examples in Qdrant: in memory, or on a server, where they are stored unless they are.
 
         Args:
             url: the server, which the user must have named: a card may be somebody else's, and the key in
                 QDRANT_API_KEY goes to whatever server is asked. By default everything stays in memory.
-            fill: store them anew even if as many are there already.
         """
         # Frozen encoders of one folder are equal, whatever its labels: so a collection is named by the fit.
         name, encoder = f"metriclearn-{self.card['made_by']}", self.embedding.encoder_id_
         place: dict[str, Any] = {"url": url} if url else {"path": IN_MEMORY}
         index = EmbeddingIndex(self.embeddings.shape[1], encoder_id=encoder, collection=name, **place)
-        rows = self.labelled_rows
-        if fill or len(index) != len(rows):
+        rows, names = self.labelled_rows, self.label_names()
+        version = hashlib.sha256(self._data()[EXAMPLES]).hexdigest()[:16]  # of all examples and their labels
+        sources = [f"{version}:{row}" for row in rows]
+        if len(index) != len(rows) or not index.count(where={"source": sources[0]}):
             index.delete(where={"encoder": encoder})
-            names, sources = self.label_names(), [str(row) for row in rows]
             payloads = [{"file": self.files[row], "class": names[row]} for row in rows]
             index.upsert(self.embeddings[rows], self.labels[rows], sources=sources, payloads=payloads)
         return index
@@ -228,7 +228,7 @@ class ModelFolder:
     def classify(self, embeddings: FloatArray, index: EmbeddingIndex) -> list[Answer]:
         """Return the vote of the nearest examples, or "unknown", for embeddings of shape `(n, N)`."""
         found = index.query(embeddings, min(NEIGHBOURS, len(self.labelled_rows)))
-        nearest = found.sources.astype(np.int64)
+        nearest = np.array([[int(source.rpartition(":")[2]) for source in row] for row in found.sources])
         votes = votes_of(self.labels[nearest], found.scores, nearest)
         threshold = self.card["unknown"]["threshold"]
         answers = []
