@@ -2,7 +2,7 @@
 
 import sys
 
-from metriclearn.app.cli import main
+from metriclearn.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,8 +24,9 @@ from stand_in import stand_in
 
 from metriclearn import MetricEmbedding, QdrantClassifier, backbones
 from metriclearn.app import fit
-from metriclearn.app.card import as_markdown
-from metriclearn.app.cli import FAILED, WRONG_USE, main
+from metriclearn.cli.card import as_markdown
+from metriclearn.cli.main import FAILED, WRONG_USE, main
+from metriclearn.cli.render import render
 from metriclearn.trust import HeldOut, caught, cross_fit, vote
 
 ROOT = Path(__file__).parent.parent
@@ -235,6 +236,25 @@ def test_the_card_has_its_head_and_sections(fitted: Path) -> None:
     assert f"Accuracy {card['accuracy']['percent']} [" in text
 
 
+def test_a_name_is_never_markup(fitted: Path) -> None:
+    """Names of classes and files, and texts of a card from somebody else."""
+    card = json.loads((fitted / "card.json").read_text())
+    name = "<b>|*`x`* \u202e"
+    card["classes"] = {name: card["classes"]["disc"]}
+    card["verdict"] = "<script>window.hacked = 1</script>"
+    assert r"| &lt;b&gt;\|\*\`x\`\* \\u202e |" in as_markdown(card)
+    shown = {"made": "", "advice": "", "promise": "", "interval": str, "judged": str}
+    mistake = {"picture": "", "example": "", "file": name, "label": name, "taken_for": name}
+    page = render("report.html.j2", card=card, mistakes=[mistake], skipped={name: name}, **shown)
+    assert page.count("&lt;b&gt;|*`x`* \\u202e") == 6
+    assert "&lt;script&gt;" in page
+    assert not [tag for tag, _ in Scripts(page).tags if tag == "script"]
+    page = render("review.html.j2", page={"classes": [name], "items": [{"file": "</script><b>"}]})
+    assert [tag for tag, _ in Scripts(page).tags].count("script") == 2
+    assert "\\u003c/script\\u003e" in page
+    assert "\u202e" not in page
+
+
 class Scripts(HTMLParser):
     """Collects the tags of a page."""
 
@@ -422,6 +442,10 @@ def test_hostile_names_come_back_as_they_are(
     assert "\u202e" not in "".join(lines)
 
 
+def uploads(requests: list[Any]) -> list[Any]:
+    return [request for request in requests if request[0] == "PUT" and "/points" in request[1]]
+
+
 def test_examples_may_lie_on_a_server(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -442,26 +466,32 @@ def test_examples_may_lie_on_a_server(
         ask += ["--qdrant-url", server.url]
         assert run(capsys, "classify", tmp_path / "there", *ask) == here
         assert any("/points/" in request[1] for request in server.requests[before:])
-        assert not any(method == "PUT" for method, *_ in server.requests[before:])  # stored once
+        assert not uploads(server.requests[before:])  # stored once
         named = run(capsys, "classify", tmp_path / "other", *ask)["answers"]
         assert named[0]["evidence"][0]["file"] != "disc/1.png"
         assert named[1]["evidence"][0]["label"] == "triangle"
         correction = tmp_path / "correction.csv"
         correction.write_text("file_name,label\ndisc/1.png,triangle\n")
         add = ["add", tmp_path / "there", "--qdrant-url", server.url]
-        assert run(capsys, *add, "--labels", correction)["older_copy"] is None
+        assert run(capsys, *add, "--labels", correction)["outdated_copy"] is None
         [answer, _] = run(capsys, "classify", tmp_path / "there", *ask)["answers"]
         assert answer["evidence"][0]["label"] == "triangle"
-        correction.write_text("file_name,label\ndisc/1.png,\n")
+        # As many labels as before, but others: the copy there is older, and nobody has brought it up to date.
+        correction.write_text("file_name,label\ndisc/1.png,\nunlabelled/disc1.png,disc\n")
         before = len(server.requests)
         assert main(["add", str(tmp_path / "there"), "--labels", str(correction)]) == 0
         assert len(server.requests) == before
         said = capsys.readouterr().out.splitlines()[-1]
         assert f"on {server.url} is older now" in said
         assert said.endswith(f"metriclearn add {tmp_path / 'there'} --qdrant-url URL")
+        up_to_date = run(capsys, "classify", tmp_path / "there", *ask[:-2])
         assert run(capsys, *add)["relabelled"] == 0
-        uploads = [request for request in server.requests[before:] if request[0] == "PUT"]
-        assert uploads
+        assert uploads(server.requests[before:])
+        assert run(capsys, "classify", tmp_path / "there", *ask) == up_to_date
+        correction.write_text("file_name,label\ndisc/1.png,disc\nunlabelled/disc1.png,\n")
+        run(capsys, "add", tmp_path / "there", "--labels", correction)
+        up_to_date = run(capsys, "classify", tmp_path / "there", *ask[:-2])
+        assert run(capsys, "classify", tmp_path / "there", *ask) == up_to_date  # noticed, and stored anew
         url = server.url
     code, sentence = fails(capsys, *fit, "--out", tmp_path / "late", "--qdrant-url", url)
     assert code == FAILED
@@ -623,6 +653,12 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "one picture": (["fit", "FEW", "--out", "M"], FAILED, "The class b has one labelled picture"),
     "another method": (["fit", "F", "--out", "M", "--method", "svm"], WRONG_USE, "invalid choice: 'svm'"),
     "no address": (["fit", "F", "--out", "M", "--qdrant-url", "nowhere"], WRONG_USE, "http://localhost:6333"),
+    "no address to ask": (
+        ["classify", "MODEL", "F", "--qdrant-url", "nowhere"],
+        WRONG_USE,
+        "http://localhost",
+    ),
+    "no address to add to": (["add", "MODEL", "--qdrant-url", "nowhere"], WRONG_USE, "http://localhost:6333"),
     "a seed below 0": (["fit", "F", "--out", "M", "--seed", "-1"], WRONG_USE, "seed is -1"),
     "a seed of letters": (["fit", "F", "--out", "M", "--seed", "x"], WRONG_USE, "invalid int value: 'x'"),
     "another device": (["fit", "F", "--out", "M", "--device", "tpu"], WRONG_USE, "device is 'tpu'"),
@@ -634,6 +670,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         "holds something else than a classifier",
     ),
     "the same, by force": (["fit", "F", "--out", "TEXTS", "--force"], WRONG_USE, "holds something else"),
+    "a folder in its model": (["fit", "F", "--out", ".."], WRONG_USE, "FOLDER lies in MODEL"),
     "a model in its folder": (["fit", "F", "--out", "F/m"], WRONG_USE, "MODEL lies in FOLDER"),
     "no model": (["classify", "F", "F"], WRONG_USE, "is no classifier: name a folder that metriclearn fit"),
     "no pictures to ask for": (["classify", "MODEL"], WRONG_USE, "required: PATH"),
@@ -643,11 +680,15 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a damaged model": (
         ["classify", "DAMAGED", "F"],
         FAILED,
-        "are not those of its examples: copy the folder",
+        "are not its examples': copy the folder",
     ),
     "half a model": (["classify", "HALF", "F"], FAILED, "examples.json is missing"),
     "a model without weights": (["classify", "NOWEIGHTS", "F"], FAILED, "encoder.safetensors is missing"),
-    "a card of another form": (["classify", "NEWER", "F"], FAILED, "update this package"),
+    "a card of another format": (
+        ["classify", "NEWER", "F"],
+        FAILED,
+        "make a new classifier with metriclearn fit",
+    ),
     "no JSON": (["classify", "NOJSON", "F"], FAILED, "cannot be read: copy the folder again."),
     "a review of nothing": (["review", "F"], WRONG_USE, "is no classifier"),
     "fewer than none": (["review", "MODEL", "--next", "-1"], WRONG_USE, "choose 0 or more"),
@@ -703,6 +744,7 @@ def places(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "GONE": str(root / "GONE"),
         "M": str(root / "new-model"),
         "F/m": str(root / "F" / "m"),
+        "..": str(root),
         "FILE/x.csv": str(root / "FILE" / "x.csv"),
     }
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from drawn_pictures import draw_folder
 
-from metriclearn.app import project
-from metriclearn.app.cli import FAILED, WRONG_USE, main
+from metriclearn.cli import model_folder
+from metriclearn.cli.main import FAILED, WRONG_USE, main
 
 FIT = ["--method", "frozen", "--device", "cpu"]
 
@@ -195,7 +195,7 @@ def test_stopped_at_any_step_the_old_or_the_new_classifier_opens(
                 done = main([*arguments, str(model)]) == 0
             except Stopped:
                 done = False
-        opened = project.load(model, "cpu")
+        opened = model_folder.ModelFolder.open(model, "cpu")
         assert not (model / ".ready").exists()
         assert (model / "notes.txt").read_text() == "mine"
         after = {name: held for name, held in content(model).items() if name in old}
@@ -260,5 +260,5 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
 
 
 def test_the_card_records_a_server_without_its_password() -> None:
-    assert project.server_of("https://me:secret@host:6333/path?key=1") == "https://host:6333/path"
-    assert project.server_of("http://localhost:6333") == "http://localhost:6333"
+    assert model_folder.without_password("https://me:secret@host:6333/path?key=1") == "https://host:6333/path"
+    assert model_folder.without_password("http://localhost:6333") == "http://localhost:6333"

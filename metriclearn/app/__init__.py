@@ -1,1 +1,1 @@
-"""What only the command line uses: a trained classifier in a folder, its report, and the commands."""
+"""What fits a classifier for the command line."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from drawn_pictures import KINDS, draw_folder
 
-from metriclearn.app.cli import main
+from metriclearn.cli.main import main
 
 HOSTILE = (
     "<img src=x onerror=window.hacked=1>.png",

@@ -1,18 +1,20 @@
-"""The model card: how a classifier was made, how good it is, and what it is not for; as JSON and Markdown.
+"""Model card: how a classifier was made, how good it is, and what it is not for; as JSON and as Markdown.
 
-The sections are those of Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993); the head is the one that
-the Hugging Face hub reads (https://huggingface.co/docs/hub/model-cards).
+The sections are those of Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993); the head is the metadata
+that the Hugging Face hub reads (https://huggingface.co/docs/hub/model-cards).
 """
 
-import html
-import re
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from huggingface_hub import ModelCardData
+
 from metriclearn.app.fit import QUANTILE, Fitted, rounded, side_for
-from metriclearn.app.project import FORM
 from metriclearn.backbones import LITE0, LITE2
-from metriclearn.folders import printable
+from metriclearn.cli.common import label_counts
+from metriclearn.cli.model_folder import FORMAT_VERSION
+from metriclearn.cli.render import render
 from metriclearn.photos import Photographs
 
 WAYS = {
@@ -33,7 +35,7 @@ def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str
     threshold = held_out.threshold(QUANTILE)
     scratch = fitted.way == "scratch"
     return {
-        "form": FORM,
+        "form": FORMAT_VERSION,
         "way": fitted.way,
         "backbone": None if scratch else fitted.backbone,
         "encoder": fitted.embedding.encoder_id_,
@@ -49,11 +51,8 @@ def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str
             "largest": [int(photographs.widths.max()), int(photographs.heights.max())],
         },
         "classes": {
-            name: {
-                "labels": int((labels == code).sum()),
-                "accuracy": rounded(per_class[code]) if code in per_class else None,
-            }
-            for code, name in enumerate(photographs.class_names)
+            name: {"labels": n, "accuracy": rounded(per_class[code]) if code in per_class else None}
+            for code, (name, n) in enumerate(label_counts(labels, photographs.class_names).items())
         },
         "accuracy": rounded(held_out.accuracy) | {"folds": held_out.folds},
         "tried": fitted.table,
@@ -127,90 +126,20 @@ def _backbones(card: dict[str, Any]) -> list[str]:
 
 def as_markdown(card: dict[str, Any]) -> str:
     """Return the README.md of a classifier's folder."""
-    data, classes, accuracy = card["data"], card["classes"], card["accuracy"]
-    rows = [
-        f"| {plain(name)} | {found['labels']} | {interval(found['accuracy'])} |"
-        for name, found in classes.items()
-    ]
-    versions = ", ".join(f"{name} {found}" for name, found in card["versions"].items())
-    tried = [f"| {found['way']} | {judged(found, card)} | {found['folds']} |" for found in card["tried"]]
-    scratch = card["way"] == "scratch"
-    names = [HUB[name] for name in _backbones(card) if name in HUB]
-    base = "".join(["base_model:\n" if names else "", *(f"- {name}\n" for name in names)])
-    # A small network has one square for all, a backbone a frame in the shape of most.
-    looks = "squeezed to a square" if scratch else "in the shape that most of the folder have"
-    (w0, h0), (w1, h1) = data["smallest"], data["largest"]
-    added = f" {card['added']:,} pictures were added later, without training." if card["added"] else ""
-    return f"""---
-license: other
-library_name: metriclearn
-pipeline_tag: image-classification
-{base}metrics:
-- accuracy
-tags:
-- metric-learning
-- few-shot
-- image-classification
----
-
-# A classifier of {len(classes)} classes from {data["labelled"]:,} labels
-
-{way_of(card)} A picture gets the label that its nearest labelled examples vote for, or "unknown" if none
-is near.
-
-## Intended use
-
-To sort photographs of the same kind as those below into these classes, with a person who looks at what is
-unknown and at a sample of the rest. Each answer names the examples that speak for it.
-
-## Out of scope
-
-Photographs of another kind, another camera or another place than those it was made from: its accuracy there
-is not known. Decisions about people. Any use where a wrong answer does harm that nobody would notice.
-
-## Data
-
-{data["pictures"]:,} pictures, {data["labelled"]:,} of them labelled, from {w0} x {h0} to {w1} x {h1} pixels.
-Files that could not be read and were left out: {data["skipped"]:,}.{added} Who owns the pictures, and under
-which licence: please fill in.
-
-## How good it is
-
-Accuracy {interval(accuracy)} % (95 % interval), by cross-validation in {accuracy["folds"]} folds.
-{advice(card)}
-
-| class | labels | accuracy, % |
-|---|---|---|
-{chr(10).join(rows)}
-
-## The ways that were tried
-
-| way | accuracy, % | folds |
-|---|---|---|
-{chr(10).join(tried)}
-
-{card["verdict"]} The accuracy of the best of several ways is a little too high, since it was chosen by it.
-
-## "Unknown"
-
-{promise(card)}
-
-## Limits
-
-It looks at the whole picture, {looks}. It knows nothing but its examples: a class that is not
-among them is at best unknown, and at worst gets the name of the class it resembles most. A wrong label among
-the examples is repeated near that example; `metriclearn review` looks for such labels.
-
-## How to use it
-
-```sh
-metriclearn classify MODEL PICTURE...
-```
-
-Encoder {card["encoder"]}, seed {card["seed"]}; {versions}.
-"""
-
-
-def plain(text: str) -> str:
-    """Return a name as Markdown shows it and nothing else: no tag, no link, no new column."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(printable(text), quote=False))
+    head = ModelCardData(
+        license="other",
+        library_name="metriclearn",
+        pipeline_tag="image-classification",
+        base_model=[HUB[name] for name in _backbones(card) if name in HUB] or None,
+        metrics=["accuracy"],
+        tags=["metric-learning", "few-shot", "image-classification"],
+    )
+    return f"---\n{head.to_yaml()}\n---\n\n" + render(
+        "card.md.j2",
+        card=card,
+        made=way_of(card),
+        advice=advice(card),
+        promise=promise(card),
+        interval=interval,
+        judged=partial(judged, card=card),
+    )

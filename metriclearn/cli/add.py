@@ -1,0 +1,123 @@
+"""`metriclearn add`: new pictures, new classes or corrected labels for a classifier, without training."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from metriclearn.cli import card
+from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
+from metriclearn.cli.model_folder import CARD_PAGE, ModelFolder, check_server, open_model
+from metriclearn.folders import check_enough, printable, read_table
+from metriclearn.trust import vote
+
+ENOUGH_TO_JUDGE = 10  # new labelled pictures
+MANY_MORE = 1.5  # times as many labels as before
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Take in pictures and labels; say when to train again would pay."""
+    before = open_model(options.model, options.device)
+    if not (options.folder or options.labels or options.qdrant_url):
+        raise UsageError("There is nothing to add: name a FOLDER of pictures, or --labels FILE, or both.")
+    server = check_server(options.qdrant_url)
+    after = _extended(before, options)
+    counts = label_counts(after.labels, after.class_names)
+    check_enough(counts)
+    fresh = range(len(before.files), len(after.files))
+    names_before, names_after = before.label_names(), after.label_names()
+    relabelled = sum(old != new for old, new in zip(names_before, names_after[: fresh.start], strict=True))
+    outdated = before.card["qdrant_url"] if not server and (fresh or relabelled) else None
+    measured = {name: found["accuracy"] for name, found in before.card["classes"].items()}
+    facts = before.card | {
+        "added": before.card["added"] + len(fresh),
+        "classes": {name: {"labels": n, "accuracy": measured.get(name)} for name, n in counts.items()},
+        "qdrant_url": server or before.card["qdrant_url"],
+    }
+    after = replace(after, card=facts)
+    if server:
+        after.index(options.qdrant_url).close()
+    after.write({CARD_PAGE: card.as_markdown(facts)}, encoder=False)
+    new = [name for name in after.class_names if name not in before.class_names]
+    result = {
+        "added": len(fresh),
+        "relabelled": relabelled,
+        "new_classes": new,
+        "advice": _train_again(before, after, fresh),
+        "outdated_copy": outdated,
+    }
+    named = f", {len(new)} new classes ({', '.join(new)})" if new else ""
+    text = f"{len(fresh):,} pictures added, {relabelled:,} labels changed{named}. {result['advice']}"
+    if outdated:
+        text += (
+            f"\nThe copy of the examples on {printable(str(outdated))} is older now; this brings it up to "
+            f"date: metriclearn add {options.model} --qdrant-url URL"
+        )
+    return result, text
+
+
+def _extended(model: ModelFolder, options: argparse.Namespace) -> ModelFolder:
+    """Return the classifier with the pictures and labels that were named."""
+    if options.folder:
+        photographs = photographs_of(options.folder, options.labels)
+        if not (photographs.labels >= 0).any():
+            raise ValueError("No picture in the folder has a label: sort them into a folder per class.")
+        embeddings = np.concatenate([model.embed(batch) for batch in photographs.batches()])
+        return model.extended(photographs, embeddings)
+    if options.labels:
+        return model.relabelled(_corrections(model, Path(options.labels).expanduser()))
+    return model
+
+
+def _corrections(model: ModelFolder, table: Path) -> dict[int, str | None]:
+    """Return the rows that a table names, with their new labels.
+
+    Raises:
+        UsageError: if the table does not exist.
+        ValueError: if it lacks a column, names a foreign picture, or names one twice.
+    """
+    if not table.is_file():
+        raise UsageError(f"{str(table)!r} is no file: name a CSV file.")
+    rows = read_table(table)
+    if "file_name" not in rows[0] or "label" not in rows[0]:
+        raise ValueError(f"{table.name} needs the columns file_name and label.")
+    by_digest = {digest: row for row, digest in enumerate(model.digests)}
+    by_name = {file: row for row, file in enumerate(model.files)}
+    found: dict[int, str | None] = {}
+    for line in rows:
+        row = by_digest.get(line.get("sha256", ""), by_name.get(line["file_name"]))
+        if row is None:
+            raise ValueError(
+                f"{table.name} names {printable(line['file_name'])}, which is no picture of this classifier: "
+                "leave the row out, or add its folder."
+            )
+        if row in found:
+            raise ValueError(f"{table.name} names {printable(line['file_name'])} twice: keep the right row.")
+        found[row] = line["label"].strip() or None
+    return found
+
+
+def _train_again(before: ModelFolder, after: ModelFolder, fresh: Sequence[int]) -> str:
+    """Return whether training again would pay; the encoder has not met the new pictures, so they judge."""
+    new = [row for row in fresh if after.labels[row] >= 0]
+    examples = after.labelled_rows
+    if len(new) >= ENOUGH_TO_JUDGE:
+        right = 0
+        for row in new:
+            others = examples[examples != row]
+            said = vote(after.embeddings[others], after.labels[others], after.embeddings[[row]])
+            right += int(said.labels[0] == after.labels[row])
+        share, low = 100 * right / len(new), before.card["accuracy"]["low"]
+        if share < low:
+            return (
+                f"Of the new labelled pictures {share:.0f} % are given their own class, below the interval "
+                f"from {low:.0f} % on: to train again (metriclearn fit) would pay."
+            )
+    was, now = len(before.labelled_rows), len(examples)
+    if now >= MANY_MORE * was:
+        return (
+            f"There are {now} labels now, {was} before: to train again (metriclearn fit) would probably pay."
+        )
+    return "To train again would not pay yet."

@@ -1,0 +1,103 @@
+"""`metriclearn classify`: a label or "unknown" for each picture, with the nearest examples as evidence."""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metriclearn.cli.common import Result, UsageError, write_table
+from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
+from metriclearn.decode import Picture, read_pictures
+from metriclearn.folders import SUFFIXES, printable
+from metriclearn.index import EmbeddingIndex
+from metriclearn.photos import progress_bar
+
+AT_ONCE = 64  # pictures that are classified at a time
+COLUMNS = ("file_name", "label", "confidence", "similarity", "nearest_class", "evidence", "skipped")
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Classify pictures."""
+    model = open_model(options.model, options.device)
+    check_server(options.qdrant_url)
+    files = [*_files(options.paths)]
+    pictures = read_pictures([path for _, path in files])
+    answers: list[dict[str, Any]] = []
+    with model.index(options.qdrant_url) as index, progress_bar(len(files), "Asking") as bar:
+        for start in range(0, len(files), AT_ONCE):
+            names = [name for name, _ in files[start : start + AT_ONCE]]
+            answers += _answers(names, [*islice(pictures, len(names))], model, index)
+            bar.update(len(names))
+    if options.csv:
+        rows = [[_cell(answer, column) for column in COLUMNS] for answer in answers]
+        write_table(Path(options.csv).expanduser(), COLUMNS, rows)
+    return {"answers": answers}, "\n".join(map(_line, answers))
+
+
+def _answers(
+    names: Sequence[str], pictures: Sequence[Any], model: ModelFolder, index: EmbeddingIndex
+) -> Iterator[dict[str, Any]]:
+    """Yield an answer per picture; one that could not be read is an error that says why."""
+    squares = [picture.pixels for picture in pictures if isinstance(picture, Picture)]
+    classified = iter(model.classify(model.embed(np.stack(squares)), index) if squares else ())
+    for name, picture in zip(names, pictures, strict=True):
+        if not isinstance(picture, Picture):
+            yield {"file": name, "label": None, "skipped": str(picture)}
+            continue
+        answer = next(classified)
+        yield {
+            "file": name,
+            "label": answer.label,
+            "confidence": round(answer.confidence, 3),
+            "similarity": round(answer.similarity, 3),
+            "nearest_class": answer.nearest_class,
+            "evidence": [
+                {"file": file, "label": label, "cosine": cosine} for file, label, cosine in answer.evidence
+            ],
+        }
+
+
+def _line(answer: dict[str, Any]) -> str:
+    if answer["label"] is None:
+        return f"{printable(answer['file'])}\tskipped\t{answer['skipped']}"
+    evidence = ", ".join(printable(found["file"]) for found in answer["evidence"][:3])
+    nearest = f" (most like {answer['nearest_class']})" if answer["label"] == "unknown" else ""
+    return f"{printable(answer['file'])}\t{answer['label']}{nearest}\t{answer['confidence']:.2f}\t{evidence}"
+
+
+def _cell(answer: dict[str, Any], column: str) -> Any:
+    value = answer.get("file" if column == "file_name" else column)
+    if column == "evidence" and value:
+        return json.dumps([[found["file"], found["label"], found["cosine"]] for found in value])
+    return value
+
+
+def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Yield each picture that was named, or lies in a folder that was, with the name to print.
+
+    Raises:
+        UsageError: if a path does not exist, or a folder holds no picture.
+    """
+    for name in paths:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            found = sorted(
+                place
+                for place in path.rglob("*")
+                if place.suffix.lower() in SUFFIXES and not place.is_symlink() and not _is_hidden(place, path)
+            )
+            if not found:
+                raise UsageError(f"There is no picture in {name!r}: name pictures, or folders of pictures.")
+            yield from ((str(place), place) for place in found)
+        elif path.exists():
+            yield name, path
+        else:
+            raise UsageError(f"{name!r} is not there: name pictures, or folders of pictures.")
+
+
+def _is_hidden(place: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in place.relative_to(root).parts)

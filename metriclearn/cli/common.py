@@ -1,0 +1,69 @@
+"""What several commands share. `main` imports this for its help, so nothing at the top takes long to load."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metriclearn.labels import LabelArray
+    from metriclearn.photos import Photographs
+
+Result = tuple[dict[str, Any], str]  # what a command says to a machine, and to a person
+
+
+class UsageError(ValueError):
+    """A wrong use of the command line: exit code 2."""
+
+
+@contextmanager
+def wrong_use() -> Iterator[None]:
+    """Turn each ValueError within into a UsageError of the same text."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def photographs_of(folder: str, labels: str | None) -> "Photographs":
+    """Return the pictures of a folder that the user named.
+
+    Args:
+        folder: a folder of pictures.
+        labels: a table of labels, whose rows win over those of the folder.
+
+    Raises:
+        UsageError: if the folder or the table does not exist.
+        ValueError: if they cannot be read; see `read_photographs`.
+    """
+    from metriclearn.photos import read_photographs
+
+    if not Path(folder).expanduser().is_dir():
+        raise UsageError(f"{folder!r} is no folder: name a folder of pictures.")
+    if labels is not None and not Path(labels).expanduser().is_file():
+        raise UsageError(f"{labels!r} is no file: name a CSV file.")
+    return read_photographs(folder, labels)
+
+
+def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, int]:
+    """Return how many labels each class has, by its name."""
+    return {name: int((labels == code).sum()) for code, name in enumerate(class_names)}
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a CSV file, whole or not at all; None becomes an empty cell.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from metriclearn.embedding import write_whole
+    from metriclearn.folders import printable
+
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([columns, *rows])
+    try:
+        write_whole(path.parent, {path.name: text.getvalue().encode("utf-8", "surrogateescape")})
+    except OSError as error:
+        raise OSError(f"{printable(str(path))} cannot be written ({error.strerror or error}).") from None

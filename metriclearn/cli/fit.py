@@ -1,0 +1,86 @@
+"""`metriclearn fit`: choose a method by cross-validation, train it on all pictures, write a classifier."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from metriclearn.app.fit import Steps, fit
+from metriclearn.backbones import load_backbone
+from metriclearn.cli import card
+from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of, wrong_use
+from metriclearn.cli.model_folder import (
+    CARD_PAGE,
+    REPORT_PAGE,
+    REVIEW,
+    REVIEW_PAGE,
+    REVIEW_TABLE,
+    ModelFolder,
+    check_new_folder,
+    check_server,
+    read_card,
+)
+from metriclearn.cli.report import report_page
+from metriclearn.folders import check_enough, printable
+from metriclearn.settings import check_device, check_seed
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Choose a method, train it, and write the classifier; what takes long is checked first."""
+    out = check_new_folder(options.out, options.folder)
+    with wrong_use():
+        seed, device = check_seed(options.seed), str(check_device(options.device))
+    server = check_server(options.qdrant_url)
+    if options.method != "scratch":
+        with wrong_use():
+            network = load_backbone(options.backbone, device)
+        if options.method == "tune" and not network.has_trunk:
+            raise UsageError(f"{network.name} has no stated last part to tune: choose another --method.")
+    photographs = photographs_of(options.folder, options.labels)
+    check_enough(label_counts(photographs.labels, photographs.class_names))
+    steps = Steps(photographs, method=options.method, backbone=options.backbone, seed=seed, device=device)
+    if out.exists() and not options.force:
+        there = read_card(out)
+        if there and there["made_by"] == steps.key:
+            return there | {"model": str(out)}, f"{out} is there already, and complete."
+        raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
+    fitted = fit(photographs, options.method, options.backbone, seed, device, steps)
+    facts = card.card_of(photographs, fitted, seed, server) | {"made_by": steps.key}
+    model = ModelFolder(
+        out,
+        facts,
+        fitted.embedding,
+        fitted.vectors,
+        photographs.labels,
+        photographs.class_names,
+        photographs.files,
+        (str(photographs.folder),) * len(photographs),
+        photographs.digests,
+    )
+    if options.qdrant_url:
+        model.index(options.qdrant_url).close()
+    model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report_page(photographs, fitted, facts)})
+    _remove_old_review(out, options.labels)
+    steps.forget()
+    return facts | {"model": str(out)}, _text(fitted.way, facts, out)
+
+
+def _remove_old_review(out: Path, labels: str | None) -> None:
+    """Remove the review of the classifier that was there before, unless these labels came from its table."""
+    table = Path(labels).expanduser().resolve() if labels else None
+    for page in (out / REVIEW / REVIEW_PAGE, out / REVIEW / REVIEW_TABLE):
+        if page.resolve() == page != table:  # and no link leads out of the folder
+            page.unlink(missing_ok=True)
+
+
+def _text(way: str, facts: dict[str, Any], out: Path) -> str:
+    where = printable(str(out))
+    return "\n".join(
+        [
+            f"{way}: {card.interval(facts['accuracy'])} % right, by cross-validation. {card.advice(facts)}",
+            *(f"  {found['way']:8} {card.judged(found, facts)}" for found in facts["tried"]),
+            facts["verdict"],
+            card.promise(facts),
+            f"Written to {where}; look at {printable(str(out / REPORT_PAGE))}",
+            f"Next: metriclearn classify {where} PICTURE...",
+        ]
+    )

@@ -1,0 +1,109 @@
+"""Two HTML pages that need only a browser: the report of a fit, and the page to review pictures on.
+
+A content security policy in each page forbids it to ask any address, and to run any script but its own.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from metriclearn.app.fit import Fitted
+from metriclearn.cli import card as model_card
+from metriclearn.cli.render import render
+from metriclearn.decode import Bytes
+from metriclearn.photos import Photographs, smaller
+from metriclearn.review import Finding
+
+SIDE = 128  # pixels of the longer side of a picture
+MISTAKES = 12  # shown in the report
+
+
+def report_page(photographs: Photographs, fitted: Fitted, card: dict[str, Any]) -> str:
+    """Return the report of a fit: how good it is, where it errs, and what "unknown" promises.
+
+    Args:
+        photographs: the pictures that it was made from.
+        fitted: the result of the fit.
+        card: the model card.
+    """
+    return render(
+        "report.html.j2",
+        card=card,
+        made=model_card.way_of(card),
+        advice=model_card.advice(card),
+        promise=model_card.promise(card),
+        interval=model_card.interval,
+        judged=partial(model_card.judged, card=card),
+        mistakes=[*_mistakes(photographs, fitted)],
+        skipped=photographs.skipped,
+    )
+
+
+def _mistakes(photographs: Photographs, fitted: Fitted) -> Iterator[dict[str, str]]:
+    """Yield the most confident mistakes, each with the nearest example of the wrong class."""
+    held, names = fitted.held_out, photographs.class_names
+    wrong = np.flatnonzero(~held.right)
+    wrong = wrong[np.argsort(-held.votes.confidence[wrong], kind="stable")][:MISTAKES]
+    asked, nearest = held.rows[wrong], held.votes.nearest[wrong, 0]
+    shown = zip(_pictures(photographs, asked), _pictures(photographs, nearest), strict=True)
+    for i, row, (picture, example) in zip(wrong, asked, shown, strict=True):
+        yield {
+            "picture": picture,
+            "example": example,
+            "file": photographs.files[row],
+            "label": names[held.labels[i]],
+            "taken_for": names[held.votes.labels[i]],
+        }
+
+
+def review_page(
+    photographs: Photographs,
+    labels: Sequence[str | None],
+    class_names: Sequence[str],
+    findings: Sequence[Finding],
+) -> str:
+    """Return the page on which a person corrects labels by keyboard and saves them as a table.
+
+    Args:
+        photographs: the pictures.
+        labels: the label of each, or None.
+        class_names: all classes.
+        findings: what to look at, in order.
+    """
+    shown = _pictures(photographs, [finding.row for finding in findings])
+    others = iter(_pictures(photographs, [finding.other for finding in findings if finding.other >= 0]))
+    items = [
+        {
+            "file": photographs.files[finding.row],
+            "digest": photographs.digests[finding.row],
+            "kind": finding.kind,
+            "label": labels[finding.row],
+            "suggestion": class_names[finding.suggestion] if finding.suggestion >= 0 else None,
+            "picture": picture,
+            "other": photographs.files[finding.other] if finding.other >= 0 else None,
+            "otherPicture": next(others) if finding.other >= 0 else None,
+            "otherLabel": labels[finding.other] if finding.other >= 0 else None,
+        }
+        for finding, picture in zip(findings, shown, strict=True)
+    ]
+    return render("review.html.j2", page={"classes": list(class_names), "items": items})
+
+
+def _pictures(photographs: Photographs, rows: Sequence[int] | Any) -> list[str]:
+    """Return pictures, by their rows, as data URLs of the shape that each had."""
+    chosen = np.asarray(rows, dtype=np.int64)
+    sizes = np.column_stack([photographs.widths, photographs.heights])[chosen]
+    shapes = np.maximum(1, SIDE * sizes // sizes.max(axis=1, keepdims=True))
+    squares = (square for batch in photographs.batches(chosen) for square in smaller(batch, SIDE))
+    return [_data_url(square, *shape) for square, shape in zip(squares, shapes.tolist(), strict=True)]
+
+
+def _data_url(square: Bytes, width: int, height: int) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(square.transpose(1, 2, 0)).resize((width, height)).save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

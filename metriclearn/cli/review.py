@@ -1,0 +1,93 @@
+"""`metriclearn review`: likely wrong labels, duplicates, outliers, what to label next; as table and page."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metriclearn.cli.common import Result, UsageError, write_table
+from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
+from metriclearn.cli.report import review_page
+from metriclearn.embedding import write_whole
+from metriclearn.folders import joined, list_photographs, printable
+from metriclearn.photos import Photographs, decode_listing
+from metriclearn.review import Finding, duplicates, what_to_review
+
+KINDS = {
+    "label": "labels that look wrong",
+    "twin": "pictures that are there twice",
+    "outlier": "pictures unlike all others",
+    "next": "pictures to label next",
+}
+COLUMNS = ("file_name", "label", "kind", "score", "suggestion", "other", "sha256")
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Write what to look at, as a table and as a page on which labels are corrected."""
+    model = open_model(options.model)
+    if options.next < 0:
+        raise UsageError(f"--next is {options.next}: choose 0 or more.")
+    photographs, rows = _photographs(model)
+    names, labels = model.label_names(), model.labels[rows]
+    texts = [names[row] for row in rows]
+    twins = duplicates(photographs.with_labels(texts))
+    findings = what_to_review(
+        model.embeddings[rows], labels, twins, n_next=options.next, seed=model.card["seed"]
+    )
+    table = [_row(photographs, texts, model.class_names, finding) for finding in findings]
+    out = Path(options.out).expanduser() if options.out else model.path / REVIEW
+    page_file, table_file = out / REVIEW_PAGE, out / REVIEW_TABLE
+    write_table(table_file, COLUMNS, table)
+    page = review_page(photographs, texts, model.class_names, findings)
+    write_whole(out, {REVIEW_PAGE: page.encode()})
+    counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
+    result = {
+        "findings": [dict(zip(COLUMNS, row, strict=True)) for row in table],
+        "counts": counts,
+        "page": str(page_file),
+        "table": str(table_file),
+    }
+    lines = [f"{counts[kind]:>5}  {text}" for kind, text in KINDS.items()]
+    lines.append(
+        f"Open {printable(str(page_file))}, correct the labels and save them; "
+        f"then: metriclearn add {options.model} --labels FILE"
+    )
+    return result, "\n".join(lines)
+
+
+def _row(
+    photographs: Photographs, texts: list[str | None], names: tuple[str, ...], finding: Finding
+) -> list[Any]:
+    return [
+        photographs.files[finding.row],
+        texts[finding.row],
+        finding.kind,
+        round(finding.score, 4),
+        names[finding.suggestion] if finding.suggestion >= 0 else None,
+        photographs.files[finding.other] if finding.other >= 0 else None,
+        photographs.digests[finding.row],
+    ]
+
+
+def _photographs(model: ModelFolder) -> tuple[Photographs, npt.NDArray[np.int64]]:
+    """Return the classifier's pictures as they lie in their folders now, and the row of each.
+
+    Raises:
+        FileNotFoundError: if a folder is gone, or holds none of them any more.
+    """
+    rows = {digest: row for row, digest in enumerate(model.digests)}
+    folders = [*dict.fromkeys(model.folders)]
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(
+                f"The pictures in {printable(folder)} are not there any more: put them back."
+            )
+    photographs = decode_listing(joined([list_photographs(folder) for folder in folders]))
+    kept = [i for i, digest in enumerate(photographs.digests) if digest in rows]
+    if not kept:
+        where = " and ".join(map(printable, folders))
+        raise FileNotFoundError(f"The pictures in {where} are others now: fit anew.")
+    chosen = photographs.chosen(kept)
+    return chosen, np.array([rows[digest] for digest in chosen.digests])
