@@ -1,6 +1,6 @@
 """Write the results tables of the README from the committed JSON.
 
-python benchmarks/tables.py
+python -m benchmarks.tables
 """
 
 import json
