@@ -60,7 +60,7 @@ def test_without_copies_a_batch_is_as_if_each_image_met_one_copy_of_the_others(b
         among_copies(embeddings, labels, copies=False, others=True), torch.stack(by_hand).mean()
     )
     every = supervised_contrastive_loss(embeddings, labels)
-    torch.testing.assert_close(among(embeddings, labels, copies=True, others=True), every)
+    torch.testing.assert_close(among_copies(embeddings, labels, copies=True, others=True), every)
 
 
 def test_oscr_is_the_area_under_its_curve():
