@@ -1,5 +1,5 @@
 # Each target works from a fresh clone: what it needs is installed first. The work itself is done by
-# small Python scripts in tools/ and benchmarks/, so that all of it also runs without make (see README.md).
+# small Python programs in tools/ and benchmarks/, so that all of it also runs without make (see README.md).
 
 PYTHON ?= python3
 UV := $(shell command -v uv >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
@@ -73,33 +73,33 @@ notebooks: .venv/installed ## run the notebooks and the solutions again and keep
 	@$(RUN) tools/run_notebooks.py --inplace --solutions
 
 bench: .venv/installed ## measure all methods at every label budget, and rewrite the tables
-	$(RUN) benchmarks/label_efficiency.py
-	$(RUN) benchmarks/rivals.py
-	$(RUN) benchmarks/robustness.py
-	$(RUN) benchmarks/elsewhere.py
-	$(RUN) benchmarks/photographs.py
-	$(RUN) benchmarks/photographs_labels.py
-	$(RUN) benchmarks/folders.py
-	$(RUN) benchmarks/unknown.py
-	$(RUN) benchmarks/tried.py
-	$(RUN) benchmarks/tried.py --pick
-	$(RUN) benchmarks/label_errors.py
-	$(RUN) benchmarks/active_learning.py
-	$(RUN) benchmarks/poisoning.py
-	$(RUN) benchmarks/spreading.py
-	$(RUN) benchmarks/new_classes.py
-	$(RUN) benchmarks/objections.py
-	$(RUN) benchmarks/tables.py
+	$(RUN) -m benchmarks.label_efficiency
+	$(RUN) -m benchmarks.rivals
+	$(RUN) -m benchmarks.studies.robustness
+	$(RUN) -m benchmarks.elsewhere
+	$(RUN) -m benchmarks.photographs
+	$(RUN) -m benchmarks.studies.photographs_labels
+	$(RUN) -m benchmarks.folders
+	$(RUN) -m benchmarks.studies.unknown
+	$(RUN) -m benchmarks.studies.tried
+	$(RUN) -m benchmarks.studies.tried --pick
+	$(RUN) -m benchmarks.label_errors
+	$(RUN) -m benchmarks.active_learning
+	$(RUN) -m benchmarks.poisoning
+	$(RUN) -m benchmarks.studies.spreading
+	$(RUN) -m benchmarks.new_classes
+	$(RUN) -m benchmarks.studies.objections
+	$(RUN) -m benchmarks.figures
 
 speed: .venv/installed ## measure steps, larger pools and the time to each accuracy (on a quiet machine)
-	$(RUN) benchmarks/speed.py
-	$(RUN) benchmarks/scale.py
+	$(RUN) -m benchmarks.speed
+	$(RUN) -m benchmarks.scale
 
 weights: .venv/installed ## train the published encoder again
-	$(RUN) benchmarks/publish_encoder.py
+	$(RUN) -m benchmarks.publish_encoder
 
 bands: .venv/installed ## measure how far the notebooks' figures vary over seeds and threads
-	$(RUN) benchmarks/bands.py
+	$(RUN) -m benchmarks.bands
 
 lock: | $(filter .uv/bin/uv,$(UV)) ## bring requirements.lock in step with pyproject.toml (UPGRADE=--upgrade: newest versions)
 	$(UV) pip compile --universal --generate-hashes --python-version 3.11 --group dev --all-extras \

@@ -6,19 +6,19 @@ image is known only after it was bought. Two more choices stand beside: random, 
 as if somebody searched until each class had its share; and the most typical images first (`typical`).
 After each purchase `MetricEmbedding` is trained again, from scratch, and chooses the next images.
 
-    python benchmarks/active_learning.py            # about an hour on one core
-    python benchmarks/active_learning.py --fresh    # forget earlier results first
+    python -m benchmarks.active_learning            # about an hour on one core
+    python -m benchmarks.active_learning --fresh    # forget earlier results first
 """
 
-import argparse
 import time
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from label_efficiency import POOL, TEST, Ledger, one_nearest
 from sklearn.cluster import KMeans
 
+from benchmarks.common import DRAWS, Ledger, command_line
+from benchmarks.digits import POOL, TEST, one_nearest
 from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
 from metriclearn.explore import what_to_label_next
 from metriclearn.labels import UNLABELLED, LabelArray
@@ -27,10 +27,8 @@ from metriclearn.validate import FloatArray
 
 LABELS = [10, 20, 40, 80, 120, 200]
 STRATEGIES = ["random", "uncertainty", "diversity", "mixed", "balanced random", "typical first"]
-DRAWS = [0, 1, 2, 3, 4]
 STEPS = 300  # half of MetricEmbedding's default: it is trained 155 times
 TYPICAL_OF = 20  # neighbours, as in the paper
-FILE = "active_learning.json"
 PROTOCOL: dict[str, Any] = {
     "data": "mnist-5k: 4,000 pool images, 1,000 test images",
     "draws": "the first label of each class, the random choices and the training seed of draw s come from s",
@@ -116,11 +114,9 @@ def buy(ledger: Ledger, draw: int) -> None:
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    fresh = parser.parse_args().fresh
+    fresh = command_line(__doc__).parse_args().fresh
     head = {"protocol": PROTOCOL, "labels": LABELS, "draws": DRAWS}
-    ledger = Ledger(FILE, "strategies", fresh, head)
+    ledger = Ledger("active_learning", "strategies", fresh, head)
     for draw in DRAWS:
         buy(ledger, draw)
 

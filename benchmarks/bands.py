@@ -6,9 +6,9 @@ one more such run lies inside with a probability of 99 % (Hahn and Meeker 1991, 
 4). After twelve runs it reaches 3.2 standard deviations to either side. A band of five runs in the file is
 older and wider, 6.7; one without values was set by hand.
 
-    python benchmarks/bands.py                           # all notebooks, two runs at a time
-    python benchmarks/bands.py 03 04                     # only some
-    METRICLEARN_LANES=1 python benchmarks/bands.py 03    # one run at a time
+    python -m benchmarks.bands                           # all notebooks, two runs at a time
+    python -m benchmarks.bands 03 04                     # only some
+    METRICLEARN_LANES=1 python -m benchmarks.bands 03    # one run at a time
 """
 
 import json

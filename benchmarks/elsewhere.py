@@ -8,26 +8,26 @@
 
 The first needs nothing. The other two are measured where their files are given, and kept otherwise.
 
-    python benchmarks/elsewhere.py --mnist FOLDER --omniglot images_background_small1.zip
+    python -m benchmarks.elsewhere --mnist FOLDER --omniglot images_background_small1.zip
 """
 
-import argparse
 import gzip
 import io
-import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from label_efficiency import DRAWS, POOL, Ledger, rows
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
+from benchmarks.common import DRAWS, Ledger, command_line
+from benchmarks.digits import POOL, rows
 from metriclearn import ImageSet, MetricEmbedding, scarce_labels
 from metriclearn.training import predict_logits, train_classifier
 
@@ -125,29 +125,27 @@ METHODS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+def accuracy(method: Callable[..., np.ndarray], task: Task, labels: np.ndarray, draw: int) -> float:
+    """Return the share of test images that a method names rightly, in percent."""
+    return 100 * float((method(task, labels, draw) == task.test.labels).mean())
+
+
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    parser.add_argument("--mnist", type=Path, help="folder with the two t10k files of MNIST")
-    parser.add_argument("--omniglot", type=Path, help="images_background_small1.zip")
-    given = parser.parse_args()
+    given = command_line(__doc__, "mnist", "omniglot").parse_args()
     tasks: dict[str, Callable[[int], Task]] = {"digits": digits}
     if given.mnist:
         tasks["official test"] = lambda draw: official_test(given.mnist)
     if given.omniglot:
         tasks["Omniglot"] = lambda draw: omniglot(given.omniglot, draw, 30, 3)
         tasks["Omniglot, 136 characters"] = lambda draw: omniglot(given.omniglot, draw, 136, 5)
-    ledger = Ledger("elsewhere.json", "data", given.fresh, {"draws": DRAWS})
+    ledger = Ledger("elsewhere", "data", given.fresh, {"draws": DRAWS})
     for data, make in tasks.items():
         for draw in DRAWS:
             task = make(draw)
             labels = scarce_labels(task.pool.labels, task.per_class, draw)
             for name, method in METHODS.items():
-                if not ledger.has([data, name], draw):
-                    start = time.process_time()
-                    accuracy = 100 * float((method(task, labels, draw) == task.test.labels).mean())
-                    ledger.add([data, name], draw, accuracy, time.process_time() - start)
+                ledger.run([data, name], draw, partial(accuracy, method, task, labels, draw))
         place = ledger.results["data"]
         place[data] = {name: place[data][name] for name in METHODS}
         ledger.write()

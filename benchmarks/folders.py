@@ -9,11 +9,10 @@ Each lies as a folder without labels, and a table names so many labelled picture
 fifth picture is kept apart to judge by. Only `python -m metriclearn` sees the folders. The last two are
 measured where their files are given, and kept otherwise.
 
-    python benchmarks/folders.py --omniglot images_background_small1.zip --trashnet FOLDER
-    python benchmarks/folders.py timings --trashnet FOLDER     # seconds and memory: on a quiet machine
+    python -m benchmarks.folders --omniglot images_background_small1.zip --trashnet FOLDER
+    python -m benchmarks.folders timings --trashnet FOLDER     # seconds and memory: on a quiet machine
 """
 
-import argparse
 import contextlib
 import csv
 import itertools
@@ -30,12 +29,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from label_efficiency import RESULTS, Ledger, rows
 from PIL import Image
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
-from metriclearn import load_images, scarce_labels
+from benchmarks.common import Ledger, command_line, write_results
+from benchmarks.digits import POOL, rows
+from metriclearn import scarce_labels
 from metriclearn.app.fit import SCRATCH_STEPS, side_for
 from metriclearn.photos import Photographs, read_photographs
 from metriclearn.training import predict_logits, train_classifier
@@ -71,18 +71,17 @@ class Files(NamedTuple):
 
 def digits() -> Files:
     """Return 3,000 digits, every other one as JPEG, in three sizes."""
-    pool, _ = load_images("mnist-5k")
     random = np.random.default_rng(0)
-    chosen = random.choice(len(pool), 3000, replace=False)
+    chosen = random.choice(len(POOL), 3000, replace=False)
     content, names = [], []
     for number, row in enumerate(chosen):
-        picture = Image.fromarray(np.uint8(255 * pool.pixels[row, 0]))
+        picture = Image.fromarray(np.uint8(255 * POOL.pixels[row, 0]))
         side, kind = int(random.choice(SIDES)), ("PNG", "JPEG")[number % 2]
         file = BytesIO()
         picture.resize((side, side), Image.Resampling.BICUBIC).save(file, kind)
         content.append(file.getvalue())
         names.append(f"{number:04}.{kind.lower()}")
-    return Files(content, names, [str(label) for label in pool.labels[chosen]])
+    return Files(content, names, [str(label) for label in POOL.labels[chosen]])
 
 
 def omniglot(file: Path) -> Files:
@@ -193,7 +192,7 @@ class Folders:
         return read_photographs(self.root / part, cache=self.root / "rivals")
 
 
-def command_line(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
+def fit_and_classify(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
     """Fit and classify from the command line."""
     model, pool, test = folders.root / "model", folders.root / "pool", folders.root / "test"
     cold = not folders.cache.exists()
@@ -211,9 +210,9 @@ def command_line(folders: Folders, ledger: Ledger, budget: int, draw: int) -> No
         wall_seconds=fit.seconds,
         gib=fit.gib,
     )
-    place = ledger.results["sets"][folders.name][FIT][str(budget)]
-    place.setdefault("way", []).append(fit.said["way"])
-    place.setdefault("cold", []).append(cold)
+    entry = ledger.at([folders.name, FIT, str(budget)])
+    entry.setdefault("way", []).append(fit.said["way"])
+    entry.setdefault("cold", []).append(cold)
     ledger.write()
 
 
@@ -243,7 +242,7 @@ def rivals(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
 
 def chosen_change(folders: Folders, ledger: Ledger) -> str:
     """Return the augmentation that serves the CNN best on a draw of its own."""
-    place = ledger.results["sets"].setdefault(folders.name, {})
+    place = ledger.at([folders.name])
     if "chosen" not in place:
         table = (folders.root / "pool" / "labels.csv").read_bytes()
         folders.label(10, CHOSEN_ON)
@@ -329,11 +328,8 @@ def timings(source: Path, root: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command_line(__doc__, "omniglot", "trashnet")
     parser.add_argument("what", nargs="?", choices=("accuracy", "timings"), default="accuracy")
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    parser.add_argument("--omniglot", type=Path, help="images_background_small1.zip")
-    parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
     parser.add_argument("--draws", nargs="*", type=int, default=DRAWS)
     parser.add_argument("--budgets", nargs="*", type=int, default=BUDGETS, help="labels per class")
     parser.add_argument("--only", nargs="*", help="sets to run, by default all whose files are given")
@@ -345,11 +341,10 @@ def main() -> None:
         if given.what == "timings":
             if not given.trashnet:
                 parser.error("timings need photographs: name --trashnet FOLDER")
-            text = json.dumps(timings(given.trashnet, root), indent=1)
-            (RESULTS / "folders_speed.json").write_text(text + "\n", encoding="utf-8")
+            write_results("folders_speed", timings(given.trashnet, root))
             return
         ledger = Ledger(
-            "folders.json", "sets", given.fresh, {"protocol": PROTOCOL, "budgets": BUDGETS, "draws": DRAWS}
+            "folders", "sets", given.fresh, {"protocol": PROTOCOL, "budgets": BUDGETS, "draws": DRAWS}
         )
         sets: dict[str, Callable[[], Files]] = {"digits": digits}
         if given.omniglot:
@@ -358,14 +353,14 @@ def main() -> None:
             sets["TrashNet"] = lambda: trashnet(given.trashnet)
         wanted = [name for name in sets if not given.only or name in given.only]
         made: dict[str, Folders] = {}
-        runs = ((FIT, command_line), ("supervised CNN", rivals))
+        runs = ((FIT, fit_and_classify), ("supervised CNN", rivals))
         for draw, name, budget, (last, run) in itertools.product(
             given.draws, wanted, reversed(given.budgets), runs
         ):
             if not ledger.has([name, last, str(budget)], draw):
                 if name not in made:
                     made[name] = Folders(name, sets[name](), root / name)
-                ledger.results["sets"].setdefault(name, {})["pictures"] = made[name].sizes
+                ledger.at([name])["pictures"] = made[name].sizes
                 made[name].label(budget, draw)
                 run(made[name], ledger, budget, draw)
 

@@ -5,41 +5,30 @@ Settings of all methods were chosen on draws 100 to 102; the figures are for dra
 where a budget is watched less). Each
 result is written at once, so that an interrupted run goes on where it stopped.
 
-    python benchmarks/label_efficiency.py            # about an hour on two cores
-    python benchmarks/label_efficiency.py --fresh    # forget earlier results first
+    python -m benchmarks.label_efficiency            # about an hour on two cores
+    python -m benchmarks.label_efficiency --fresh    # forget earlier results first
 """
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from metriclearn import MetricEmbedding, QdrantClassifier, load_images, scarce_labels
+from benchmarks.common import ALL_DRAWS, DRAWS, Ledger, command_line, unit
+from benchmarks.digits import POOL, TEST, accuracy_of_logits, autoencoder, one_nearest, pca_views, rows
+from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
 from metriclearn.augment import random_affine
 from metriclearn.losses import supervised_contrastive_loss
 from metriclearn.propagate import spread_labels
-from metriclearn.training import (
-    balanced_rows,
-    embed,
-    predict_logits,
-    train_autoencoder,
-    train_classifier,
-)
+from metriclearn.training import balanced_rows, embed, train_classifier
 
-RESULTS = Path(__file__).parent / "results"
 BUDGETS = [1, 2, 5, 10, 20, 50]
-ALL_DRAWS = list(range(10))
-WATCHED = [1, 2, 10]  # the budgets for which every draw is run
-DRAWS = ALL_DRAWS[:5]  # for what says enough in half the time
+WATCHED = [1, 2, 10]  # the budgets for which all ten draws are run, not five
 RECONSTRUCTION = 10.0
 PROTOCOL = {
     "data": "mnist-5k: 4,000 pool images, 1,000 test images",
@@ -55,35 +44,6 @@ PROTOCOL = {
 }
 
 Accuracies = Iterator[tuple[str, float]]
-POOL, TEST = load_images("mnist-5k")
-
-
-def one_nearest(known: np.ndarray, labels: np.ndarray, test: np.ndarray) -> float:
-    """Return the accuracy of 1-NN in percent."""
-    return 100 * KNeighborsClassifier(1).fit(known, labels).score(test, TEST.labels)
-
-
-def accuracy_of_logits(classifier: torch.nn.Module) -> float:
-    """Return the accuracy of a classifier with one logit per class in percent."""
-    return 100 * float((predict_logits(classifier, TEST.pixels).argmax(axis=1) == TEST.labels).mean())
-
-
-@cache
-def pca_views() -> tuple[np.ndarray, np.ndarray]:
-    """Return pool and test images as 32 principal components of the pool, which needs no label."""
-    pca = PCA(32, svd_solver="full").fit(rows(POOL.pixels))
-    return pca.transform(rows(POOL.pixels)), pca.transform(rows(TEST.pixels))
-
-
-@cache
-def autoencoder(seed: int) -> Any:
-    """Return the encoder of an autoencoder trained on the whole pool."""
-    return train_autoencoder(POOL.pixels, seed=seed)[0].encoder
-
-
-def rows(pixels: np.ndarray) -> np.ndarray:
-    """Return images as rows of pixels."""
-    return pixels.reshape(len(pixels), -1)
 
 
 def raw_pixels(labels: np.ndarray, seed: int) -> Accuracies:
@@ -110,7 +70,7 @@ def logistic_regression(labels: np.ndarray, seed: int) -> Accuracies:
 
 def label_spreading(labels: np.ndarray, seed: int) -> Accuracies:
     """Use the pool as well: spread labels over the graph of principal components."""
-    pool, test = (view / np.linalg.norm(view, axis=1, keepdims=True) for view in pca_views())
+    pool, test = map(unit, pca_views())
     spread, _ = spread_labels(pool, labels, n_neighbors=5)
     model = KNeighborsClassifier(5).fit(pool, spread)
     yield "PCA + label spreading", 100 * model.score(test, TEST.labels)
@@ -204,50 +164,13 @@ RECIPES: dict[str, Callable[..., float]] = {
 }
 
 
-class Ledger:
-    """A JSON file of results that grows with every finished run."""
-
-    def __init__(self, name: str, section: str, fresh: bool, head: dict[str, Any]) -> None:
-        self.path, self.section = RESULTS / name, section
-        exists = self.path.exists() and not fresh
-        old = json.loads(self.path.read_text(encoding="utf-8")) if exists else {}
-        self.results = head | {section: old.get(section, {})}
-
-    def add(self, keys: list[str], draw: int, accuracy: float, seconds: float, **more: float) -> None:
-        """Write the result of one draw, and what else was measured of it."""
-        place = self.results[self.section]
-        for key in keys:
-            place = place.setdefault(key, {})
-        place.setdefault("draws", []).append(draw)
-        place.setdefault("accuracy", []).append(round(accuracy, 2))
-        place.setdefault("cpu_seconds", []).append(round(seconds, 2))
-        for name, value in more.items():
-            place.setdefault(name, []).append(round(value, 2))
-        self.write()
-        print(f"draw {draw}  {', '.join(keys):55} {accuracy:5.1f} %  {seconds:6.1f} CPU s", flush=True)
-
-    def write(self) -> None:
-        """Write the file."""
-        self.path.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
-
-    def has(self, keys: list[str], draw: int) -> bool:
-        """Return whether this draw is done."""
-        place = self.results[self.section]
-        for key in keys:
-            place = place.get(key, {})
-        return draw in place.get("draws", [])
-
-
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    fresh = parser.parse_args().fresh
-    RESULTS.mkdir(exist_ok=True)
+    fresh = command_line(__doc__).parse_args().fresh
     head = {"protocol": PROTOCOL, "draws": DRAWS, "budget": 10}
-    ablation = Ledger("ablation.json", "recipes", fresh, head)
+    ablation = Ledger("ablation", "recipes", fresh, head)
     head = {"protocol": PROTOCOL, "budgets": BUDGETS, "draws": ALL_DRAWS, "watched": WATCHED}
-    curve = Ledger("label_efficiency.json", "methods", fresh, head)
+    curve = Ledger("label_efficiency", "methods", fresh, head)
     # The budget of the headline first, so that an interrupted run has the most important part.
     for budget in sorted(BUDGETS, key=lambda n: n != 10):
         for draw in ALL_DRAWS if budget in WATCHED else DRAWS:

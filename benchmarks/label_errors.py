@@ -5,29 +5,26 @@ Nothing else is told. Neighbours vote in four spaces (k chosen for each on draws
 cleanlab ranks by the probabilities of a classifier that has not seen the image (cross-validated).
 Precision is the share of flipped labels among as many suspects as labels were flipped.
 
-    python benchmarks/label_errors.py    # about half an hour on one core
+    python -m benchmarks.label_errors    # about half an hour on one core
 """
 
-import json
-import time
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from cleanlab.rank import get_label_quality_scores
-from label_efficiency import DRAWS, POOL, autoencoder, rows
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import as_tensor
 
+from benchmarks.common import DRAWS, timed, write_results
+from benchmarks.digits import POOL, autoencoder, rows
 from metriclearn import MetricEmbedding
 from metriclearn.explore import suspicious_labels
 from metriclearn.training import embed, predict_logits, train_classifier
 
-RESULTS = Path(__file__).parent / "results" / "label_errors.json"
 SHARES = [0.02, 0.05, 0.10]
 INSPECTED = [25, 50, 100, 200, 400, 800]
 K_RAW, K_PCA, K_AUTOENCODER, K_METRIC = 50, 35, 50, 20
@@ -102,16 +99,15 @@ def main() -> None:
         for share in sorted(SHARES, key=lambda value: value != 0.05):
             labels, wrong = flipped(share, draw)
             for name, method in METHODS.items():
-                start = time.process_time()
-                order = np.argsort(-method(labels, draw), kind="stable")
-                found = np.isin(order, wrong)
+                suspicion, seconds = timed(partial(method, labels, draw))
+                found = np.isin(np.argsort(-suspicion, kind="stable"), wrong)
                 entry = results["methods"].setdefault(name, {}).setdefault(f"{share:.2f}", {})
                 entry.setdefault("precision", []).append(round(100 * float(found[: len(wrong)].mean()), 2))
                 recall = [round(100 * float(found[:n].sum() / len(wrong)), 2) for n in INSPECTED]
                 entry.setdefault("recall", []).append(recall)
-                entry.setdefault("cpu_seconds", []).append(round(time.process_time() - start, 2))
+                entry.setdefault("cpu_seconds", []).append(round(seconds, 2))
                 print(f"draw {draw}  {share:.0%}  {name:36} {entry['precision'][-1]:5.1f} %", flush=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_results("label_errors", results)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ new digit are added to a `QdrantClassifier`, with no gradient step, and all test
 In the open pool, labels can also be spread anew over the whole pool and stored, again without a gradient
 step. Beside it stands what training again on all labels takes and gives.
 
-    python benchmarks/new_classes.py            # about twenty minutes on one core
-    python benchmarks/new_classes.py --fresh    # forget earlier results first
+    python -m benchmarks.new_classes            # about twenty minutes on one core
+    python -m benchmarks.new_classes --fresh    # forget earlier results first
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from itertools import product
@@ -22,10 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from label_efficiency import POOL, RECONSTRUCTION, TEST, Ledger, pca_views
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.neighbors import KNeighborsClassifier
 
+from benchmarks.common import DRAWS, Ledger, command_line, timed, unit
+from benchmarks.digits import POOL, TEST, pca_views
+from benchmarks.label_efficiency import RECONSTRUCTION
 from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
 from metriclearn.models import Encoder
 from metriclearn.propagate import spread_labels
@@ -33,7 +34,6 @@ from metriclearn.training import predict_logits, train_classifier
 
 OLD, NEW = np.arange(7), np.arange(7, 10)
 LABELS, EXAMPLES, FALSE_REJECTS = 10, [1, 5, 10], 0.05
-DRAWS = [0, 1, 2, 3, 4]
 IS_NEW = TEST.labels >= len(OLD)
 EACH_NEW = [~IS_NEW | (TEST.labels == label) for label in NEW]  # all old digits, and one of the new
 RECONSTRUCTED = "open pool, reconstruction in place of pseudo-labels"
@@ -64,11 +64,9 @@ class Notes(Ledger):
 
     def note(self, keys: list[str], draw: int, figures: Figures) -> None:
         """Write the figures of one draw."""
-        place = self.results[self.section]
-        for key in keys:
-            place = place.setdefault(key, {})
+        entry = self.at(keys)
         for name, value in {"draws": draw, **figures}.items():
-            place.setdefault(name, []).append(np.round(value, 2).tolist())
+            entry.setdefault(name, []).append(np.round(value, 2).tolist())
         self.write()
         shown = {name: np.round(value, 1).tolist() for name, value in figures.items() if np.ndim(value) < 2}
         print(f"draw {draw}  {', '.join(keys):60} {shown}", flush=True)
@@ -102,12 +100,6 @@ def new_rows(draw: int, examples: int) -> np.ndarray:
     random = np.random.default_rng(draw)
     drawn = [random.permutation(np.flatnonzero(POOL.labels == label)) for label in NEW]
     return np.concatenate([rows[:examples] for rows in drawn])
-
-
-def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """Return what a function returns, and its CPU seconds."""
-    start = time.process_time()
-    return function(), time.process_time() - start
 
 
 def features(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
@@ -193,7 +185,7 @@ def one_world(draw: int, world: str) -> dict[tuple[str, ...], Figures]:
 
 def untrained(draw: int) -> dict[tuple[str, ...], Figures]:
     """Return what spreading labels over the pool's principal components gives, with no network at all."""
-    pool, test = (view / np.linalg.norm(view, axis=1, keepdims=True) for view in pca_views())
+    pool, test = map(unit, pca_views())
     found = {}
     for examples in reversed(EXAMPLES):
         labels, rows = old_labels(draw), new_rows(draw, examples)
@@ -214,11 +206,8 @@ def retrained(draw: int, examples: int) -> Figures:
 
 def main() -> None:
     """Run what is not done yet; the most telling parts come first."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    notes = Notes(
-        "new_classes.json", "worlds", parser.parse_args().fresh, {"protocol": PROTOCOL, "draws": DRAWS}
-    )
+    fresh = command_line(__doc__).parse_args().fresh
+    notes = Notes("new_classes", "worlds", fresh, {"protocol": PROTOCOL, "draws": DRAWS})
     # Each part under the first keys that it yields, which are written last: with them, all are.
     parts: list[dict[tuple[str, ...], Callable[[int], dict[tuple[str, ...], Figures]]]] = [
         {("no training", "spread, principal components", "10"): untrained},

@@ -7,11 +7,10 @@
 Every method sees the same draws. A draw sets 22 % of the pictures aside to judge by, each class with its
 share; of the others so many per class have a label. The backbone's rows are computed once and kept.
 
-    python benchmarks/photographs.py --trashnet FOLDER
-    python benchmarks/photographs.py --budgets 10 50 --ways "head + pool"   # a part of it
+    python -m benchmarks.photographs --trashnet FOLDER
+    python -m benchmarks.photographs --budgets 10 50 --ways "head + pool"   # a part of it
 """
 
-import argparse
 import hashlib
 import resource
 import time
@@ -23,11 +22,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from elpv_dataset.utils import load_dataset
-from label_efficiency import Ledger, rows
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
+from benchmarks.common import DRAWS, Ledger, command_line, unit
+from benchmarks.digits import rows
 from metriclearn import MetricEmbedding, scarce_labels
 from metriclearn.backbones import LITE0, LITE2, Backbone, as_backbone, load_backbone
 from metriclearn.cache import cache_folder, kept_array
@@ -38,7 +38,6 @@ from metriclearn.trust import vote
 from metriclearn.tuning import rows_of
 
 BUDGETS = [1, 5, 10, 20, 50]
-DRAWS = list(range(5))
 TEST_SHARE = 0.22
 TUNED_POOL = 400  # unlabelled pictures beside the labelled ones where the backbone itself is tuned
 DEAR = {  # what takes minutes each time: at which budgets, on how many draws
@@ -187,11 +186,6 @@ def by_neighbours(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, k: i
     else:
         score = None
     return Said(vote(known, labels, asked, k).labels, score)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors at unit length."""
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def raw_pixels(of: Trial) -> dict[str, Said]:
@@ -388,16 +382,14 @@ def spaces(of: Trial, left_out: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
+    parser = command_line(__doc__, "trashnet")
     parser.add_argument("--budgets", nargs="*", type=int, default=BUDGETS, help="labels per class")
     parser.add_argument("--ways", nargs="*", default=list(METHODS), help="methods to run, of those below")
     given = parser.parse_args()
     ledger = Ledger(
-        "photographs.json", "sets", given.fresh, {"protocol": PROTOCOL, "budgets": BUDGETS, "draws": DRAWS}
+        "photographs", "sets", given.fresh, {"protocol": PROTOCOL, "budgets": BUDGETS, "draws": DRAWS}
     )
-    speed = Ledger("photographs_speed.json", "rows", given.fresh, {"backbone": LITE0})
+    speed = Ledger("photographs_speed", "rows", given.fresh, {"backbone": LITE0})
     sets = [elpv()] + ([trashnet(given.trashnet)] if given.trashnet else [])
     for data in sets:
         note_speed(speed, data)
@@ -441,7 +433,7 @@ def note_speed(ledger: Ledger, data: Photographs) -> None:
 
 def measure_spaces(data: Photographs, fresh: bool) -> None:
     """Write what the space gives with ten labels per class; draw s leaves out class s."""
-    ledger = Ledger("photographs_space.json", data.name, fresh, {"budget": 10, "draws": DRAWS})
+    ledger = Ledger("photographs_space", data.name, fresh, {"budget": 10, "draws": DRAWS})
     place = ledger.results[data.name]
     for draw in DRAWS:
         if draw not in place.setdefault("draws", []):

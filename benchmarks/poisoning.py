@@ -4,25 +4,24 @@ The encoder and the store know the digits 0 to 6, ten labels each. The pool hold
 whatever labels the whole pool also gives an old name to every 7, 8 and 9. Then somebody labels five of
 each new digit. How many of the new digits are right depends on which machine labels were stored before.
 
-    python benchmarks/poisoning.py            # about two minutes on two cores
-    python benchmarks/poisoning.py --fresh    # forget earlier results first
+    python -m benchmarks.poisoning            # about two minutes on two cores
+    python -m benchmarks.poisoning --fresh    # forget earlier results first
 
 Settings were tried on draws 100 and 101.
 """
 
-import argparse
 from typing import Any, NamedTuple
 
 import numpy as np
-from label_efficiency import POOL, TEST, Ledger
 
-from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
+from benchmarks.common import DRAWS, Ledger, command_line
+from benchmarks.digits import POOL, TEST
+from benchmarks.new_classes import new_rows, old_labels
+from metriclearn import MetricEmbedding, QdrantClassifier
 from metriclearn.explore import propagate_labels, unknown_threshold
 from metriclearn.labels import UNLABELLED, LabelArray
 from metriclearn.validate import FloatArray
 
-FILE = "poisoning.json"
-DRAWS = [0, 1, 2, 3, 4]
 STEPS = 300
 OLD = 7  # digits below are old
 EXAMPLES = 5
@@ -64,13 +63,6 @@ class Stores(NamedTuple):
     ways: dict[str, LabelArray]
 
 
-def old_labels(draw: int) -> LabelArray:
-    """Return the labels by people before the new digits are noticed."""
-    labels = scarce_labels(POOL.labels, 10, draw)
-    labels[labels >= OLD] = UNLABELLED
-    return labels
-
-
 def train(draw: int) -> MetricEmbedding:
     """Return an encoder that has met the old digits only."""
     old = POOL.labels < OLD
@@ -81,9 +73,7 @@ def stores(draw: int, encoder: MetricEmbedding) -> Stores:
     """Return each choice of machine labels with the labels by people put over it."""
     labels = old_labels(draw)
     pool, test = encoder.transform(POOL.pixels), encoder.transform(TEST.pixels)
-    random = np.random.default_rng(draw)
-    drawn = [random.permutation(np.flatnonzero(POOL.labels == c))[:EXAMPLES] for c in range(OLD, 10)]
-    examples = np.concatenate(drawn)
+    examples = new_rows(draw, EXAMPLES)
     people = labels.copy()
     people[examples] = POOL.labels[examples]
     aside = test[:500][TEST.labels[:500] < OLD]
@@ -122,9 +112,9 @@ def run(ledger: Ledger, draw: int) -> None:
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    ledger = Ledger(FILE, "ways", parser.parse_args().fresh, {"protocol": PROTOCOL, "draws": DRAWS})
+    ledger = Ledger(
+        "poisoning", "ways", command_line(__doc__).parse_args().fresh, {"protocol": PROTOCOL, "draws": DRAWS}
+    )
     for draw in DRAWS:
         if not ledger.has(["rolled back, labelled anew", "of these wrong, %"], draw):
             run(ledger, draw)

@@ -5,34 +5,25 @@ augmentation; what differs is the idea. `label_efficiency.py` holds the simple b
 method itself, this script the rivals that deserve a training loop of their own. Each has its
 source beside it.
 
-    python benchmarks/rivals.py            # about an hour on one core; goes on where it stopped
-    python benchmarks/rivals.py --fresh    # forget earlier results first
+    python -m benchmarks.rivals            # about an hour on one core; goes on where it stopped
+    python -m benchmarks.rivals --fresh    # forget earlier results first
 """
 
-import argparse
-import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from label_efficiency import (
-    ALL_DRAWS,
-    POOL,
-    PROTOCOL,
-    TEST,
-    Ledger,
-    accuracy_of_logits,
-    frozen_recipe,
-    one_nearest,
-)
 from pytorch_metric_learning.losses import SupConLoss, TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from benchmarks.common import ALL_DRAWS, Ledger, command_line
+from benchmarks.digits import POOL, TEST, accuracy_of_logits, one_nearest
+from benchmarks.label_efficiency import PROTOCOL, frozen_recipe
 from metriclearn import scarce_labels
 from metriclearn.augment import random_affine
 from metriclearn.losses import supervised_contrastive_loss, triplet_loss
@@ -201,19 +192,13 @@ CEILING = "supervised CNN on all 4,000 labels"
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
     head: dict[str, Any] = {"protocol": RIVALS_PROTOCOL, "budgets": BUDGETS, "draws": ALL_DRAWS}
-    ledger = Ledger("rivals.json", "methods", parser.parse_args().fresh, head)
+    ledger = Ledger("rivals", "methods", command_line(__doc__).parse_args().fresh, head)
     runs = [(name, str(n), method, n) for n in BUDGETS for name, method in METHODS.items()]
     for name, budget, method, n in [*runs, (CEILING, "all", ceiling, None)]:
         for draw in ALL_DRAWS:
-            if ledger.has([name, budget], draw):
-                continue
             labels = scarce_labels(POOL.labels, n, draw) if n else POOL.labels
-            start = time.process_time()
-            accuracy = method(labels, draw)
-            ledger.add([name, budget], draw, accuracy, time.process_time() - start)
+            ledger.run([name, budget], draw, partial(method, labels, draw))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ pool as many random copies as are wanted. They are questioned with test images, 
 So they lie in dense heaps, as the embeddings of a real archive do, and the next neighbours are much closer
 to one another than random vectors are. Random vectors of the same size are measured beside them.
 
-    python benchmarks/scale.py              # on a machine that does nothing else; some twenty minutes
-    python benchmarks/scale.py --largest 100000
+    python -m benchmarks.scale              # on a machine that does nothing else; some twenty minutes
+    python -m benchmarks.scale --largest 100000
 """
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -24,12 +23,13 @@ import numpy as np
 import onnxruntime
 import torch
 
-from metriclearn import MetricEmbedding, load_images
+from benchmarks.common import unit, write_results
+from benchmarks.digits import POOL, TEST
+from metriclearn import MetricEmbedding
 from metriclearn.course.engine import Answers, EdgeEngine, Settings, recall, widened
 from metriclearn.course.serving import save_onnx
 from metriclearn.validate import FloatArray
 
-RESULTS = Path(__file__).parent / "results" / "scale.json"
 SIZES = [10_000, 100_000, 1_000_000]
 QUESTIONS, K = 500, 10
 EFS = [10, 16, 32, 64, 128]
@@ -54,8 +54,7 @@ print(*(megabytes()[part] - before[part] for part in before))
 
 def embedded_per_second() -> dict[str, int]:
     """Return how many images a second of one core embeds, in batches of 1,000: PyTorch and onnxruntime."""
-    pool, _ = load_images("mnist-5k")
-    images, encoder = pool.pixels[:1000], MetricEmbedding.load()
+    images, encoder = POOL.pixels[:1000], MetricEmbedding.load()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         session = onnx_session(encoder, Path(folder) / "encoder.onnx")
@@ -82,8 +81,7 @@ def onnx_session(encoder: MetricEmbedding, path: Path) -> onnxruntime.InferenceS
 
 def scattered(n: int) -> FloatArray:
     """Return n random directions."""
-    vectors = np.random.default_rng(0).normal(size=(n, 32)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit(np.random.default_rng(0).normal(size=(n, 32)).astype(np.float32))
 
 
 def milliseconds(answers: Answers) -> dict[str, float]:
@@ -166,11 +164,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--largest", type=int, default=SIZES[-1], help="leave out sizes above this")
     largest = parser.parse_args().largest
-    pool, test = load_images("mnist-5k")
     encoder = MetricEmbedding.load()
-    questions, truth = encoder.transform(test.pixels[:QUESTIONS]), test.labels[:QUESTIONS]
+    questions, truth = encoder.transform(TEST.pixels[:QUESTIONS]), TEST.labels[:QUESTIONS]
     per_second = embedded_per_second()
-    vectors, labels = widened(encoder, pool, largest)
+    vectors, labels = widened(encoder, POOL, largest)
     results: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()},
         "questions": QUESTIONS,
@@ -190,7 +187,7 @@ def main() -> None:
         asked = questions if data == "digits" else scattered(n + QUESTIONS)[n:]
         measure = graph if kind == "graph" else int8
         results[data].setdefault(kind, {})[str(n)] = measure(rows, labels[:n], asked, truth)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_results("scale", results)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Run it on a machine that does nothing else. Timed pieces take turns, so that a slow minute of the
 machine falls on all of them, and the median of several rounds counts.
 
-    python benchmarks/speed.py             # all parts; about half an hour on two cores
-    python benchmarks/speed.py step pool   # some parts only: step, embed, pool, race
+    python -m benchmarks.speed             # all parts; about half an hour on two cores
+    python -m benchmarks.speed step pool   # some parts only: step, embed, pool, race
 """
 
 import argparse
@@ -17,27 +17,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.neighbors import KNeighborsClassifier
 
-from metriclearn import MetricEmbedding, load_images, scarce_labels
+from benchmarks.common import RESULTS, read_results, write_results
+from benchmarks.digits import POOL, TEST, accuracy_of_logits, one_nearest
+from metriclearn import MetricEmbedding, scarce_labels
 from metriclearn.augment import random_affine
 from metriclearn.losses import supervised_contrastive_loss
 from metriclearn.models import Encoder
-from metriclearn.training import embed, predict_logits, train_classifier, train_metric
+from metriclearn.training import embed, train_classifier, train_metric
 
-RESULTS = Path(__file__).parent / "results" / "speed.json"
 ROUNDS, STEPS = 7, 200
 POOL_SIZES = [1_000, 4_000, 16_000, 64_000]
 SCHEDULES = [75, 150, 300, 600]
 TARGETS = [90, 95, 97]
 DRAWS = [0, 1, 2]
-POOL, TEST = load_images("mnist-5k")
 LABELS = scarce_labels(POOL.labels, 10, seed=0)
 
 
@@ -175,7 +173,7 @@ def pool() -> dict[str, Any]:
     """Fit pools of growing size, each in a process of its own, so that its memory is its own."""
     results = {}
     for size in POOL_SIZES:
-        command = [sys.executable, __file__, "--size", str(size)]
+        command = [sys.executable, "-m", "benchmarks.speed", "--size", str(size)]
         results[str(size)] = json.loads(subprocess.check_output(command, text=True))
         print(f"pool of {size}: {results[str(size)]}", flush=True)
     return results
@@ -184,8 +182,7 @@ def pool() -> dict[str, Any]:
 def accuracy_by_neighbour(encoder: Encoder, labels: np.ndarray) -> float:
     """Return the accuracy of 1-NN in percent."""
     known = labels >= 0
-    model = KNeighborsClassifier(1).fit(embed(encoder, POOL.pixels[known]), labels[known])
-    return 100 * float(model.score(embed(encoder, TEST.pixels), TEST.labels))
+    return one_nearest(embed(encoder, POOL.pixels[known]), labels[known], embed(encoder, TEST.pixels))
 
 
 def race() -> dict[str, Any]:
@@ -205,7 +202,7 @@ def race() -> dict[str, Any]:
 
     def classifier(labels: np.ndarray, steps: int, seed: int) -> Callable[[], float]:
         model = train_classifier(POOL.pixels, labels, steps=steps, seed=seed)
-        return lambda: 100 * float((predict_logits(model, TEST.pixels).argmax(1) == TEST.labels).mean())
+        return lambda: accuracy_of_logits(model)
 
     methods: dict[str, Callable[..., Callable[[], float]]] = {
         "supervised CNN": classifier,
@@ -256,7 +253,7 @@ def main() -> None:
         return
     if unknown := set(wanted.parts) - PARTS.keys():
         parser.error(f"there is no part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results = read_results("speed") if (RESULTS / "speed.json").exists() else {}
     for name in wanted.parts or PARTS:
         results[name] = PARTS[name]() | {
             "threads": torch.get_num_threads(),
@@ -264,7 +261,7 @@ def main() -> None:
             "torch": torch.__version__.partition("+")[0],
         }
         print(json.dumps(results[name], indent=1), flush=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_results("speed", results)
 
 
 if __name__ == "__main__":

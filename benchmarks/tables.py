@@ -1,21 +1,19 @@
-"""Write the results tables of the README from the committed JSON.
+"""The tables of README and docs, made from the results on file; `figures.py` writes them there."""
 
-python benchmarks/tables.py
-"""
-
-import json
+import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.common import read_results
 from metriclearn.evaluate import mean_interval, share_interval
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 BUDGETS = ("1", "10", "50")
 METHOD, RIVAL = "metric embedding + kNN", "supervised CNN"
+# An archive: images; numbers and links per point; copies; a machine's bytes, and the share that is used.
+IMAGES = {"10⁶": 10**6, "10⁸": 10**8, "10⁹": 10**9}
+NUMBERS, LINKS, COPIES, MACHINE, USED = 32, 16, 2, 64e9, 0.7
 RIVALS_METHOD = "metric embedding + 1-NN"  # the metric rivals are judged by 1-NN: so is ours beside them
 
 
@@ -230,63 +228,110 @@ def speed_table(speed: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def between(text: str, name: str, table: str) -> str:
-    """Replace what stands between the two markers of this name."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{table}\n{end}{after}"
+def size(n: float) -> str:
+    """Write bytes with two significant digits."""
+    unit, power = ("GB", 9) if n >= 1e9 else ("MB", 6)
+    value = n / 10**power
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}"
+
+
+def span(seconds: float) -> str:
+    """Write a time in seconds, minutes or hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def markdown(*rows: tuple[object, ...]) -> str:
+    """Return a table of these rows; the first is its head."""
+    head, *body = (f"| {' | '.join(map(str, row))} |" for row in rows)
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
+
+
+def graph_table(scale: dict[str, Any]) -> str:
+    """Return what the graph costs and finds, by the number of points."""
+    rows: list[tuple[object, ...]] = [
+        ("points", "built in", "exact", "graph", "recall@10", "times faster", "bytes of links per point")
+    ]
+    for n, graph in scale["digits"]["graph"].items():
+        best, count = graph["ef=64"], int(n)
+        rows.append(
+            (
+                f"{count:,}",
+                f"{graph['build seconds']:.0f} s",
+                f"{graph['exact']['ms']['p50']:.2f} ms",
+                f"{best['ms']['p50']:.2f} ms",
+                f"{best['recall']:.3f}",
+                f"{best['times faster than exact']:.0f}",
+                f"{graph['memory']['bytes']['graph'] / count:.0f}",
+            )
+        )
+    return markdown(*rows)
+
+
+def memory_table(scale: dict[str, Any]) -> str:
+    """Return the bytes of vectors and links, for a point and for so many images."""
+    each = {
+        "vectors, float32": 4 * NUMBERS,
+        "vectors, int8": int8_bytes(scale),
+        "vectors, binary": NUMBERS / 8,
+        "links, at most": 4 * 2 * LINKS,
+    }
+    rows = [(name, f"{b:.0f}", *(size(b * n) for n in IMAGES.values())) for name, b in each.items()]
+    return markdown((f"N = {NUMBERS}, m = {LINKS}", "bytes", *IMAGES), *rows)
+
+
+def machines_table(scale: dict[str, Any]) -> str:
+    """Return the memory of both copies, and the machines that hold it."""
+    kept = {
+        "float32 and links": 4 * (NUMBERS + 2 * LINKS),
+        "int8 and links, float32 on disk": int8_bytes(scale) + 4 * 2 * LINKS,
+    }
+    rows = []
+    for name, b in kept.items():
+        needed = [COPIES * b * n for n in IMAGES.values()]
+        rows.append((name, *(f"{size(m)}, {math.ceil(m / (USED * MACHINE))}" for m in needed)))
+    return markdown(("kept in memory (both copies), machines", *IMAGES), *rows)
+
+
+def int8_bytes(scale: dict[str, Any]) -> float:
+    """Return the bytes of one vector as int8."""
+    return float(scale["digits"]["int8"]["1000000"]["memory"]["bytes"]["int8"]) / 1e6
+
+
+def hours_table(scale: dict[str, Any]) -> str:
+    """Return how long one core embeds so many images."""
+    rows = [
+        (name, f"{rate:,}", *(span(n / rate) for n in IMAGES.values()))
+        for name, rate in scale["images embedded per second of one core"].items()
+    ]
+    return markdown(("one core", "images per second", *IMAGES), *rows)
 
 
 def tables() -> dict[str, str]:
     """Return all tables by the name of their markers."""
-    results, rivals, pools, other, tried, pick, speed, photographs, folders, folders_speed = (
-        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in (
-            "label_efficiency",
-            "rivals",
-            "robustness",
-            "elsewhere",
-            "tried",
-            "tried_pick",
-            "speed",
-            "photographs",
-            "folders",
-            "folders_speed",
-        )
-    )
+    results, other = read_results("label_efficiency"), read_results("elsewhere")
+    photographs, scale = read_results("photographs"), read_results("scale")
+    digits = results["methods"][RIVALS_METHOD]
+    usual = {
+        "digits, 10 labels": digits["10"],
+        "digits, 1 label": digits["1"],
+        "Omniglot, 136 characters, 5 labels": other["data"]["Omniglot, 136 characters"][RIVALS_METHOD],
+        "ELPV, 20 labels": photographs["sets"]["ELPV"]["head, 1-NN"]["20"],
+    }
     return {
         "results": readme_table(results),
-        "rivals": rivals_table(results, rivals),
-        "robustness": robustness_table(pools),
+        "rivals": rivals_table(results, read_results("rivals")),
+        "robustness": robustness_table(read_results("robustness")),
         "elsewhere": elsewhere_table(other),
         "photographs": photographs_table(photographs),
-        "folders": folders_table(folders),
-        "folders-speed": folders_speed_table(folders_speed),
-        "tried": tried_table(tried),
-        "pick": pick_table(
-            pick,
-            {
-                "digits, 10 labels": results["methods"][RIVALS_METHOD]["10"],
-                "digits, 1 label": results["methods"][RIVALS_METHOD]["1"],
-                "Omniglot, 136 characters, 5 labels": other["data"]["Omniglot, 136 characters"][
-                    RIVALS_METHOD
-                ],
-                "ELPV, 20 labels": photographs["sets"]["ELPV"]["head, 1-NN"]["20"],
-            },
-        ),
-        "speed": speed_table(speed),
+        "folders": folders_table(read_results("folders")),
+        "folders-speed": folders_speed_table(read_results("folders_speed")),
+        "tried": tried_table(read_results("tried")),
+        "pick": pick_table(read_results("tried_pick"), usual),
+        "speed": speed_table(read_results("speed")),
+        "scale-graph": graph_table(scale),
+        "scale-memory": memory_table(scale),
+        "scale-machines": machines_table(scale),
+        "scale-hours": hours_table(scale),
     }
-
-
-def main() -> None:
-    """Write the tables between their markers."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, table in tables().items():
-        text = between(text, name, table)
-    readme.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,81 +1,21 @@
-"""Every figure on the pages in docs/ is one that was measured."""
+"""The pages in docs/: the companion, the questions, the kit for workshops, the cheat sheet."""
 
 import inspect
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import numpy as np
 import pytest
 from markdown_links import dead_links
 
+from benchmarks.common import read_results
+from benchmarks.figures import numbers
 from metriclearn import losses
 from metriclearn.evaluate import mean_interval
 
 ROOT = Path(__file__).parent.parent
-INTERVAL = r"\d+\.\d \[\d+\.\d, \d+\.\d\]"
-
-
-def efficiency(method: str, budget: int) -> tuple[str, ...]:
-    """Return where the accuracy of a method with some labels per class stands."""
-    return ("label_efficiency", "methods", method, str(budget), "accuracy")
-
-
-PIXELS, AUTOENCODER = efficiency("raw pixels, 1-NN", 10), efficiency("autoencoder + 1-NN", 10)
-CNN, METRIC = efficiency("supervised CNN", 10), efficiency("metric embedding + 1-NN", 10)
-ONE_LABEL = [efficiency("metric embedding + 1-NN", 1), efficiency("supervised CNN", 1)]
-FIFTY_LABELS = [efficiency("metric embedding + 1-NN", 50), efficiency("supervised CNN", 50)]
-FIXMATCH = ("rivals", "methods", "supervised CNN + pseudo-labels (FixMatch-style)", "10", "accuracy")
-ABLATION = [
-    ("ablation", "recipes", "metric loss on the labelled images", "accuracy"),
-    ("ablation", "recipes", "+ augmentation", "accuracy"),
-    METRIC,  # of ten draws, as everywhere
-]
-WRONG_LABELS = ("label_errors", "methods", "neighbours in the metric embedding", "0.05", "precision")
-CLEANLAB = ("label_errors", "methods", "cleanlab, supervised CNN", "0.05", "precision")
-NEW_DIGITS = ("new_classes", "worlds", "closed pool", "class means stored", "5", "new")
-NO_GATE = ("poisoning", "ways", "no gate", "new", "accuracy")
-ROLLED_BACK = ("poisoning", "ways", "rolled back, labelled anew", "new", "accuracy")
-BOUGHT = [
-    ("active_learning", "strategies", "diversity", "pool index", "200", "accuracy"),
-    ("active_learning", "strategies", "random", "pool index", "200", "accuracy"),
-]
-WASTE = [
-    ("photographs", "sets", "TrashNet", "logistic regression", "10", "accuracy"),
-    ("photographs", "sets", "TrashNet", "head + pool", "10", "accuracy"),
-]
-COMPANION = [
-    *(*ONE_LABEL, METRIC, CNN, *FIFTY_LABELS, FIXMATCH),
-    *(
-        *ABLATION,
-        AUTOENCODER,
-        PIXELS,
-        ("rivals", "methods", "frozen autoencoder + triplet head", "10", "accuracy"),
-    ),
-    *(WRONG_LABELS, CLEANLAB, NEW_DIGITS, *BOUGHT, NO_GATE, ROLLED_BACK, *WASTE),
-]
-FAQ = [
-    *(*FIFTY_LABELS[::-1], FIXMATCH, METRIC, ONE_LABEL[0]),
-    ("robustness", "pools", "unequal, 10 to 1", "accuracy"),
-    ("new_classes", "worlds", "closed pool", "before", "auroc"),
-    *(WRONG_LABELS, *BOUGHT),
-]
-WORKSHOP = [
-    *(PIXELS, *ABLATION, *ONE_LABEL),  # 90 minutes
-    *(PIXELS, CNN, *ABLATION, *FIFTY_LABELS),  # half a day
-    *(PIXELS, CNN, AUTOENCODER, *ABLATION, *ONE_LABEL, *FIFTY_LABELS),  # a full day
-    *(WRONG_LABELS, NEW_DIGITS, ROLLED_BACK),
-    CLEANLAB,  # notebook by notebook
-    ("new_classes", "worlds", "closed pool", "spread, layer before", "5", "new"),
-    *BOUGHT,
-    *WASTE,
-]
-CHEATSHEET = [
-    *(*ONE_LABEL, *FIFTY_LABELS, *ABLATION, WRONG_LABELS, CLEANLAB, NEW_DIGITS, NO_GATE, ROLLED_BACK),
-]
-FIGURES = {"podcast.md": COMPANION, "faq.md": FAQ, "workshop.md": WORKSHOP, "cheatsheet.md": CHEATSHEET}
+PAGES = ("podcast.md", "faq.md", "workshop.md", "cheatsheet.md")
 # What the workshop quotes from notebooks: the words there, the notebook, and what it printed.
 PRINTED = [
     ("81,000 statements", "03_positives_and_negatives", "triplets: 81000"),
@@ -95,21 +35,15 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
-def measured(path: tuple[str, ...]) -> str:
-    value = json.loads((ROOT / "benchmarks" / "results" / f"{path[0]}.json").read_text(encoding="utf-8"))
-    for key in path[1:]:
-        value = value[key]
-    return str(mean_interval(value))
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_page_shows_the_measured_figures_in_their_order(name: str) -> None:
-    assert re.findall(INTERVAL, page(name)) == [measured(path) for path in FIGURES[name]]
-
-
 def test_no_page_quotes_the_default_from_five_draws_beside_ten() -> None:
-    five = measured(("ablation", "recipes", "all but reconstruction (the default)", "accuracy"))
-    assert five != measured(METRIC)
+    default = "all but reconstruction (the default)"
+    five = str(mean_interval(read_results("ablation")["recipes"][default]["accuracy"]))
+    ten = str(
+        mean_interval(
+            read_results("label_efficiency")["methods"]["metric embedding + 1-NN"]["10"]["accuracy"]
+        )
+    )
+    assert five != ten
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     assert [path.name for path in pages if five in path.read_text(encoding="utf-8")] == []
 
@@ -122,7 +56,7 @@ def test_each_claim_has_a_notebook_and_a_verdict(claim: int) -> None:
     assert re.search(r"\*\*(Holds|Does not hold)", section[1])
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", PAGES)
 def test_its_links_resolve(name: str) -> None:
     assert dead_links(page(name), ROOT / "docs") == []
 
@@ -191,12 +125,9 @@ def test_what_the_workshop_quotes_was_printed(words: str, name: str, printed: st
     assert printed in "".join(output.get("text", "") for output in outputs)
 
 
-def test_the_processor_time_of_a_fit() -> None:
-    results = json.loads((ROOT / "benchmarks/results/ablation.json").read_text(encoding="utf-8"))
-    seconds = np.mean(results["recipes"]["all but reconstruction (the default)"]["cpu_seconds"])
-    text = page("workshop.md")
-    assert f"about {seconds:.0f} seconds of processor time" in text
-    assert "16 cores are busy for\n  one to two minutes" in text
+def test_the_minutes_of_thirty_fits_follow_from_the_seconds_of_one() -> None:
+    seconds = int(numbers()["seconds of a fit"])
+    assert "16 cores are busy for\n  one to two minutes" in page("workshop.md")
     assert 55 < 30 * seconds / 16 < 65  # and up to twice that
 
 

@@ -1,31 +1,18 @@
 """The answers to objections: the committed figures follow from their draws; what they rest on is right."""
 
-import importlib
-import json
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import auc
 
+from benchmarks.common import read_results
+from benchmarks.studies.objections_stores import open_set
+from benchmarks.studies.objections_training import among_copies, mined
 from metriclearn.evaluate import mean_interval
 from metriclearn.losses import supervised_contrastive_loss, triplet_loss
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-ANSWERS = json.loads((BENCHMARKS / "results" / "objections.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    return load
+ANSWERS = read_results("objections")
 
 
 @pytest.mark.parametrize("claim", ANSWERS)
@@ -52,8 +39,7 @@ def batch():
     return embeddings, torch.arange(12) // 4
 
 
-def test_choosing_both_apart_gives_the_package_s_losses(script, batch):
-    mined = script("objections_training").mined
+def test_choosing_both_apart_gives_the_package_s_losses(batch):
     hard, semi = (triplet_loss(*batch, 0.2, mining) for mining in ("hard", "semihard"))
     torch.testing.assert_close(mined(*batch, positive="hardest", negative="nearest"), hard)
     torch.testing.assert_close(mined(*batch, positive="all", negative="semi-hard"), semi)
@@ -62,9 +48,8 @@ def test_choosing_both_apart_gives_the_package_s_losses(script, batch):
     assert len({round(float(cost), 4) for cost in [hard, semi, *others]}) == 4
 
 
-def test_without_copies_a_batch_is_as_if_each_image_met_one_copy_of_the_others(script, batch):
+def test_without_copies_a_batch_is_as_if_each_image_met_one_copy_of_the_others(batch):
     embeddings, labels = (part.repeat_interleave(2, dim=0) for part in batch)
-    among = script("objections_training").among_copies
     by_hand = []
     for anchor in range(0, len(labels), 2):
         cosine = embeddings @ embeddings[anchor] / 0.1
@@ -72,13 +57,13 @@ def test_without_copies_a_batch_is_as_if_each_image_met_one_copy_of_the_others(s
         chances = cosine - torch.logsumexp(cosine[others], dim=0)
         by_hand.append(-torch.stack([chances[j] for j in others if labels[j] == labels[anchor]]).mean())
     torch.testing.assert_close(
-        among(embeddings, labels, copies=False, others=True), torch.stack(by_hand).mean()
+        among_copies(embeddings, labels, copies=False, others=True), torch.stack(by_hand).mean()
     )
     every = supervised_contrastive_loss(embeddings, labels)
-    torch.testing.assert_close(among(embeddings, labels, copies=True, others=True), every)
+    torch.testing.assert_close(among_copies(embeddings, labels, copies=True, others=True), every)
 
 
-def test_oscr_is_the_area_under_its_curve(script):
+def test_oscr_is_the_area_under_its_curve():
     random = np.random.default_rng(0)
     scores, strange = random.normal(size=300), np.arange(300) % 3 == 0
     scores[~strange] += 1
@@ -86,6 +71,6 @@ def test_oscr_is_the_area_under_its_curve(script):
     steps = np.sort(np.append(scores, np.inf))[::-1]
     let_in = [np.mean(scores[strange] >= step) for step in steps]
     answered = [np.mean((scores >= step)[~strange] & right[~strange]) for step in steps]
-    found = script("objections_stores").open_set(scores, right, strange)
+    found = open_set(scores, right, strange)
     assert found["OSCR, %"] == pytest.approx(100 * auc(let_in, answered), abs=1e-6)
     assert found["OSCR, %"] < found["AUROC, %"]

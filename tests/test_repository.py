@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from importlib.metadata import requires, version
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from loaded import loaded
 from markdown_links import dead_links, markdown_of
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -214,7 +212,8 @@ def test_commands_exist(name: str) -> None:
     if name.endswith(".md"):
         text = "\n".join(re.findall(r"^```.*?^```|`[^`\n]+`", text, flags=re.MULTILINE | re.DOTALL))
     assert set(re.findall(r"\bmake ([a-z][a-z-]*)", text)) <= make_targets()
-    scripts = re.findall(r"\b((?:tools|benchmarks)[/\\]\w+\.py)\b", text)
+    scripts = re.findall(r"\b((?:tools|benchmarks)(?:[/\\]\w+)+\.py)\b", text)
+    scripts += [f"{name.replace('.', '/')}.py" for name in re.findall(r"-m (benchmarks(?:\.\w+)+)", text)]
     assert [script for script in scripts if not (ROOT / script.replace("\\", "/")).is_file()] == []
 
 
@@ -263,15 +262,6 @@ def measured(name: str) -> Any:
     return json.loads(read(f"benchmarks/results/{name}.json"))
 
 
-def test_readme_shows_the_measured_results() -> None:
-    for name, table in load_script("benchmarks/tables.py").tables().items():
-        shown = re.search(
-            rf"<!-- {name}:begin -->\n(.*?)\n<!-- {name}:end -->", read("README.md"), flags=re.DOTALL
-        )
-        assert shown, name
-        assert shown[1].strip() == table.strip(), name
-
-
 def test_rivals_and_method_were_measured_on_the_same_draws() -> None:
     draws = measured("label_efficiency")["draws"]
     rivals = [entry for budgets in measured("rivals")["methods"].values() for entry in budgets.values()]
@@ -289,10 +279,6 @@ def test_watched_budgets_were_measured_on_all_draws() -> None:
             wanted = results["draws"] if int(budget) in results["watched"] else results["draws"][:5]
             assert entry["draws"] == wanted
             assert len(entry["accuracy"]) == len(wanted)
-
-
-def load_script(name: str) -> ModuleType:
-    return loaded(ROOT / name)
 
 
 def test_citation_agrees_with_pyproject() -> None:

@@ -31,6 +31,7 @@ PLOT = (
     "The metric embedding lies on top everywhere; the supervised CNN joins it at 50 labels per class."
 )
 LINK = re.compile(r"(\]\(<?)([^()\s>]+)(>?(?:\s+\"[^\"]*\")?\))")
+FIGURE_NAME = re.compile(r"(?<=[\d\]])<!--[^>]*-->")  # see benchmarks/figures.py
 CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)\s*$|`[^`\n]*`)", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -125,7 +126,7 @@ def copy_pages(root: Path = ROOT, source: Path = SOURCE) -> None:
         if old == "docs/index.md":
             text = landing_page(text, root)
         if old.endswith(".md"):
-            text, linked = relink(text, old, new, moved)
+            text, linked = relink(FIGURE_NAME.sub("", text), old, new, moved)
             files |= linked
         else:
             notebook = json.loads(text)

@@ -9,19 +9,20 @@ Two pools made from the same 4,000 images, each with pseudo-labels and without:
 
 Judged by 1-NN on the test images of the labelled classes; every class counts the same.
 
-    python benchmarks/robustness.py            # about ten minutes on two cores
-    python benchmarks/robustness.py --fresh    # forget earlier results first
+    python -m benchmarks.studies.robustness            # about ten minutes on two cores
+    python -m benchmarks.studies.robustness --fresh    # forget earlier results first
 """
 
-import argparse
-import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from label_efficiency import DRAWS, POOL, TEST, Ledger
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
+from benchmarks.common import DRAWS, Ledger, command_line
+from benchmarks.digits import POOL, TEST
 from metriclearn import MetricEmbedding, scarce_labels
 
 LABELLED = 7
@@ -56,9 +57,10 @@ def closed_pool(draw: int) -> Pool:
     return pixels[rows], labels[rows]
 
 
-def accuracy(pool: Pool, draw: int, **options: Any) -> float:
+def accuracy(make: Callable[[int], Pool], draw: int, **options: Any) -> float:
     """Return the mean over classes of the share of test images named rightly, in percent."""
-    (pixels, labels), known = pool, pool[1] >= 0
+    pixels, labels = make(draw)
+    known = labels >= 0
     embedding = MetricEmbedding(random_state=draw, **options).fit(pixels, labels)
     nearest = KNeighborsClassifier(1).fit(embedding.transform(pixels[known]), labels[known])
     asked = np.isin(TEST.labels, embedding.classes_)
@@ -77,15 +79,10 @@ POOLS = {
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    ledger = Ledger("robustness.json", "pools", parser.parse_args().fresh, {"draws": DRAWS})
+    ledger = Ledger("robustness", "pools", command_line(__doc__).parse_args().fresh, {"draws": DRAWS})
     for draw in DRAWS:
         for name, (make, pseudo_labels) in POOLS.items():
-            if not ledger.has([name], draw):
-                start = time.process_time()
-                result = accuracy(make(draw), draw, pseudo_labels=pseudo_labels)
-                ledger.add([name], draw, result, time.process_time() - start)
+            ledger.run([name], draw, partial(accuracy, make, draw, pseudo_labels=pseudo_labels))
 
 
 if __name__ == "__main__":

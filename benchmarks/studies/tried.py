@@ -8,13 +8,12 @@ default. The best one is then measured on the draws that are reported elsewhere 
 * Omniglot: all 136 characters of five alphabets, five labels each;
 * ELPV and TrashNet: a head on a pretrained network's rows, see `photographs.py`.
 
-    python benchmarks/tried.py --omniglot images_background_small1.zip --trashnet FOLDER
-    python benchmarks/tried.py --device cuda --jobs 14    # in minutes
-    python benchmarks/tried.py --changes "twice the steps" --sets "digits, 1 label"    # a part of it
-    python benchmarks/tried.py --pick    # then the best one, where it is reported
+    python -m benchmarks.studies.tried --omniglot images_background_small1.zip --trashnet FOLDER
+    python -m benchmarks.studies.tried --device cuda --jobs 14    # in minutes
+    python -m benchmarks.studies.tried --changes "twice the steps" --sets "digits, 1 label"    # a part of it
+    python -m benchmarks.studies.tried --pick    # then the best one, where it is reported
 """
 
-import argparse
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -24,13 +23,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import photographs
 import torch
-from elsewhere import omniglot
-from label_efficiency import POOL, TEST, Ledger
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from benchmarks.common import Ledger, command_line
+from benchmarks.digits import POOL, TEST
+from benchmarks.elsewhere import omniglot
+from benchmarks.photographs import Photographs, elpv, trashnet, trial
 from metriclearn import scarce_labels, training
 from metriclearn.propagate import spread_labels, surest
 from metriclearn.trust import vote
@@ -70,20 +70,20 @@ def characters(draw: int, file: Path) -> Task:
 
 
 @cache
-def cells() -> photographs.Photographs:
+def cells() -> Photographs:
     """Return the solar cells, read once."""
-    return photographs.elpv()
+    return elpv()
 
 
 @cache
-def waste(folder: Path) -> photographs.Photographs:
+def waste(folder: Path) -> Photographs:
     """Return the pictures of waste, read once."""
-    return photographs.trashnet(folder)
+    return trashnet(folder)
 
 
-def rows(draw: int, load: Callable[[], photographs.Photographs], per_class: int) -> Task:
+def rows(draw: int, load: Callable[[], Photographs], per_class: int) -> Task:
     """Return a backbone's rows of photographs, minus the pool's mean."""
-    of = photographs.trial(load(), per_class, draw)
+    of = trial(load(), per_class, draw)
     pool, test = of.centred()
     return Task(pool, of.data.classes[of.pool], test, of.data.classes[of.test], per_class)
 
@@ -155,10 +155,7 @@ def measured(make: Callable[[int], Task], change: str, draw: int, device: str) -
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    parser.add_argument("--omniglot", type=Path, help="images_background_small1.zip")
-    parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
+    parser = command_line(__doc__, "omniglot", "trashnet")
     parser.add_argument("--changes", nargs="*", default=list(CHANGES), help="of those below")
     parser.add_argument("--sets", nargs="*", help="of those above")
     parser.add_argument("--pick", action="store_true", help="instead, the best change on the reported draws")
@@ -175,8 +172,8 @@ def main() -> None:
     if given.trashnet:
         tasks["TrashNet, 10 labels"] = partial(rows, load=partial(waste, given.trashnet), per_class=10)
     tasks = {name: task for name, task in tasks.items() if not given.sets or name in given.sets}
-    ledger = Ledger("tried.json", "sets", given.fresh, {"draws": CHOOSING_DRAWS})
-    pick = Ledger("tried_pick.json", "sets", given.fresh, {"change": PICK})
+    ledger = Ledger("tried", "sets", given.fresh, {"draws": CHOOSING_DRAWS})
+    pick = Ledger("tried_pick", "sets", given.fresh, {"change": PICK})
     of_pick = [(pick, data, PICK, draw) for data in tasks for draw in REPORTED.get(data, range(5))]
     of_all = [
         (ledger, data, change, draw) for change in given.changes for data in tasks for draw in CHOOSING_DRAWS

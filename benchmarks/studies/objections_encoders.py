@@ -10,15 +10,14 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import poisoning
 from joblib import Memory
-from label_efficiency import POOL
 from torch import nn
 
+from benchmarks import poisoning
+from benchmarks.digits import POOL
 from metriclearn import MetricEmbedding, scarce_labels, training
 from metriclearn.models import Autoencoder
 
-DRAWS = [0, 1, 2, 3, 4]
 KEPT = Memory(os.environ.get("METRICLEARN_KEEP"), verbose=0)
 
 

@@ -9,11 +9,12 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
-from label_efficiency import POOL, TEST, one_nearest
-from objections_encoders import DRAWS, budget, gated, joint, network, usual
 from pytorch_metric_learning.losses import ArcFaceLoss, ProxyNCALoss
 from torch import Tensor, nn
 
+from benchmarks.common import DRAWS
+from benchmarks.digits import POOL, TEST, accuracy_of_logits, one_nearest
+from benchmarks.studies.objections_encoders import budget, gated, joint, network, usual
 from metriclearn import losses, training
 from metriclearn.evaluate import collapse_gauges, mean_average_precision_at_r, recall_at_k
 from metriclearn.losses import Loss, supervised_contrastive_loss
@@ -324,12 +325,11 @@ def smoothing_of_wrong_names(draw: int) -> Table:
             model = training.train_classifier(POOL.pixels[known], names, seed=draw)
         answers = predict_logits(model, POOL.pixels[known][mislabelled]).argmax(1)
         found[f"CNN, {name}"] = {
-            "accuracy, %": 100 * float(np.mean(predict_logits(model, TEST.pixels).argmax(1) == TEST.labels)),
+            "accuracy, %": accuracy_of_logits(model),
             "of the ten wrong labels learned by heart": float(np.sum(answers == names[mislabelled])),
         }
-        clean = network(draw, smoothing=amount)
-        accuracy = 100 * float(np.mean(predict_logits(clean, TEST.pixels).argmax(1) == TEST.labels))
-        found[f"CNN, {name}, all labels right"] = {"accuracy, %": accuracy}
+        clean = accuracy_of_logits(network(draw, smoothing=amount))
+        found[f"CNN, {name}, all labels right"] = {"accuracy, %": clean}
     encoder, _ = training.train_metric(
         POOL.pixels, given, pseudo_labels=False, steps=STEPS, batch_size=BATCH, seed=draw
     )

@@ -1,22 +1,22 @@
 """Objections to what notebooks 5 to 9 say about stores and neighbours: see `objections.py`."""
 
-import json
 from functools import partial
 
 import numpy as np
-import poisoning
 import torch
-from label_efficiency import POOL, RESULTS, TEST, rows
-from label_errors import K_METRIC, flipped
-from new_classes import class_means, features, new_rows, old_labels, spread_again
-from objections_encoders import DRAWS, budget, network, split_encoder, usual, without_new_digits
-from objections_training import Claim, Table
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from torchvision.transforms.functional import InterpolationMode, rotate
 
+from benchmarks import poisoning
+from benchmarks.common import DRAWS, read_results, unit
+from benchmarks.digits import POOL, TEST, rows
+from benchmarks.label_errors import K_METRIC, flipped
+from benchmarks.new_classes import class_means, features, new_rows, old_labels, spread_again
+from benchmarks.studies.objections_encoders import budget, network, split_encoder, usual, without_new_digits
+from benchmarks.studies.objections_training import Claim, Table
 from metriclearn import MetricEmbedding
 from metriclearn.augment import random_affine
 from metriclearn.explore import near_duplicates, unknown_threshold
@@ -26,12 +26,6 @@ COPIES, CALIBRATION, HALVES = 200, 500, 50
 NEIGHBOURS, TEMPERATURE = 5, 0.1  # QdrantClassifier's defaults
 COMPONENTS = [8, 32, 128]
 FOLDS = 3
-STRATEGIES = json.loads((RESULTS / "active_learning.json").read_text(encoding="utf-8"))["strategies"]
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return rows at unit length."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 # Near-duplicates that do not lie where their originals do.
@@ -264,7 +258,7 @@ def wrong_labels(share: str, draw: int) -> Table:
     """Rank flipped labels by a cross-fitted embedding, beside what `label_errors.py` measured."""
     labels, wrong = flipped(float(share), draw)
     suspects = np.argsort(-cross_fitted(labels, draw), kind="stable")[: len(wrong)]
-    recorded = json.loads((RESULTS / "label_errors.json").read_text(encoding="utf-8"))
+    recorded = read_results("label_errors")
     at = recorded["draws"].index(draw)
     found = {
         name: {"precision, %": recorded["methods"][name][share]["precision"][at]}
@@ -282,7 +276,7 @@ def wrong_labels(share: str, draw: int) -> Table:
 def bought(draw: int) -> Table:
     """Return what `active_learning.py` measured in one draw."""
     found: Table = {}
-    for strategy, indexes in STRATEGIES.items():
+    for strategy, indexes in read_results("active_learning")["strategies"].items():
         for labels, entry in indexes["pool index"].items():
             at = entry["draws"].index(draw)
             found.setdefault(strategy, {})[f"{labels} labels"] = entry["accuracy"][at]

@@ -4,25 +4,22 @@ Every claim has a setting, some lines, and figures for each line. The file of re
 of each line, the value of every draw, their mean and its 95 % interval; and the difference from one line
 that stands for the notebook, draw by draw, since all lines saw the same labels.
 
-    python benchmarks/objections.py                   # all: an hour on one core; goes on where it stopped
-    python benchmarks/objections.py copies negatives  # only these
-    python benchmarks/objections.py --fresh copies    # forget earlier results of these first
+    python -m benchmarks.studies.objections            # all: an hour on one core
+    python -m benchmarks.studies.objections copies negatives    # only these
+    python -m benchmarks.studies.objections --fresh copies      # anew
 """
 
-import argparse
-import json
-import time
+from functools import partial
 from typing import Any
 
 import numpy as np
-from label_efficiency import RESULTS
-from objections_stores import CLAIMS as OF_STORES
-from objections_training import CLAIMS as OF_TRAINING
 
+from benchmarks.common import RESULTS, command_line, read_results, timed, write_results
+from benchmarks.studies.objections_stores import CLAIMS as OF_STORES
+from benchmarks.studies.objections_training import CLAIMS as OF_TRAINING
 from metriclearn.evaluate import mean_interval
 
 CLAIMS = OF_TRAINING | OF_STORES
-FILE = RESULTS / "objections.json"
 
 
 def summary(values: list[float]) -> dict[str, Any]:
@@ -79,29 +76,26 @@ def show(claim: str, entry: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure what is not done yet, and write after each draw once there are two."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("claims", nargs="*", metavar="claim", help=f"of {', '.join(CLAIMS)}")
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results of these first")
     chosen = parser.parse_args()
     if unknown := set(chosen.claims) - set(CLAIMS):
         parser.error(f"there is no claim {', '.join(sorted(unknown))}: choose of {', '.join(CLAIMS)}")
     for claim in chosen.claims or CLAIMS:
-        results = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+        results = read_results("objections") if (RESULTS / "objections.json").exists() else {}
         tables = tables_of(results[claim]) if claim in results and not chosen.fresh else {}
         for draw in CLAIMS[claim].draws:
             if str(draw) in tables:
                 continue
-            start = time.process_time()
-            table = CLAIMS[claim].measure(draw)
+            table, seconds = timed(partial(CLAIMS[claim].measure, draw))
             tables[str(draw)] = {
                 line: {figure: round(float(value), 4) for figure, value in figures.items()}
                 for line, figures in table.items()
             }
-            print(f"{claim}: draw {draw}, {time.process_time() - start:.0f} CPU s", flush=True)
+            print(f"{claim}: draw {draw}, {seconds:.0f} CPU s", flush=True)
             if len(tables) > 1:
                 results[claim] = answer(claim, tables)
-                text = json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False)
-                FILE.write_text(text + "\n", encoding="utf-8")
+                write_results("objections", dict(sorted(results.items())))
         show(claim, results[claim])
 
 

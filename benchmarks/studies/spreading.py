@@ -5,28 +5,26 @@ principal components, where nothing was trained. scikit-learn's are tuned: the b
 102, for each space and budget; and untuned, with its default kernel and with its sparse one. Ours has its
 defaults, as everywhere in the course.
 
-    python benchmarks/spreading.py            # about five minutes on one core
-    python benchmarks/spreading.py --fresh    # forget earlier results first
+    python -m benchmarks.studies.spreading            # about five minutes on one core
+    python -m benchmarks.studies.spreading --fresh    # forget earlier results first
 """
 
-import argparse
-import time
 import warnings
 from functools import cache
 from itertools import product
 from typing import Any
 
 import numpy as np
-from label_efficiency import POOL, Ledger, pca_views
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.semi_supervised import LabelSpreading
 
+from benchmarks.common import DRAWS, Ledger, command_line, timed, unit
+from benchmarks.digits import POOL, pca_views
 from metriclearn import MetricEmbedding, scarce_labels
 from metriclearn.propagate import spread_labels
 from metriclearn.validate import FloatArray
 
-FILE = "spreading.json"
-BUDGETS, DRAWS, CHOSEN_ON, STEPS = [1, 10], [0, 1, 2, 3, 4], [100, 101, 102], 300
+BUDGETS, CHOSEN_ON, STEPS = [1, 10], [100, 101, 102], 300
 SPACES = ["metric embedding", "principal components"]
 ROUNDS = {"max_iter": 300}  # ten times the default
 KNN = product((5, 10, 20), (0.2, 0.8, 0.99))
@@ -54,8 +52,7 @@ def points(space: str, budget: int, draw: int) -> tuple[FloatArray, np.ndarray]:
     if space == "metric embedding":
         encoder = MetricEmbedding(steps=STEPS, random_state=draw).fit(POOL.pixels, labels)
         return encoder.transform(POOL.pixels), labels
-    pool = pca_views()[0]
-    return pool / np.linalg.norm(pool, axis=1, keepdims=True), labels
+    return unit(pca_views()[0]), labels
 
 
 def right(spread: np.ndarray, labels: np.ndarray) -> float:
@@ -67,27 +64,24 @@ def right(spread: np.ndarray, labels: np.ndarray) -> float:
 def ours(space: str, budget: int, draw: int) -> tuple[float, float]:
     """Return what this package's spreading gets right, and its CPU seconds."""
     pool, labels = points(space, budget, draw)
-    start = time.process_time()
-    spread, _ = spread_labels(pool, labels)
-    return right(spread, labels), time.process_time() - start
+    (spread, _), seconds = timed(lambda: spread_labels(pool, labels))
+    return right(spread, labels), seconds
 
 
 def theirs(space: str, budget: int, draw: int, settings: dict[str, Any]) -> tuple[float, float]:
     """Return what scikit-learn's spreading gets right with these settings, and its CPU seconds."""
     pool, labels = points(space, budget, draw)
-    start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what has not settled is judged as it is
         warnings.simplefilter("ignore", RuntimeWarning)  # a point that no label reaches divides 0 by 0
-        model = LabelSpreading(**settings).fit(pool, labels)
-    return right(model.transduction_, labels), time.process_time() - start
+        model, seconds = timed(lambda: LabelSpreading(**settings).fit(pool, labels))
+    return right(model.transduction_, labels), seconds
 
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    ledger = Ledger(FILE, "methods", parser.parse_args().fresh, {"protocol": PROTOCOL, "draws": DRAWS})
+    fresh = command_line(__doc__).parse_args().fresh
+    ledger = Ledger("spreading", "methods", fresh, {"protocol": PROTOCOL, "draws": DRAWS})
     for space, budget in product(SPACES, BUDGETS):
         keys = [space, str(budget)]
         if all(ledger.has([TUNED, *keys], draw) for draw in DRAWS):

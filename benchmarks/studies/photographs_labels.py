@@ -6,18 +6,15 @@ On the rows of the frozen backbone, as in `photographs.py`, which draws the same
 * active learning: 10 labels per class by chance, then 20 more at a time, chosen or by chance;
 * doubt: what share of each cell's neighbours has a defect, against what the experts said.
 
-    python benchmarks/photographs_labels.py
+    python -m benchmarks.studies.photographs_labels
 """
-
-import argparse
-import time
 
 import numpy as np
 from elpv_dataset.utils import load_dataset
-from label_efficiency import Ledger
-from photographs import DRAWS, Photographs, Trial, elpv, linear, measures, trial, unit
 from scipy.stats import spearmanr
 
+from benchmarks.common import DRAWS, Ledger, command_line, timed, unit
+from benchmarks.photographs import Photographs, Trial, elpv, linear, measures, trial
 from metriclearn.explore import what_to_label_next
 from metriclearn.trust import vote
 
@@ -37,10 +34,11 @@ def learning_curve(ledger: Ledger, data: Photographs) -> None:
 
 def add(ledger: Ledger, keys: list[str], of: Trial) -> None:
     """Write what logistic regression reaches with these labels."""
-    start, truth = time.process_time(), of.data.classes[of.test]
-    said = linear(of)["logistic regression"]
+    truth = of.data.classes[of.test]
+    found, seconds = timed(lambda: linear(of))
+    said = found["logistic regression"]
     accuracy = 100 * float((said.labels == truth).mean())
-    ledger.add(keys, of.draw, accuracy, time.process_time() - start, **measures(said, truth))
+    ledger.add(keys, of.draw, accuracy, seconds, **measures(said, truth))
 
 
 def active(ledger: Ledger, data: Photographs) -> None:
@@ -104,14 +102,12 @@ def neighbours_share(vectors: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    fresh, data = parser.parse_args().fresh, elpv()
-    found = Ledger("photographs_doubt.json", "ELPV", fresh, {})
+    fresh, data = command_line(__doc__).parse_args().fresh, elpv()
+    found = Ledger("photographs_doubt", "ELPV", fresh, {})
     found.results["ELPV"] = doubt(data)
     found.write()
-    active(Ledger("photographs_active.json", "strategies", fresh, {"draws": DRAWS}), data)
-    learning_curve(Ledger("photographs_curve.json", "methods", fresh, {"draws": DRAWS}), data)
+    active(Ledger("photographs_active", "strategies", fresh, {"draws": DRAWS}), data)
+    learning_curve(Ledger("photographs_curve", "methods", fresh, {"draws": DRAWS}), data)
 
 
 if __name__ == "__main__":

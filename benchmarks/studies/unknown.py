@@ -11,23 +11,22 @@ classes' pictures, which nothing has met, say whether it keeps its promise. Seve
 
 The way of each set is the one that suits it; Omniglot and TrashNet are measured where their files are given.
 
-    python benchmarks/unknown.py --omniglot images_background_small1.zip --trashnet FOLDER
+    python -m benchmarks.studies.unknown --omniglot images_background_small1.zip --trashnet FOLDER
 """
 
-import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from elsewhere import omniglot
-from label_efficiency import POOL, TEST, Ledger
-from photographs import trashnet, unit
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
+from benchmarks.common import Ledger, command_line, timed, unit
+from benchmarks.digits import POOL, TEST
+from benchmarks.elsewhere import omniglot
+from benchmarks.photographs import trashnet
 from metriclearn import MetricEmbedding, scarce_labels
 from metriclearn.explore import lowest_allowed
 from metriclearn.trust import deal
@@ -145,12 +144,15 @@ def measure(case: Case, way: str, left_out: np.ndarray, draw: int) -> dict[str, 
     return found
 
 
+def measure_groups(make: Callable[[int], Case], way: str, draw: int) -> list[dict[str, dict[str, float]]]:
+    """Leave out one group of classes after another."""
+    case = make(draw)
+    return [measure(case, way, group, draw) for group in case.groups]
+
+
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
-    parser.add_argument("--omniglot", type=Path, help="images_background_small1.zip")
-    parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
+    parser = command_line(__doc__, "omniglot", "trashnet")
     parser.add_argument("--draws", nargs="*", type=int, default=DRAWS)
     given = parser.parse_args()
     cases: list[tuple[str, str, Callable[[int], Case]]] = [("digits", "scratch", digits)]
@@ -158,20 +160,19 @@ def main() -> None:
         cases.insert(0, ("Omniglot", "scratch", partial(characters, given.omniglot)))
     if given.trashnet:
         cases[:0] = [("TrashNet", way, partial(waste, given.trashnet)) for way in ("frozen", "head")]
-    ledger = Ledger("unknown.json", "sets", given.fresh, {"protocol": PROTOCOL})
+    ledger = Ledger("unknown", "sets", given.fresh, {"protocol": PROTOCOL})
     for draw in given.draws:
         for data, way, make in cases:
-            place = ledger.results["sets"].setdefault(f"{data}, {way}", {})
-            if draw in place.get("draws", []):
+            if ledger.has([f"{data}, {way}"], draw):
                 continue
-            start, case = time.process_time(), make(draw)
-            runs = [measure(case, way, group, draw) for group in case.groups]
+            runs, seconds = timed(partial(measure_groups, make, way, draw))
+            entry = ledger.at([f"{data}, {way}"])
             for name in runs[0]:
                 for what in runs[0][name]:
                     mean = float(np.mean([run[name][what] for run in runs]))
-                    place.setdefault(name, {}).setdefault(what, []).append(round(mean, 2))
-            place.setdefault("draws", []).append(draw)
-            place.setdefault("cpu_seconds", []).append(round(time.process_time() - start, 1))
+                    entry.setdefault(name, {}).setdefault(what, []).append(round(mean, 2))
+            entry.setdefault("draws", []).append(draw)
+            entry.setdefault("cpu_seconds", []).append(round(seconds, 1))
             ledger.write()
             print(f"draw {draw}  {data}, {way}  {runs[0]['nearest']}", flush=True)
 

@@ -1,0 +1,1 @@
+"""Studies that answered a question once; see the package `benchmarks` for how to run them."""
