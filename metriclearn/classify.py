@@ -27,6 +27,7 @@ from metriclearn.index.examples import (
     rows_of,
 )
 from metriclearn.index.export import read_points
+from metriclearn.neighbours import votes
 from metriclearn.labels import LabelArray, check_targets, is_labelled
 from metriclearn.settings import check_choice, check_count, check_text
 from metriclearn.validate import FloatArray, as_array
@@ -386,18 +387,10 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not np.isin(codes, codes_of(kept.classes)).all():  # others have added a class meanwhile
             with self._lock():
                 kept.catch_up()
-        classes = kept.classes
-        order = np.argsort(codes_of(classes))
-        place = order[np.searchsorted(codes_of(classes), codes, sorter=order)]
-        # Only ratios count, so the nearest neighbour may weigh 1: no vote can vanish altogether.
-        farther = distances - distances.min(axis=1, keepdims=True)  # d² = 2 · (1 - cos)
-        if kept.index.distance == "euclid":
-            farther *= (distances + distances.min(axis=1, keepdims=True)) / 2
-        with np.errstate(over="ignore"):  # divided by next to nothing: infinitely far, and without a vote
-            weights = np.exp(-farther / wanted.temperature)
-        votes = np.zeros((len(codes), len(classes)))
-        np.add.at(votes, (np.arange(len(codes))[:, None], place), weights)
-        return classes, votes / votes.sum(axis=1, keepdims=True)
+        # Of cosine and Euclidean distances d both vote by -d² / 2; under cosine d² = 2 · (1 - cos).
+        similarities = -distances if kept.index.distance == "cosine" else -(distances**2) / 2
+        _, shares = votes(codes, similarities, codes_of(kept.classes), temperature=wanted.temperature)
+        return kept.classes, shares
 
     def _search(
         self, vectors: FloatArray, k: int
