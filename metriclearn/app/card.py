@@ -9,37 +9,33 @@ import re
 from importlib.metadata import version
 from typing import Any
 
-from metriclearn.app.fit import QUANTILE, Fitted, rounded, side_for
 from metriclearn.app.project import FORM
 from metriclearn.backbones import LITE0, LITE2
 from metriclearn.folders import printable
+from metriclearn.metrics import Interval
+from metriclearn.model_selection import METHODS, QUANTILE, FittedMethod
 from metriclearn.photos import Photographs
 
-WAYS = {
-    "frozen": "The pretrained {} as it is, its rows centred.",
-    "head": "A small network on the rows of the pretrained {}, trained on these pictures.",
-    "tune": "The pretrained {}, its last blocks and a head trained on these pictures.",
-    "scratch": "A small network trained from scratch on these pictures.",
-}
 # What the networks with packages are called in print, and on the hub.
 CALLED = {LITE0: "EfficientNet-Lite0", LITE2: "EfficientNet-Lite2"}
 HUB = {LITE0: "timm/tf_efficientnet_lite0.in1k", LITE2: "timm/tf_efficientnet_lite2.in1k"}
 
 
-def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str | None) -> dict[str, Any]:
+def card_of(
+    photographs: Photographs, fitted: FittedMethod, seed: int, qdrant_url: str | None
+) -> dict[str, Any]:
     """Return the card. It holds no time and no path, so the same run gives the same card."""
     labels, held_out = photographs.labels, fitted.held_out
     per_class = held_out.per_class
     threshold = held_out.threshold(QUANTILE)
-    scratch = fitted.way == "scratch"
     return {
         "form": FORM,
-        "way": fitted.way,
-        "backbone": None if scratch else fitted.backbone,
+        "way": fitted.method,
+        "backbone": fitted.backbone,
         "encoder": fitted.embedding.encoder_id_,
         "input": {
-            "side": side_for(photographs) if scratch else None,
-            "channels": 1 if scratch and photographs.grey.all() else 3,
+            "side": fitted.side,
+            "channels": 1 if fitted.side and photographs.grey.all() else 3,
         },
         "data": {
             "pictures": len(photographs),
@@ -56,18 +52,32 @@ def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str
             for code, name in enumerate(photographs.class_names)
         },
         "accuracy": rounded(held_out.accuracy) | {"folds": held_out.folds},
-        "tried": fitted.table,
+        "tried": [
+            {"way": score.method, "accuracy": rounded(score.accuracy), "folds": score.folds}
+            for score in fitted.scores
+            if score.accuracy
+        ],
         "verdict": fitted.verdict,
         "unknown": {
             "threshold": None if threshold is None else round(threshold, 6),
             "share": QUANTILE,
             "held_out": len(held_out.rows),
-            "caught": None if fitted.caught is None else rounded(fitted.caught),
+            "caught": None if fitted.unseen is None else rounded(fitted.unseen),
         },
         "added": 0,
         "seed": seed,
         "qdrant_url": qdrant_url,
         "versions": {name: version(name) for name in ("metriclearn", "torch", "timm", "numpy", "pillow")},
+    }
+
+
+def rounded(interval: Interval) -> dict[str, Any]:
+    """Return an interval as the card has it, in percent."""
+    return {
+        "percent": round(interval.mean, 1),
+        "low": round(interval.low, 1),
+        "high": round(interval.high, 1),
+        "pictures": interval.n,
     }
 
 
@@ -116,7 +126,9 @@ def advice(card: dict[str, Any]) -> str:
 
 def way_of(card: dict[str, Any]) -> str:
     """Return how a classifier was made, in a sentence."""
-    return WAYS[card["way"]].format(" and ".join(CALLED.get(name, name) for name in _backbones(card)))
+    method = {"tune": "last"}.get(card["way"], card["way"])  # as older cards call it
+    names = " and ".join(CALLED.get(name, name) for name in _backbones(card))
+    return METHODS[method].explanation.format(names)
 
 
 def _backbones(card: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from metriclearn.photos import Photographs
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
-METHODS = ("auto", "frozen", "head", "tune", "scratch")
+METHODS = ("auto", "frozen", "head-without-pool", "head", "scratch", "last")  # of model_selection
 BACKBONE = "efficientnet-lite0"  # as in metriclearn.backbones, which takes seconds to load
 SHOWN = 10  # lines of a kind that a person sees; a machine gets all
 

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,18 +14,19 @@ import numpy as np
 
 from metriclearn.app import card, project
 from metriclearn.app.cli import UsageError, photographs_of
-from metriclearn.app.fit import Steps, fit
 from metriclearn.app.project import Answer, Project
 from metriclearn.app.report import report, review_page
 from metriclearn.backbones import load_backbone
+from metriclearn.cache import cache_folder
 from metriclearn.connect import connect, find_home
+from metriclearn.cross_validation import predict_by_neighbours
 from metriclearn.decode import Picture, read_pictures
 from metriclearn.embedding import write_whole
 from metriclearn.folders import SUFFIXES, check_enough, joined, list_photographs, printable, read_table
+from metriclearn.model_selection import AUTO, Candidates
 from metriclearn.photos import Photographs, decode_listing, progress_bar
 from metriclearn.review import Finding, duplicates, what_to_review
 from metriclearn.settings import check_device, check_seed
-from metriclearn.trust import vote
 
 CARD_PAGE, REPORT_PAGE = "README.md", "report.html"
 AT_ONCE = 64  # pictures that are classified at a time
@@ -39,22 +41,31 @@ def run_fit(options: argparse.Namespace) -> Result:
         connect(_usable(partial(find_home, None), options.qdrant_url)).close()  # it answers, before we train
     if options.method != "scratch":
         network = _usable(partial(load_backbone, device=device), options.backbone)  # before we look
-        if options.method == "tune" and not network.has_trunk:
+        if options.method == "last" and not network.has_trunk:
             raise UsageError(f"{network.name} has no stated last part to tune: choose another --method.")
     photographs = photographs_of(options.folder, options.labels)
     labels = photographs.labels
     check_enough({name: int((labels == code).sum()) for code, name in enumerate(photographs.class_names)})
-    steps = Steps(photographs, method=options.method, backbone=options.backbone, seed=seed, device=device)
+    candidates = Candidates(
+        photographs,
+        labels,
+        backbone=options.backbone,
+        random_state=seed,
+        device=device,
+        cache=cache_folder() / "fits",
+        progress=_say,
+    )
+    made_by = f"{candidates.key}-{options.method}"
     if out.exists() and not options.force:
-        if _made_by(out, steps.key):
+        if _made_by(out, made_by):
             return _about(out), f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
-    fitted = fit(photographs, options.method, options.backbone, seed, device, steps)
-    facts = card.card_of(photographs, fitted, seed, options.qdrant_url) | {"made_by": steps.key}
+    fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
+    facts = card.card_of(photographs, fitted, seed, options.qdrant_url) | {"made_by": made_by}
     made = Project(
         facts,
         fitted.embedding,
-        fitted.vectors,
+        fitted.embeddings,
         labels,
         photographs.class_names,
         photographs.files,
@@ -65,18 +76,24 @@ def run_fit(options: argparse.Namespace) -> Result:
         made.index(options.qdrant_url, fill=True).close()
     pages = {CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report(photographs, fitted, facts)}
     project.write_new(made, out, pages)
-    steps.forget()
+    candidates.clear_cache()
     return facts | {"model": str(out)}, "\n".join(
         [
-            f"{fitted.way}: {card.interval(facts['accuracy'])} % right, by cross-validation. "
+            f"{fitted.method}: {card.interval(facts['accuracy'])} % right, by cross-validation. "
             + card.advice(facts),
-            *(f"  {found['way']:8} {card.judged(found, facts)}" for found in facts["tried"]),
+            *(f"  {found['way']:17} {card.judged(found, facts)}" for found in facts["tried"]),
             facts["verdict"],
             card.promise(facts),
             f"Written to {printable(str(out))}; look at {printable(str(out / REPORT_PAGE))}",
             f"Next: metriclearn classify {printable(str(out))} PICTURE...",
         ]
     )
+
+
+def _say(text: str) -> None:
+    """Tell a person who waits; a pipe hears nothing."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
 
 
 def _new_folder(out: str, folder: str) -> Path:
@@ -366,7 +383,7 @@ def _train_again(before: Project, after: Project, fresh: list[int]) -> str:
         right = 0
         for row in labelled:
             others = examples[examples != row]
-            said = vote(after.vectors[others], after.labels[others], after.vectors[[row]])
+            said = predict_by_neighbours(after.vectors[others], after.labels[others], after.vectors[[row]])
             right += int(said.labels[0] == after.labels[row])
         share = 100 * right / len(labelled)
         if share < before.card["accuracy"]["low"]:

@@ -25,8 +25,8 @@ from metriclearn.decode import Bytes
 from metriclearn.embedding import MetricEmbedding, write_whole
 from metriclearn.index import IN_MEMORY, EmbeddingIndex
 from metriclearn.labels import UNLABELLED, LabelArray, is_labelled
+from metriclearn.neighbours import votes
 from metriclearn.photos import Photographs, smaller
-from metriclearn.trust import votes_of
 from metriclearn.validate import FloatArray
 
 FORM = 1
@@ -113,19 +113,19 @@ class Project:
         k = min(NEIGHBOURS, len(self.known))
         found = index.query(vectors, k)
         nearest = found.sources.astype(np.int64)
-        votes = votes_of(self.labels[nearest], found.scores, nearest)
+        classes, shares = votes(self.labels[nearest], found.scores)
         threshold = self.card["unknown"]["threshold"]
         answers = []
-        for i, label in enumerate(votes.labels):
-            similarity = float(votes.similarity[i])
+        for i, label in enumerate(classes[shares.argmax(axis=1)]):
+            similarity = float(found.scores[i, 0])
             name = self.class_names[label]
             evidence = [
                 (self.files[row], self.class_names[self.labels[row]], round(float(cosine), 4))
-                for row, cosine in zip(votes.nearest[i], votes.cosines[i], strict=True)
+                for row, cosine in zip(nearest[i], found.scores[i], strict=True)
             ]
             unknown = threshold is not None and similarity < threshold
             answers.append(
-                Answer("unknown" if unknown else name, name, float(votes.confidence[i]), similarity, evidence)
+                Answer("unknown" if unknown else name, name, float(shares[i].max()), similarity, evidence)
             )
         return answers
 

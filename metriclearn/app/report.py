@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from metriclearn.app.card import advice, interval, judged, promise, way_of
-from metriclearn.app.fit import Fitted
 from metriclearn.decode import Bytes
 from metriclearn.folders import printable
+from metriclearn.model_selection import FittedMethod
 from metriclearn.photos import Photographs, smaller
 from metriclearn.review import Finding
 
@@ -66,7 +66,7 @@ def _text(text: str) -> str:
     return html.escape(printable(text))
 
 
-def report(photographs: Photographs, fitted: Fitted, card: dict[str, Any]) -> str:
+def report(photographs: Photographs, fitted: FittedMethod, card: dict[str, Any]) -> str:
     """Return the report of a fit: how good it is, where it errs, and what "unknown" promises."""
     classes, data, accuracy = card["classes"], card["data"], card["accuracy"]
     lines = [
@@ -114,20 +114,20 @@ def _bar(entry: dict[str, Any] | None) -> str:
     )
 
 
-def _mistakes(photographs: Photographs, fitted: Fitted) -> list[str]:
+def _mistakes(photographs: Photographs, fitted: FittedMethod) -> list[str]:
     held, names = fitted.held_out, photographs.class_names
-    wrong = np.flatnonzero(~held.right)
-    wrong = wrong[np.argsort(-held.votes.confidence[wrong], kind="stable")][:MISTAKES]
+    wrong = np.flatnonzero(~held.correct)
+    wrong = wrong[np.argsort(-held.predictions.confidence[wrong], kind="stable")][:MISTAKES]
     if not len(wrong):
         return ["<h2>Where it erred</h2><p>Nowhere, on the labels that it was judged by.</p>"]
-    rows = [int(row) for i in wrong for row in (held.rows[i], held.votes.nearest[i, 0])]
+    rows = [int(row) for i in wrong for row in (held.rows[i], held.predictions.nearest[i, 0])]
     shown = pictures(photographs, rows)
     lines = ["<h2>Where it erred, the surest mistakes first</h2>"]
     lines.append(
         '<p>Left the picture, right the example that spoke for the wrong label.</p><div class="grid">'
     )
     for number, i in enumerate(wrong):
-        said = names[held.votes.labels[i]]
+        said = names[held.predictions.labels[i]]
         lines.append(
             f'<figure><img src="{shown[2 * number]}" alt=""><img src="{shown[2 * number + 1]}" alt="">'
             f"<figcaption><b>{_text(names[held.labels[i]])}</b> taken for <b>{_text(said)}</b><br>"
