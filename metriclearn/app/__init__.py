@@ -1,1 +1,0 @@
-"""What fits a classifier for the command line."""

@@ -1,0 +1,675 @@
+"""Model selection: which method suits these images? Their own labels decide, by cross-validation.
+
+No method is best everywhere: a pretrained network that knows a million photographs may know nothing of hands
+in the dark. So each method in `METHODS` is judged on the labelled images, and the one that is right most
+often is taken; where the labels are too few to tell, that is said. Test images play no part.
+
+    choose_method     which method is best, within a time
+    Candidates        the same, step by step; `fit` also trains the best one on all images
+"""
+
+import hashlib
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import check_random_state
+from torch import nn
+
+from metriclearn.backbones import LITE0, STRIDE, Backbone, BackboneEncoder, as_backbone
+from metriclearn.checks.arguments import (
+    check_choice,
+    check_device,
+    check_folder,
+    check_number,
+    check_seed,
+    shown,
+)
+from metriclearn.checks.arrays import FloatArray, ImageArray, check_images
+from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.cross_validation import (
+    FOLDS,
+    CrossValidation,
+    Learn,
+    RowArray,
+    cross_validate,
+    leave_one_class_out,
+    stratified_folds,
+)
+from metriclearn.embedding import MetricEmbedding, encoder_id
+from metriclearn.files import cache_folder, cached_array
+from metriclearn.inference import in_batches
+from metriclearn.metrics import Interval, wilson_interval
+from metriclearn.models import Encoder
+from metriclearn.photos import Photographs, downscale
+from metriclearn.photos.cache import progress_bar
+from metriclearn.training import train_metric
+from metriclearn.tuning import rows_of, train_on_backbone
+
+VERSION = 5  # of what is cached: another number, another cache
+SIDE = 48  # pixels at which the small network sees photographs, chosen with its 600 steps on Omniglot
+QUANTILE = 0.05  # share of images of known classes that may be called unknown by mistake
+LOGISTIC_IS_BETTER = (
+    " Plain logistic regression on the pretrained network's features was right more often still; it has no "
+    "neighbours to show and no unknown, but if you need neither, take it."
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method to learn from few labels.
+
+    Attributes:
+        explanation: what it does, in a sentence; {} stands for the name of the backbone.
+        settings: of `MetricEmbedding`, beside the backbone.
+        on_backbone: whether it begins with a pretrained network.
+        on_features: whether it looks at nothing but that network's features, which are computed once.
+        by_neighbours: whether it answers by nearest neighbours, so that it can be shipped: it shows the
+            examples that it answers by, says "unknown" and takes new classes.
+    """
+
+    explanation: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    on_backbone: bool = True
+    on_features: bool = True
+    by_neighbours: bool = True
+
+
+METHODS = {  # the cheapest first
+    "frozen": Method(
+        "The pretrained {} as it is, its features centred; nothing is trained.",
+        {"tune": "frozen"},
+    ),
+    "logistic": Method(
+        "Logistic regression on the features of the pretrained {}: the baseline that a head has to beat.",
+        by_neighbours=False,
+    ),
+    "head-without-pool": Method(
+        "A small network on the features of the pretrained {}, trained on the labelled pictures alone.",
+        {"tune": "head", "pseudo_labels": False},
+    ),
+    "head": Method(
+        "A small network on the features of the pretrained {}, trained on these pictures.", {"tune": "head"}
+    ),
+    "scratch": Method(
+        "A small network trained from scratch on these pictures.", on_backbone=False, on_features=False
+    ),
+    "last": Method(
+        "The pretrained {}, its last blocks and a head trained on these pictures.",
+        {"tune": "last"},
+        on_features=False,
+    ),
+}
+AUTO = ("frozen", "logistic", "head-without-pool", "head", "scratch")  # "last" takes minutes for each fold
+
+
+class Judged(Protocol):
+    """What `significantly_better` compares: which images were asked for, and which were named correctly."""
+
+    @property
+    def rows(self) -> RowArray:
+        """Int, shape `(n,)`: the images."""
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Bool, shape `(n,)`: which of them were named correctly."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one method did on images that it had not met.
+
+    Attributes:
+        method: its name in `METHODS`.
+        rows: int, shape `(n,)`: the images that it was asked for; none if it was not tried.
+        correct: bool, shape `(n,)`: which of these it named correctly.
+        folds: number of folds that it was judged on.
+        seconds: what the judging took.
+        note: why it was not tried, or not on all folds; else empty.
+        held_out: all that was said of these images, if the method answers by neighbours.
+    """
+
+    method: str
+    rows: RowArray = field(default_factory=lambda: np.zeros(0, dtype=int))
+    correct: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    folds: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    held_out: CrossValidation | None = None
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """In percent, with Wilson's interval; None if the method was not tried."""
+        return wilson_interval(int(self.correct.sum()), len(self.correct)) if len(self.correct) else None
+
+    def __str__(self) -> str:
+        found = "not tried" if self.accuracy is None else f"{self.accuracy}, n = {self.accuracy.n}"
+        return f"{self.method:<17} {found}{f' ({self.note})' if self.note else ''}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `choose_method` found.
+
+    Attributes:
+        table: one score per method.
+        winner: the method that was right most often; of equal ones the cheapest.
+        clear: whether it is significantly better than every other.
+        verdict: both in a sentence.
+    """
+
+    table: tuple[Score, ...]
+    winner: str
+    clear: bool
+    verdict: str
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.table), self.verdict])
+
+
+@dataclass(frozen=True)
+class FittedMethod:
+    """The best method, trained on all images.
+
+    Attributes:
+        method: its name in `METHODS`.
+        backbone: name of the pretrained network below; None without one.
+        side: side at which its small network sees the images, in pixels; None with a backbone.
+        embedding: the trained transformer.
+        embeddings: float32, shape `(n, N)`: the embeddings of all images.
+        held_out: what was said of each labelled image by a classifier that had not met it.
+        scores: one per method that was judged.
+        verdict: what these say, in a sentence.
+        unseen: share of the images of a class left out that are called unknown; None if not measured.
+    """
+
+    method: str
+    backbone: str | None
+    side: int | None
+    embedding: MetricEmbedding
+    embeddings: FloatArray
+    held_out: CrossValidation
+    scores: tuple[Score, ...]
+    verdict: str
+    unseen: Interval | None
+
+
+def choose_method(
+    images: ImageArray | Photographs,
+    labels: npt.ArrayLike,
+    *,
+    backbone: str | nn.Module = LITE0,
+    methods: Sequence[str] | None = None,
+    seconds: float = 300.0,
+    random_state: int = 0,
+    device: str = "cpu",
+    cache: str | Path | None = None,
+) -> Choice:
+    """Model selection by cross-validation on the labelled images, within a time.
+
+    For each fold every method learns without it, the unlabelled images included, and is asked for it. All
+    methods meet the same folds in the same order. When the time is used up, a fold is broken off and does not
+    count; a method that another significantly beats is spared the remaining folds.
+
+    Args:
+        images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`; or `Photographs`, which are
+            read batch by batch.
+        labels: int, shape `(n,)`, -1 = unlabelled; at least two classes, two images of each.
+        backbone: a name for `load_backbone`, or a module from images to features.
+        methods: names from `METHODS`; by default all.
+        seconds: the time for all of them; only the backbone's features are finished in any case.
+        random_state: seed of the folds and of all training.
+        device: where to compute, such as `"cpu"`, `"cuda"` or `"auto"`.
+        cache: a folder in which finished steps are stored, so that an interrupted call goes on from them.
+
+    Raises:
+        ValueError: for images, labels or settings that do not fit, or a class with one labelled image.
+        FileNotFoundError: if the backbone's weights are neither installed nor can be downloaded.
+        OSError: if the cache cannot be written.
+
+    Example:
+        >>> choose_method(images, labels, methods=["frozen", "logistic", "head"])  # doctest: +SKIP
+    """
+    wanted = METHODS if methods is None else check_methods(methods)
+    seconds = check_number(seconds, "seconds", "a number above 0", 0, without=(0,))
+    candidates = Candidates(
+        images, labels, backbone=backbone, random_state=random_state, device=device, cache=cache
+    )
+    return decide(candidates.scores([*wanted], seconds))
+
+
+def check_methods(methods: Sequence[str]) -> list[str]:
+    """Return names from `METHODS`, the cheapest first, each once.
+
+    Raises:
+        ValueError: for anything but a list of such names.
+    """
+    if isinstance(methods, str) or not len(methods):
+        raise ValueError(f"methods is {shown(methods)}: pass a list of some of {', '.join(METHODS)}.")
+    wanted = {check_choice(method, "methods", METHODS) for method in methods}
+    return [method for method in METHODS if method in wanted]
+
+
+class Candidates:
+    """Candidate methods on the same images: judge them, and train the best one on all of these.
+
+    What several methods need is computed once. Equal images are judged once: of these the first alone keeps
+    its label while the methods are judged, or each would give its double away.
+
+    Args:
+        images: as for `choose_method`.
+        labels: int, shape `(n,)`, -1 = unlabelled; at least two classes, two images of each.
+        backbone: a name for `load_backbone`, or a module from images to features.
+        random_state: seed of the folds and of all training.
+        device: where to compute, such as `"cpu"`, `"cuda"` or `"auto"`.
+        cache: a folder in which finished steps are stored, so that an interrupted run goes on from them. What
+            comes out does not depend on whether it was interrupted.
+        progress: called with a sentence on what begins.
+
+    Raises:
+        ValueError: for images, labels or settings that do not fit, or a class with one labelled image.
+
+    Example:
+        >>> photographs = read_photographs("my_pictures")  # doctest: +SKIP
+        >>> fitted = Candidates(photographs, photographs.labels).fit()  # doctest: +SKIP
+        >>> fitted.method, fitted.held_out.accuracy  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        images: ImageArray | Photographs,
+        labels: npt.ArrayLike,
+        *,
+        backbone: str | nn.Module = LITE0,
+        random_state: int = 0,
+        device: str = "cpu",
+        cache: str | Path | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self.images = images if isinstance(images, Photographs) else check_images(images)
+        self.labels = check_class_labels(labels, len(self.images))
+        self.backbone = backbone
+        self.random_state, self.device = check_seed(random_state), str(check_device(device))
+        self.progress = progress or (lambda text: None)
+        self.seed = int(check_random_state(self.random_state).randint(2**31 - 1))  # as MetricEmbedding does
+        self.digests = _digests(self.images)
+        self.judged = _without_duplicates(self.labels, self.digests)
+        self.folds = stratified_folds(self.judged, FOLDS, self.random_state)
+        self.folder = None if cache is None else check_folder(cache) / self.key
+
+    @cached_property
+    def key(self) -> str:
+        """32 hexadecimal digits that change with all that the results depend on, but for the methods."""
+        backbone = self.backbone if isinstance(self.backbone, str) else self.network.fingerprint
+        versions = (VERSION, np.__version__, torch.__version__, torch.get_num_threads())
+        given = (self.digests, self.labels.tolist(), backbone, self.random_state, self.device)
+        return hashlib.sha256(repr((versions, given)).encode()).hexdigest()[:32]
+
+    @cached_property
+    def network(self) -> Backbone:
+        """The pretrained network, which sees photographs in the shape of most."""
+        aspect = self.images.aspect if isinstance(self.images, Photographs) else None
+        return as_backbone(self.backbone, self.device, aspect)
+
+    @cached_property
+    def features(self) -> FloatArray:
+        """The pretrained network's features of all images, float32 of shape `(n, width)`."""
+        self.progress("Looking at the pictures with the pretrained network ...")
+        if isinstance(self.images, Photographs):
+            return photograph_features(self.images, self.network)
+        return rows_of(self.network, self.images)
+
+    @property
+    def pixels(self) -> ImageArray:
+        """The images themselves; of `Photographs`, a file that is mapped."""
+        return self.images.pixels if isinstance(self.images, Photographs) else self.images
+
+    @cached_property
+    def small(self) -> ImageArray:
+        """The images as the small network sees them."""
+        side = small_side(self.images)
+        return (
+            self.images.small(side) if isinstance(self.images, Photographs) else downscale(self.images, side)
+        )
+
+    def fit(self, methods: Sequence[str] = AUTO) -> FittedMethod:
+        """Judge methods, and train the best of those that answer by neighbours on all images.
+
+        Args:
+            methods: names from `METHODS`, at least one that answers by neighbours.
+
+        Raises:
+            ValueError: if none of them can be trained.
+        """
+        wanted = check_methods(methods)
+        if not any(METHODS[method].by_neighbours for method in wanted):
+            raise ValueError("Logistic regression has no neighbours to answer by: name another method, too.")
+        scores = self.scores(wanted)
+        choice = decide([score for score in scores if METHODS[score.method].by_neighbours])
+        method, verdict = choice.winner, choice.verdict
+        held_out = {score.method: score.held_out for score in scores if score.held_out}[method]
+        logistic = next((score.accuracy for score in scores if score.method == "logistic"), None)
+        if logistic and logistic.mean > held_out.accuracy.mean:
+            verdict += LOGISTIC_IS_BETTER
+        unseen = self.unseen(method, held_out.threshold(QUANTILE))
+        self.progress(f"Training {method} on all labels ...")
+        embedding = self.train(method)
+        name = self.backbone if isinstance(self.backbone, str) else self.network.name
+        return FittedMethod(
+            method=method,
+            backbone=name if METHODS[method].on_backbone else None,
+            side=None if METHODS[method].on_backbone else small_side(self.images),
+            embedding=embedding,
+            embeddings=self._cached(f"{method}-all", lambda: self._embed(method, embedding.encoder_)),
+            held_out=held_out,
+            scores=tuple(scores),
+            verdict=verdict,
+            unseen=unseen,
+        )
+
+    def scores(self, methods: Sequence[str], seconds: float = math.inf) -> list[Score]:
+        """Judge methods one after another, within a time; each on the same folds."""
+        deadline, scores = time.monotonic() + seconds, list[Score]()
+        for method in methods:
+            scores.append(self.score(method, scores, deadline))
+        return scores
+
+    def score(self, method: str, rivals: Sequence[Score] = (), deadline: float = math.inf) -> Score:
+        """Cross-validate one method, on as many folds as the time allows.
+
+        Args:
+            method: a name from `METHODS`.
+            rivals: methods that were judged before: one that answers by neighbours, as this one does, and is
+                significantly better, spares it the remaining folds.
+            deadline: when to break off, on the clock of `time.monotonic`.
+        """
+        if note := self._impossible(method):
+            return Score(method, note=note)
+        self.progress(f"Judging {method} on your own labels ...")
+        start, so_far = time.monotonic(), None
+
+        def check_time(*_: object) -> None:
+            if time.monotonic() > deadline:
+                raise _TimeIsUpError
+
+        if not METHODS[method].by_neighbours:
+            with suppress(_TimeIsUpError):
+                check_time()
+                rows, correct = self._logistic()
+                return Score(method, rows, correct, len(self.folds), time.monotonic() - start)
+            return Score(method, note="no time was left")
+        able = [rival for rival in rivals if rival.held_out]
+        better: list[str] = []
+
+        def stop(result: CrossValidation) -> bool:
+            nonlocal so_far
+            so_far = result
+            better.extend(rival.method for rival in able if significantly_better(rival, result))
+            return bool(better)
+
+        with suppress(_TimeIsUpError):
+            so_far = cross_validate(
+                self._learner(method, "fold", check_time),
+                self.judged,
+                folds=FOLDS,
+                seed=self.random_state,
+                stop=stop,
+            )
+        spent = time.monotonic() - start
+        if so_far is None:
+            return Score(method, seconds=spent, note="no time was left")
+        note = ""
+        if so_far.folds < len(self.folds):
+            why = f"then {better[0]} was significantly better" if better else "then the time was up"
+            note = f"{so_far.folds} of {len(self.folds)} folds, {why}"
+        return Score(method, so_far.rows, so_far.correct, so_far.folds, spent, note, so_far)
+
+    def unseen(self, method: str, threshold: float | None) -> Interval | None:
+        """Return the share of images of a class left out that are called unknown, where that takes seconds.
+
+        Args:
+            method: a name from `METHODS`.
+            threshold: the cosine below which an image is unknown.
+        """
+        classes = np.unique(self.judged[is_labelled(self.judged)])
+        if threshold is None or len(classes) < 3 or not METHODS[method].on_features:
+            return None
+        self.progress("Leaving one class out after another ...")
+        return leave_one_class_out(self._learner(method, "without"), self.judged, threshold)
+
+    def train(self, method: str) -> MetricEmbedding:
+        """Return the transformer that a method gives, trained on all images; read back if it was before."""
+        folder = self.folder and self.folder / f"{method}-encoder"
+        if folder is None or not (folder / "card.json").is_file():
+            labelled = is_labelled(self.labels)
+            embedding = self.estimator(method)
+            embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
+            embedding.encoder_id_ = encoder_id(embedding.encoder_)
+            embedding.classes_ = np.unique(self.labels[labelled])
+            embedding.n_labels_ = int(labelled.sum())
+            if folder is None:
+                return embedding
+            embedding.save(folder)
+        own = self.backbone if isinstance(self.backbone, nn.Module) else None
+        return MetricEmbedding.load(folder, self.device, backbone=own)
+
+    def estimator(self, method: str) -> MetricEmbedding:
+        """Return the untrained transformer of a method that answers by neighbours."""
+        chosen = METHODS[method]
+        return MetricEmbedding(
+            backbone=self.backbone if chosen.on_backbone else None,
+            random_state=self.random_state,
+            device=self.device,
+            **chosen.settings,
+        )
+
+    def clear_cache(self) -> None:
+        """Remove the stored steps: their result was written elsewhere."""
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _impossible(self, method: str) -> str:
+        """Return why a method cannot be tried on these images, or an empty text."""
+        if not METHODS[method].on_backbone:
+            return ""
+        small = not isinstance(self.images, Photographs) and min(self.images.shape[2:]) < STRIDE
+        if small and isinstance(self.backbone, str):
+            return f"the images are smaller than {STRIDE} pixels"
+        if method == "last" and not self.network.has_trunk:
+            return "the backbone has no stated last part"
+        return ""
+
+    def _logistic(self) -> tuple[RowArray, npt.NDArray[np.bool_]]:
+        """Return the labelled rows, and which of them logistic regression named correctly."""
+        rows = np.concatenate([held_out for _, held_out in self.folds])
+
+        def compute() -> npt.NDArray[np.bool_]:
+            said = [
+                logistic_regression(self.features[stay], self.labels[stay]).predict(self.features[held_out])
+                for stay, held_out in self.folds
+            ]
+            correct: npt.NDArray[np.bool_] = np.concatenate(said) == self.labels[rows]
+            return correct
+
+        return rows, self._cached("logistic", compute)
+
+    def _learner(self, method: str, what: str, check_time: Callable[..., None] | None = None) -> Learn:
+        """Return a function that trains a method on some rows; what it gives is cached by its number."""
+        number, labelled = count(), np.flatnonzero(is_labelled(self.judged))
+
+        def learn(rows: RowArray, labels: LabelArray) -> FloatArray:
+            if check_time:
+                check_time()
+            found = self._cached(
+                f"{method}-{what}-{next(number)}",
+                lambda: self._embed(method, self._encoder(method, rows, labels, check_time), labelled),
+            )
+            embeddings = np.zeros((len(self.labels), found.shape[1]), dtype=np.float32)
+            embeddings[labelled] = found
+            return embeddings
+
+        return learn
+
+    def _encoder(
+        self, method: str, rows: RowArray, labels: LabelArray, check_time: Callable[..., None] | None = None
+    ) -> Encoder | BackboneEncoder:
+        """Return the encoder that a method trains on some of the images."""
+        options: dict[str, Any] = {"seed": self.seed, "report": check_time}
+        if not METHODS[method].on_backbone:
+            model, _ = train_metric(self.small[rows], labels, device=self.device, **options)
+            return model.encoder
+        encoder, _ = train_on_backbone(
+            self.network,
+            None if METHODS[method].on_features else self.pixels[rows],
+            labels,
+            rows=self.features[rows],
+            **METHODS[method].settings,
+            **options,
+        )
+        return encoder
+
+    def _embed(
+        self, method: str, encoder: Encoder | BackboneEncoder, rows: RowArray | None = None
+    ) -> FloatArray:
+        """Return the embeddings of all images, or of some."""
+        if isinstance(encoder, BackboneEncoder) and METHODS[method].on_features:
+            return in_batches(encoder.embed_rows, self.features, rows)
+        if not METHODS[method].on_backbone:
+            return in_batches(encoder.embed, self.small, rows)
+        return in_batches(encoder.embed, self.pixels, rows)
+
+    def _cached(self, name: str, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return an array from the cache, if there is one; else compute it."""
+        return compute() if self.folder is None else cached_array(self.folder / f"{name}.npy", compute)
+
+
+class _TimeIsUpError(Exception):
+    """Ends a fold that has begun."""
+
+
+def decide(table: Sequence[Score]) -> Choice:
+    """Return which method was right most often, and whether that could be chance.
+
+    Args:
+        table: how each method did, the cheapest first, on the same folds.
+
+    Raises:
+        ValueError: if none was tried.
+    """
+    tried = [score for score in table if score.accuracy is not None]
+    if not tried:
+        raise ValueError(f"No method could be tried: {table[0].note}.")
+    # One that was broken off may have met easy images alone: on these, too, none may be better.
+    unbeaten = [score for score in tried if not any(significantly_better(other, score) for other in tried)]
+    best = max(unbeaten or tried, key=lambda score: float(score.correct.mean()))
+    unclear = [other.method for other in tried if other is not best and not significantly_better(best, other)]
+    return Choice(tuple(table), best.method, not unclear, _verdict(best, tried, unclear))
+
+
+def _verdict(best: Score, tried: list[Score], unclear: list[str]) -> str:
+    n = len(best.correct)
+    if len(tried) == 1:
+        return f"{best.method} is the only method that was tried."
+    if not unclear:
+        return f"{best.method} is better than the others by more than chance would explain ({n} images)."
+    return (
+        f"{best.method} was right most often, but {n} labelled images are too few labels to tell it from "
+        f"{' and '.join(unclear)}."
+    )
+
+
+def significantly_better(one: Judged, other: Judged) -> bool:
+    """McNemar's exact test at 5 %: is one method better on the images that both were asked for?
+
+    Only images on which the two disagree tell anything (McNemar 1947,
+    https://doi.org/10.1007/BF02295996): without a difference each of these is won by a toss of a coin. The
+    test is two-sided, since nobody named the better method beforehand.
+
+    Args:
+        one: a `Score`, a `CrossValidation`, or anything with `rows` and `correct`.
+        other: likewise.
+    """
+    _, mine, theirs = np.intersect1d(one.rows, other.rows, return_indices=True)
+    won = int((one.correct[mine] & ~other.correct[theirs]).sum())
+    lost = int((other.correct[theirs] & ~one.correct[mine]).sum())
+    return won > lost and bool(binomtest(won, won + lost).pvalue < 0.05)
+
+
+def logistic_regression(features: FloatArray, labels: LabelArray) -> LogisticRegression:
+    """Fit logistic regression to a backbone's features: the strong baseline of few labels.
+
+    Args:
+        features: float32, shape `(n, width)`, as the backbone gives them: to scale them costs accuracy.
+        labels: shape `(n,)`.
+    """
+    return LogisticRegression(max_iter=2000).fit(features, labels)
+
+
+def small_side(images: ImageArray | Photographs) -> int:
+    """Return the side at which a small network sees images, in pixels: 48, or their own where that is less.
+
+    Args:
+        images: an array, shape `(n, channels, height, width)`, or `Photographs`, whose median counts.
+    """
+    sides = (
+        np.minimum(images.widths, images.heights)
+        if isinstance(images, Photographs)
+        else min(images.shape[2:])
+    )
+    return min(SIDE, int(np.median(sides)))
+
+
+def photograph_features(photographs: Photographs, backbone: Backbone) -> FloatArray:
+    """Compute a backbone's features of photographs batch by batch; each batch is cached on the disk.
+
+    Args:
+        photographs: the pictures.
+        backbone: see `metriclearn.backbones`.
+
+    Returns:
+        Float32, shape `(n, width)`.
+
+    Raises:
+        OSError: if the cache cannot be written.
+    """
+    folder, parts, done = cache_folder() / "features", [], 0
+    with progress_bar(len(photographs), "Looking") as bar:
+        for batch in photographs.batches():
+            of = "".join(photographs.digests[done : done + len(batch)])
+            text = f"{VERSION} {backbone.fingerprint} {backbone.device} {of}"
+            path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
+            parts.append(cached_array(path, partial(in_batches, backbone.forward, batch)))
+            done += len(batch)
+            bar.update(len(batch))
+    return np.concatenate(parts)
+
+
+def _digests(images: ImageArray | Photographs) -> tuple[str, ...]:
+    """Return the SHA-256 of each image."""
+    if isinstance(images, Photographs):
+        return images.digests
+    return tuple(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images)
+
+
+def _without_duplicates(labels: LabelArray, digests: Sequence[str]) -> LabelArray:
+    """Return the labels, where of equal images only the first keeps its own."""
+    first = np.zeros(len(labels), dtype=bool)
+    first[np.unique(np.array(digests), return_index=True)[1]] = True
+    without = np.where(first, labels, -1)
+    kept, counts = np.unique(without[is_labelled(without)], return_counts=True)
+    classes = np.unique(labels[is_labelled(labels)])
+    if len(kept) < len(classes) or counts.min() < 2:  # a class of nothing but duplicates
+        return labels
+    return without

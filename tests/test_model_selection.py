@@ -1,0 +1,273 @@
+"""The labels decide which method suits the images; where they are too few to tell, that is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_pictures import draw_folder
+from test_tuning import IMAGES, LABELS, SCARCE, small_backbone
+from torch import nn
+
+from metriclearn import MetricEmbedding, model_selection, tuning
+from metriclearn.backbones import LITE0
+from metriclearn.metrics import wilson_interval
+from metriclearn.model_selection import (
+    METHODS,
+    Candidates,
+    Score,
+    choose_method,
+    decide,
+    significantly_better,
+    small_side,
+)
+from metriclearn.photos import read_photographs
+
+
+def test_every_method_is_judged_on_the_same_images() -> None:
+    found = choose_method(
+        IMAGES, LABELS, backbone=small_backbone(), methods=["frozen", "logistic"], seconds=100
+    )
+    assert [judged.method for judged in found.table] == ["frozen", "logistic"]
+    assert [len(judged.correct) for judged in found.table] == [60, 60]
+    for judged in found.table:
+        assert judged.accuracy == wilson_interval(int(judged.correct.sum()), 60)
+    assert found.winner in str(found)
+
+
+def test_a_method_that_knows_nothing_loses() -> None:
+    blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # the mean colour alone
+    seeing = small_backbone()
+    blind_alone = choose_method(IMAGES, LABELS, backbone=blind, methods=["frozen"]).table[0]
+    seeing_alone = choose_method(IMAGES, LABELS, backbone=seeing, methods=["frozen"]).table[0]
+    assert significantly_better(seeing_alone, blind_alone)
+    assert not significantly_better(blind_alone, seeing_alone)
+
+
+def test_held_out_images_are_not_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[set[int]] = []
+    train = model_selection.train_metric
+
+    def watched(rows: np.ndarray, labels: np.ndarray, **options: object) -> object:
+        learned.append({int(row[0]) for row in rows.reshape(len(rows), -1)})
+        return train(rows, labels, steps=1, **options)
+
+    monkeypatch.setattr(model_selection, "train_metric", watched)
+    numbered = np.zeros((60, 3, 8, 8), dtype=np.uint8)
+    numbered[:] = 2 + np.arange(60)[:, None, None, None]
+    choose_method(numbered, SCARCE, methods=["scratch"])
+    assert [len(rows) for rows in learned] == [60 - 3] * 4  # four labels of each of three kinds: four folds
+    held_out = [set(range(2, 62)) - rows for rows in learned]
+    assert set.union(*held_out) == {2 + row for row in np.flatnonzero(SCARCE >= 0)}
+
+
+@pytest.mark.parametrize(
+    "backbone", ["efficientnet-lite0+efficientnet-lite2", nn.Flatten()], ids=["two", "own"]
+)
+def test_a_backbone_without_a_last_part_is_not_tuned(backbone: str | nn.Module) -> None:
+    found = choose_method(IMAGES, SCARCE, backbone=backbone, methods=["frozen", "last"])
+    assert [judged.accuracy is None for judged in found.table] == [False, True]
+    assert "last              not tried (the backbone has no stated last part)" in str(found)
+
+
+def test_too_few_labels_to_tell() -> None:
+    found = choose_method(IMAGES, SCARCE, backbone=small_backbone(), methods=["frozen", "logistic"])
+    assert not found.clear
+    assert "12 labelled images are too few labels to tell it from" in found.verdict
+
+
+def judged(right: int, of: int = 40, method: str = "frozen") -> Score:
+    return Score(method, np.arange(of), np.arange(of) < right)
+
+
+def test_beyond_chance() -> None:
+    assert significantly_better(judged(30), judged(24))  # six wins, no loss, or the other way round: 1 in 32
+    assert not significantly_better(judged(24), judged(30))
+    assert not significantly_better(judged(30), judged(25))  # five: 1 in 16
+    assert not significantly_better(judged(30), judged(30))
+
+
+def test_methods_are_compared_on_the_images_that_both_met() -> None:
+    """What was broken off after ten easy images, on which others were better still, does not win."""
+    whole = judged(20)
+    easy = judged(12, 20, "scratch")
+    assert easy.accuracy.mean > whole.accuracy.mean
+    found = decide([whole, easy])
+    assert (found.winner, found.clear) == ("frozen", True)
+
+
+def test_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr(model_selection.time, "monotonic", lambda: float(next(clock)))
+    found = choose_method(IMAGES, SCARCE, backbone=small_backbone(), seconds=60)
+    tried = {judged.method: judged for judged in found.table}
+    assert tried["frozen"].note == ""
+    assert tried["scratch"].accuracy is None
+    assert tried["scratch"].note == "no time was left"
+    assert found.winner in ("frozen", "logistic", "head")
+
+
+def test_images_below_the_stride_are_learned_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = model_selection.train_metric
+    monkeypatch.setattr(
+        model_selection, "train_metric", lambda *of, **options: train(*of, steps=1, **options)
+    )
+    found = choose_method(IMAGES[:, :, :28, :28], SCARCE)
+    assert found.winner == "scratch"
+    assert [judged.note for judged in found.table if judged.method != "scratch"] == [
+        "the images are smaller than 32 pixels"
+    ] * (len(METHODS) - 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"labels": np.where(np.arange(60) == 59, 7, SCARCE)}, "Class 7 has one labelled picture"),
+        ({"labels": np.full(60, -1)}, "holds no label"),
+        ({"methods": ["best"]}, "methods is 'best': choose"),
+        ({"methods": "frozen"}, "pass a list of some of frozen"),
+        ({"methods": []}, "pass a list of some of frozen"),
+        ({"seconds": 0}, "seconds is 0: choose a number above 0"),
+        ({"random_state": -1}, "seed is -1"),
+        ({"device": "tpu9"}, "device is 'tpu9'"),
+        (
+            {"images": IMAGES[:, :, :20, :20], "methods": ["frozen"], "backbone": LITE0},
+            "No method could be",
+        ),
+    ],
+)
+def test_what_does_not_fit(options: dict[str, object], words: str) -> None:
+    given = {"images": IMAGES, "labels": SCARCE, "backbone": small_backbone()} | options
+    with pytest.raises(ValueError, match=words):
+        choose_method(**given)
+
+
+# Candidates: what the command line calls
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of five steps, not 600."""
+    train = model_selection.train_metric
+    monkeypatch.setattr(tuning, "HEAD_STEPS", 5)
+    monkeypatch.setattr(
+        model_selection, "train_metric", lambda *of, **options: train(*of, **options, steps=5)
+    )
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.by_neighbours])
+def test_what_is_trained_is_what_metric_embedding_gives(
+    method: str, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "TUNING_STEPS", 2)
+    fitted = Candidates(IMAGES, SCARCE, backbone=small_backbone(), random_state=3).fit([method])
+    backbone = small_backbone() if METHODS[method].on_backbone else None
+    steps = None if backbone else 5
+    alone = MetricEmbedding(backbone=backbone, random_state=3, steps=steps, **METHODS[method].settings)
+    assert fitted.embedding.encoder_id_ == alone.fit(IMAGES, SCARCE).encoder_id_
+    np.testing.assert_allclose(fitted.embeddings, alone.transform(IMAGES), atol=1e-5)
+    np.testing.assert_allclose(fitted.embedding.transform(IMAGES), fitted.embeddings, atol=1e-5)
+    assert fitted.held_out.rows.tolist() == np.flatnonzero(SCARCE >= 0).tolist()
+
+
+def test_a_method_without_neighbours_is_reported_and_not_shipped(short: None) -> None:
+    candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone())
+    fitted = candidates.fit(["logistic", "frozen"])
+    assert [score.method for score in fitted.scores] == ["frozen", "logistic"]
+    assert fitted.method == "frozen"
+    with pytest.raises(ValueError, match="name another method"):
+        candidates.fit(["logistic"])
+
+
+def test_the_simpler_method_is_named_if_it_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    candidates = Candidates(IMAGES, LABELS, backbone=blind)
+    assert "logistic regression" not in candidates.fit(["frozen"]).verdict
+    all_right = np.arange(60), np.ones(60, dtype=bool)
+    monkeypatch.setattr(candidates, "_logistic", lambda: all_right)
+    assert "Plain logistic regression" in candidates.fit(["frozen", "logistic"]).verdict
+
+
+def test_a_method_that_is_beaten_is_spared_the_rest() -> None:
+    candidates = Candidates(IMAGES, LABELS, backbone=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    alone = candidates.score("frozen")
+    assert (alone.folds, alone.note) == (5, "")
+    assert alone.held_out is not None
+    rival = Score("head", np.arange(60), np.ones(60, dtype=bool), held_out=alone.held_out)
+    beaten = candidates.score("frozen", [rival])
+    assert beaten.folds < 5
+    assert beaten.note == f"{beaten.folds} of 5 folds, then head was significantly better"
+    np.testing.assert_array_equal(beaten.correct, alone.correct[np.isin(alone.rows, beaten.rows)])
+
+
+def test_equal_images_are_judged_once() -> None:
+    images, labels = np.concatenate([IMAGES, IMAGES[:3]]), np.concatenate([SCARCE, SCARCE[:3]])
+    candidates = Candidates(images, labels, backbone=small_backbone())
+    np.testing.assert_array_equal(candidates.judged, np.concatenate([SCARCE, [-1] * 3]))
+    assert candidates.fit(["frozen"]).embedding.n_labels_ == (labels >= 0).sum()
+
+
+def test_a_class_of_nothing_but_duplicates_is_judged_as_it_is() -> None:
+    images = IMAGES.copy()
+    images[SCARCE == 0] = images[0]
+    assert (Candidates(images, SCARCE).judged == SCARCE).all()
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same(
+    tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ["frozen", "logistic", "head", "scratch"]
+    whole = Candidates(IMAGES, SCARCE, backbone=small_backbone()).fit(methods)
+    train, trained = model_selection.train_on_backbone, []
+
+    def stopped(*data: object, **options: object) -> object:
+        trained.append(options["tune"])
+        if trained.count("head") == 3:
+            raise KeyboardInterrupt
+        return train(*data, **options)
+
+    monkeypatch.setattr(model_selection, "train_on_backbone", stopped)
+    cache = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        Candidates(IMAGES, SCARCE, backbone=small_backbone(), cache=cache).fit(methods)
+    monkeypatch.setattr(model_selection, "train_on_backbone", train)
+    candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone(), cache=cache)
+    assert len([*candidates.folder.glob("head-fold-*.npy")]) == 2
+    again = candidates.fit(methods)
+    assert (again.method, again.verdict) == (whole.method, whole.verdict)
+    assert again.embedding.encoder_id_ == whole.embedding.encoder_id_
+    for one, other in zip(whole.scores, again.scores, strict=True):
+        np.testing.assert_array_equal(one.correct, other.correct)
+    np.testing.assert_allclose(again.embeddings, whole.embeddings, atol=1e-6)
+    candidates.clear_cache()
+    assert not [*cache.iterdir()]
+
+
+def test_other_images_labels_or_settings_have_another_key() -> None:
+    keys = [
+        Candidates(images, labels, backbone=backbone, random_state=seed).key
+        for images, labels, backbone, seed in [
+            (IMAGES, SCARCE, LITE0, 0),
+            (IMAGES[::-1], SCARCE, LITE0, 0),
+            (IMAGES, LABELS, LITE0, 0),
+            (IMAGES, SCARCE, small_backbone(), 0),
+            (IMAGES, SCARCE, LITE0, 1),
+        ]
+    ]
+    assert len(set(keys)) == 5
+    assert keys[0] == Candidates(IMAGES.copy(), SCARCE.tolist()).key
+
+
+def test_photographs_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    photographs = read_photographs(draw_folder(tmp_path / "in", n=6, free=2))
+    choice = choose_method(photographs, photographs.labels, methods=["frozen", "logistic"])
+    assert [len(score.rows) for score in choice.table] == [18, 18]
+    assert (tmp_path / "cache" / "features").is_dir()
+    assert small_side(photographs) == 48  # of 64 x 48 pixels
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((1, 1, 28, 28), 28), ((1, 3, 300, 200), 48), ((1, 3, 40, 64), 40)]
+)
+def test_small_images_stay_as_they_are(shape: tuple[int, ...], side: int) -> None:
+    assert small_side(np.zeros(shape, dtype=np.uint8)) == side
