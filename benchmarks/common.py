@@ -47,7 +47,7 @@ class Ledger:
 
     def at(self, keys: list[str]) -> dict[str, Any]:
         """Return the entry under these keys, which is made if need be."""
-        entry = self.results[self.section]
+        entry: dict[str, Any] = self.results[self.section]
         for key in keys:
             entry = entry.setdefault(key, {})
         return entry
@@ -100,4 +100,5 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Return rows at unit length, float32."""
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32, copy=False)
+    scaled: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return scaled.astype(np.float32, copy=False)
