@@ -113,7 +113,7 @@ BAD_FITS = {
     "grey images without channels": (
         images()[:, 0],
         LABELS,
-        r"shape \(12, 9, 8\).*channel axis by X\[:, None\]",
+        r"shape \(12, 9, 8\).*add the channel axis with X\[:, None\]",
     ),
     "one image": (images()[0], LABELS, r"pass at least one as \(n, channels, height, width\).*X\[None\]"),
     "no image": (images(0), LABELS[:0], r"shape \(0, 1, 9, 8\): pass at least one"),
@@ -180,7 +180,7 @@ BAD_TRANSFORMS = {
     "NaN": (spoiled(np.nan), "hold NaN, infinity or no numbers"),
     "range": (images() * 2, r"scale them to floats in \[0, 1\]"),
     "whole numbers": (images().astype(int), "type int64"),
-    "no channels": (images()[:, 0], "take the channel axis"),
+    "no channels": (images()[:, 0], "add the channel axis"),
 }
 
 

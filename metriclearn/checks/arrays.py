@@ -82,8 +82,8 @@ def check_images(pixels: Any) -> ImageArray:
     shape = images.shape
     if len(shape) != 4 or 0 in shape:
         raise ValueError(
-            f"The images have shape {shape}: pass at least one as (n, channels, height, width); grey images "
-            "take the channel axis by X[:, None], a single image takes the first axis by X[None]."
+            f"The images have shape {shape}: pass at least one as (n, channels, height, width); for grey "
+            "images add the channel axis with X[:, None], for a single image use X[None]."
         )
     if shape[3] in CHANNELS_LAST and shape[1] > max(CHANNELS_LAST):
         raise ValueError(
