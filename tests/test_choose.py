@@ -10,7 +10,7 @@ from metriclearn.choose import METHODS, Judged, beats, choose_method, decide, sh
 from metriclearn.evaluate import share_interval
 
 
-def test_every_way_is_judged_on_the_same_images() -> None:
+def test_every_way_is_judged_on_the_same_images():
     found = choose_method(
         IMAGES, LABELS, backbone=small_backbone(), methods=["frozen", "logistic"], seconds=100
     )
@@ -21,7 +21,7 @@ def test_every_way_is_judged_on_the_same_images() -> None:
     assert found.winner in str(found)
 
 
-def test_a_way_that_knows_nothing_loses() -> None:
+def test_a_way_that_knows_nothing_loses():
     blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # the mean colour alone
     seeing = small_backbone()
     blind_alone = choose_method(IMAGES, LABELS, backbone=blind, methods=["frozen"]).table[0]
@@ -30,11 +30,11 @@ def test_a_way_that_knows_nothing_loses() -> None:
     assert not beats(blind_alone, seeing_alone)
 
 
-def test_held_out_images_are_not_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    learned: list[set[int]] = []
+def test_held_out_images_are_not_learned_from(monkeypatch):
+    learned = []
     train = choose.train_metric
 
-    def watched(rows: np.ndarray, labels: np.ndarray, **options: object) -> object:
+    def watched(rows, labels, **options):
         learned.append({int(row[0]) for row in rows.reshape(len(rows), -1)})
         return train(rows, labels, steps=1, **options)
 
@@ -50,31 +50,31 @@ def test_held_out_images_are_not_learned_from(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "backbone", ["efficientnet-lite0+efficientnet-lite2", nn.Flatten()], ids=["two", "own"]
 )
-def test_a_backbone_without_a_last_part_is_not_tuned(backbone: str | nn.Module) -> None:
+def test_a_backbone_without_a_last_part_is_not_tuned(backbone):
     found = choose_method(IMAGES, SCARCE, backbone=backbone, methods=["frozen", "tune"])
     assert [judged.accuracy is None for judged in found.table] == [False, True]
     assert "tune      not tried (the backbone has no stated last part)" in str(found)
 
 
-def test_too_few_labels_to_tell() -> None:
+def test_too_few_labels_to_tell():
     found = choose_method(IMAGES, SCARCE, backbone=small_backbone(), methods=["frozen", "logistic"])
     assert not found.clear
     assert "12 labelled images are too few labels to tell it from" in found.verdict
 
 
-def judged(right: int, of: int = 40, method: str = "frozen") -> Judged:
+def judged(right, of=40, method="frozen"):
     rows = np.arange(of)
     return Judged(method, share_interval(right, of), rows, rows < right, 0.0)
 
 
-def test_beyond_chance() -> None:
+def test_beyond_chance():
     assert beats(judged(30), judged(24))  # six wins, no loss, or the other way round: 1 in 32
     assert not beats(judged(24), judged(30))
     assert not beats(judged(30), judged(25))  # five: 1 in 16
     assert not beats(judged(30), judged(30))
 
 
-def test_ways_are_compared_on_the_images_that_both_met() -> None:
+def test_ways_are_compared_on_the_images_that_both_met():
     """What was broken off after ten easy images, on which others were better still, does not win."""
     whole = judged(20)
     easy = Judged("scratch", share_interval(12, 20), np.arange(20), np.arange(20) < 12, 0.0)
@@ -83,7 +83,7 @@ def test_ways_are_compared_on_the_images_that_both_met() -> None:
     assert (found.winner, found.clear) == ("frozen", True)
 
 
-def test_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_is_kept(monkeypatch):
     clock = iter(range(1_000_000))
     monkeypatch.setattr(choose.time, "monotonic", lambda: float(next(clock)))
     found = choose_method(IMAGES, SCARCE, backbone=small_backbone(), seconds=60)
@@ -94,7 +94,7 @@ def test_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.winner in ("frozen", "logistic", "head")
 
 
-def test_images_below_the_stride_are_learned_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_below_the_stride_are_learned_from_scratch(monkeypatch):
     train = choose.train_metric
     monkeypatch.setattr(choose, "train_metric", lambda *of, **options: train(*of, steps=1, **options))
     found = choose_method(IMAGES[:, :, :28, :28], SCARCE)
@@ -104,7 +104,7 @@ def test_images_below_the_stride_are_learned_from_scratch(monkeypatch: pytest.Mo
     ] * (len(METHODS) - 1)
 
 
-def test_large_images_are_shrunk_for_the_small_network() -> None:
+def test_large_images_are_shrunk_for_the_small_network():
     large = np.full((3, 1, 128, 256), 200, dtype=np.uint8)
     assert shrunk(large).shape == (3, 1, 48, 96)
     assert (shrunk(large) == 200).all()
@@ -128,7 +128,7 @@ def test_large_images_are_shrunk_for_the_small_network() -> None:
         ),
     ],
 )
-def test_what_does_not_fit(options: dict[str, object], words: str) -> None:
+def test_what_does_not_fit(options, words):
     given = {"images": IMAGES, "labels": SCARCE, "backbone": small_backbone()} | options
     with pytest.raises(ValueError, match=words):
         choose_method(**given)

@@ -3,7 +3,6 @@
 import importlib
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ ANSWERS = json.loads((BENCHMARKS / "results" / "objections.json").read_text(enco
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
-    def load(name: str) -> ModuleType:
+    def load(name):
         return importlib.import_module(name)
 
     return load

@@ -5,7 +5,6 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from markdown_links import dead_links
@@ -17,24 +16,24 @@ IMAGES = {"10⁶": 10**6, "10⁸": 10**8, "10⁹": 10**9}
 NUMBERS, LINKS, COPIES, MACHINE, USED = 32, 16, 2, 64e9, 0.7
 
 
-def size(n: float) -> str:
+def size(n):
     """Write bytes as people do: two digits that count."""
     unit, power = ("GB", 9) if n >= 1e9 else ("MB", 6)
     value = n / 10**power
     return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}"
 
 
-def span(seconds: float) -> str:
+def span(seconds):
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def row(*cells: object) -> str:
+def row(*cells):
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def tables(measured: dict[str, Any]) -> list[str]:
+def tables(measured):
     """Return the rows that the page should show."""
     found = []
     for n, graph in measured["digits"]["graph"].items():
@@ -73,7 +72,7 @@ def tables(measured: dict[str, Any]) -> list[str]:
     return found
 
 
-def sentences(measured: dict[str, Any]) -> list[str]:
+def sentences(measured):
     """Return what the page says in words."""
     int8, graph = measured["digits"]["int8"]["1000000"], measured["digits"]["graph"]["1000000"]
     random = measured["random"]["int8"]["100000"]
@@ -93,13 +92,13 @@ def sentences(measured: dict[str, Any]) -> list[str]:
     ]
 
 
-def missing(measured: dict[str, Any]) -> list[str]:
+def missing(measured):
     page = " ".join(PAGE.split())
     lines = PAGE.splitlines()
     return [r for r in tables(measured) if r not in lines] + [s for s in sentences(measured) if s not in page]
 
 
-def test_the_page_shows_what_was_measured() -> None:
+def test_the_page_shows_what_was_measured():
     assert missing(MEASURED) == []
     shown = [line for line in PAGE.splitlines() if re.match(r"\| [^-]", line)]
     heads = [
@@ -118,7 +117,7 @@ def test_the_page_shows_what_was_measured() -> None:
         ("images embedded per second of one core", "onnxruntime"),
     ],
 )
-def test_another_figure_is_noticed(path: tuple[str, ...]) -> None:
+def test_another_figure_is_noticed(path):
     other = copy.deepcopy(MEASURED)
     inner = other
     for key in path[:-1]:
@@ -127,11 +126,11 @@ def test_another_figure_is_noticed(path: tuple[str, ...]) -> None:
     assert missing(other) != []
 
 
-def test_its_links_resolve() -> None:
+def test_its_links_resolve():
     assert dead_links(PAGE, ROOT / "docs") == []
 
 
-def test_what_was_promised_and_what_was_reached() -> None:
+def test_what_was_promised_and_what_was_reached():
     """At a million points: recall of 0.99 at 50 times the speed; int8 small, and the vote unmoved."""
     graph, int8 = MEASURED["digits"]["graph"]["1000000"], MEASURED["digits"]["int8"]["1000000"]
     assert graph["ef=32"]["recall"] >= 0.99
@@ -140,7 +139,7 @@ def test_what_was_promised_and_what_was_reached() -> None:
     assert abs(int8["not rescored"]["vote, %"] - graph["exact"]["vote, %"]) <= 0.2
 
 
-def test_the_companion_says_the_same() -> None:
+def test_the_companion_says_the_same():
     graph, int8 = MEASURED["digits"]["graph"]["1000000"], MEASURED["digits"]["int8"]["1000000"]
     quick, alone, sizes = graph["ef=32"], int8["not rescored"], int8["memory"]["bytes"]
     companion = (ROOT / "docs" / "podcast.md").read_text(encoding="utf-8")
