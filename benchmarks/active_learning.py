@@ -1,7 +1,7 @@
 """Which images to label next, and what happens when the neighbours label the rest.
 
 Buying labels. Every run starts with the same one label per class. Then labels are bought in rounds, up
-to 20 per class on average, by `metriclearn.explore.what_to_label_next` or at random; the class of an
+to 20 per class on average, by `metriclearn.curation.select_for_labelling` or at random; the class of an
 image is known only after it was bought. Two more choices stand beside: random, but as many of each class,
 as if somebody searched until each class had its share; and the most typical images first (`typical`).
 After each purchase `MetricEmbedding` is trained again, from scratch, and chooses the next images.
@@ -20,10 +20,10 @@ from sklearn.cluster import KMeans
 from benchmarks.common import DRAWS, Ledger, command_line
 from benchmarks.digits import POOL, TEST, one_nearest
 from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
-from metriclearn.explore import what_to_label_next
-from metriclearn.labels import UNLABELLED, LabelArray
-from metriclearn.propagate import spread_labels
-from metriclearn.validate import FloatArray
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.checks.labels import UNLABELLED, LabelArray
+from metriclearn.curation import select_for_labelling
+from metriclearn.label_propagation import spread_labels
 
 LABELS = [10, 20, 40, 80, 120, 200]
 STRATEGIES = ["random", "uncertainty", "diversity", "mixed", "balanced random", "typical first"]
@@ -49,7 +49,7 @@ def choose(embeddings: FloatArray, labels: LabelArray, n: int, strategy: str, se
         return np.concatenate([random.choice(members, each, replace=False) for members in rows])
     if strategy == "typical first":
         return typical(embeddings, labels, n, seed)
-    return what_to_label_next(embeddings, labels, n, strategy, seed)
+    return select_for_labelling(embeddings, labels, n, strategy, seed)
 
 
 def typical(embeddings: FloatArray, labels: LabelArray, n: int, seed: int) -> Any:

@@ -25,7 +25,7 @@ import numpy as np
 from nbclient import NotebookClient
 from scipy import stats
 
-from metriclearn.evaluate import RECORD_VARIABLE
+from metriclearn.course.bands import RECORD_VARIABLE
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 BANDS = NOTEBOOKS / "bands.json"

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.common import read_results
 from benchmarks.tables import tables
-from metriclearn.evaluate import mean_interval
+from metriclearn.metrics import t_interval
 
 ROOT = Path(__file__).parent.parent
 NUMBER = r"[−-]?[\d,]*\d(?:\.\d+)?"
@@ -154,7 +154,7 @@ def rewritten(
         name, unit = match["name"], match["unit"]
         if unit is None:
             return f"{numbers[name]}<!--{name}-->"
-        mean, interval = str(mean_interval(figures[name])).replace("-", "−").split(" ", 1)
+        mean, interval = str(t_interval(figures[name])).replace("-", "−").split(" ", 1)
         return f"{mean}{unit}{interval}<!--{name}-->"
 
     text = TABLE.sub(lambda match: f"{match[1]}{tables[match['name']]}{match[3]}", text)

@@ -36,7 +36,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from benchmarks.common import Ledger, command_line, write_results
 from benchmarks.digits import POOL, rows
 from metriclearn import scarce_labels
-from metriclearn.app.fit import SCRATCH_STEPS, side_for
+from metriclearn.model_selection import SCRATCH_STEPS, side_for
 from metriclearn.photos import Photographs, read_photographs
 from metriclearn.training import predict_logits, train_classifier
 

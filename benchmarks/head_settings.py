@@ -43,7 +43,9 @@ def main() -> None:
     sets = [photographs.elpv, *([partial(photographs.trashnet, given.trashnet)] if given.trashnet else [])]
     for load in sets:
         data = load()
-        for draw, (setting, of_head), (pool, pseudo_labels) in product(DRAWS, SETTINGS.items(), POOLS.items()):
+        for draw, (setting, of_head), (pool, pseudo_labels) in product(
+            DRAWS, SETTINGS.items(), POOLS.items()
+        ):
             if not ledger.has([data.name, pool, setting], draw):
                 trial = photographs.trial(data, PER_CLASS, draw)
                 trial.data.rows  # noqa: B018 (computed at first sight)

@@ -23,9 +23,10 @@ from benchmarks.common import ALL_DRAWS, DRAWS, Ledger, command_line, unit
 from benchmarks.digits import POOL, TEST, accuracy_of_logits, autoencoder, one_nearest, pca_views, rows
 from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
 from metriclearn.augment import random_affine
+from metriclearn.batches import balanced_rows
+from metriclearn.label_propagation import spread_labels
 from metriclearn.losses import supervised_contrastive_loss
-from metriclearn.propagate import spread_labels
-from metriclearn.training import balanced_rows, embed, train_classifier
+from metriclearn.training import embed, train_classifier
 
 BUDGETS = [1, 2, 5, 10, 20, 50]
 WATCHED = [1, 2, 10]  # the budgets for which all ten draws are run, not five

@@ -22,7 +22,7 @@ from torch import as_tensor
 from benchmarks.common import DRAWS, timed, write_results
 from benchmarks.digits import POOL, autoencoder, rows
 from metriclearn import MetricEmbedding
-from metriclearn.explore import suspicious_labels
+from metriclearn.curation import label_errors
 from metriclearn.training import embed, predict_logits, train_classifier
 
 SHARES = [0.02, 0.05, 0.10]
@@ -46,23 +46,23 @@ def components() -> np.ndarray:
 
 def by_pixels(labels: np.ndarray, draw: int) -> np.ndarray:
     """Ask the neighbours among raw pixels."""
-    return suspicious_labels(rows(POOL.pixels), labels, K_RAW)
+    return label_errors(rows(POOL.pixels), labels, K_RAW)
 
 
 def by_components(labels: np.ndarray, draw: int) -> np.ndarray:
     """Ask the neighbours among principal components."""
-    return suspicious_labels(components(), labels, K_PCA)
+    return label_errors(components(), labels, K_PCA)
 
 
 def by_autoencoder(labels: np.ndarray, draw: int) -> np.ndarray:
     """Ask the neighbours among the codes of an autoencoder alone."""
-    return suspicious_labels(embed(autoencoder(draw), POOL.pixels), labels, K_AUTOENCODER)
+    return label_errors(embed(autoencoder(draw), POOL.pixels), labels, K_AUTOENCODER)
 
 
 def by_embedding(labels: np.ndarray, draw: int) -> np.ndarray:
     """Ask the neighbours in a metric embedding that was trained on these very labels."""
     embedding = MetricEmbedding(random_state=draw, pseudo_labels=False).fit(POOL.pixels, labels)
-    return suspicious_labels(embedding.transform(POOL.pixels), labels, K_METRIC)
+    return label_errors(embedding.transform(POOL.pixels), labels, K_METRIC)
 
 
 def cleanlab_regression(labels: np.ndarray, draw: int) -> np.ndarray:

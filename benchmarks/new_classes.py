@@ -28,8 +28,8 @@ from benchmarks.common import DRAWS, Ledger, command_line, timed, unit
 from benchmarks.digits import POOL, TEST, pca_views
 from benchmarks.label_efficiency import RECONSTRUCTION
 from metriclearn import MetricEmbedding, QdrantClassifier, scarce_labels
+from metriclearn.label_propagation import spread_labels
 from metriclearn.models import Encoder
-from metriclearn.propagate import spread_labels
 from metriclearn.training import predict_logits, train_classifier
 
 OLD, NEW = np.arange(7), np.arange(7, 10)

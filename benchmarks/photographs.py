@@ -30,12 +30,12 @@ from benchmarks.common import DRAWS, Ledger, command_line, unit
 from benchmarks.digits import rows
 from metriclearn import MetricEmbedding, scarce_labels
 from metriclearn.backbones import LITE0, LITE2, Backbone, as_backbone, load_backbone
-from metriclearn.cache import cache_folder, kept_array
-from metriclearn.choose import choose_method, logistic, shrunk
-from metriclearn.photos import read_photographs
-from metriclearn.propagate import spread_labels
-from metriclearn.trust import vote
-from metriclearn.tuning import rows_of
+from metriclearn.cross_validation import predict_by_neighbours
+from metriclearn.files import cache_folder, cached_array
+from metriclearn.finetune import features_of
+from metriclearn.label_propagation import spread_labels
+from metriclearn.model_selection import choose_method, logistic_regression
+from metriclearn.photos import downscale, read_photographs
 
 BUDGETS = [1, 5, 10, 20, 50]
 TEST_SHARE = 0.22
@@ -91,7 +91,7 @@ class Photographs:
     @cached_property
     def small(self) -> np.ndarray:
         """All pictures with 64 pixels at the shorter side, uint8."""
-        return shrunk(self.images, 64)
+        return downscale(self.images, 64)
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -121,7 +121,7 @@ class Photographs:
     def _kept(self, backbone: Backbone) -> np.ndarray:
         digest = hashlib.sha256(self.images).hexdigest()[:16]
         path, start = cache_folder() / "rows" / f"{backbone.fingerprint}-{digest}.npy", time.process_time()
-        rows = kept_array(path, lambda: rows_of(backbone, self.images))
+        rows = cached_array(path, lambda: features_of(backbone, self.images))
         self.looking += time.process_time() - start
         return rows
 
@@ -185,7 +185,7 @@ def by_neighbours(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, k: i
         score = cosine[:, labels == 1].max(axis=1) - cosine[:, labels == 0].max(axis=1)
     else:
         score = None
-    return Said(vote(known, labels, asked, k).labels, score)
+    return Said(predict_by_neighbours(known, labels, asked, k).labels, score)
 
 
 def raw_pixels(of: Trial) -> dict[str, Said]:
@@ -228,7 +228,7 @@ def linear_on_both(of: Trial) -> dict[str, Said]:
 def by_logistic(of: Trial, rows: np.ndarray) -> Said:
     """Fit logistic regression to the labelled rows; the score is the probability of class 1."""
     pool, test = rows[of.pool], rows[of.test]
-    model: LogisticRegression = logistic(pool[of.known], of.labels[of.known])
+    model: LogisticRegression = logistic_regression(pool[of.known], of.labels[of.known])
     return Said(model.predict(test), model.predict_proba(test)[:, 1])
 
 
@@ -366,11 +366,13 @@ def spaces(of: Trial, left_out: int) -> dict[str, dict[str, float]]:
         ("frozen", unit, unit),
         ("head", whole.transform, without.transform),
     ):
-        nearest = vote(see(pool), classes, see(test), NEIGHBOURS).nearest
+        nearest = predict_by_neighbours(see(pool), classes, see(test), NEIGHBOURS).nearest
         stored, asked = see_new(pool[inside][labels >= 0]), see_new(test)
-        similarity = vote(stored, labels[labels >= 0], asked, 1).similarity
+        similarity = predict_by_neighbours(stored, labels[labels >= 0], asked, 1).similarity
         more = np.concatenate([stored, see_new(pool[examples])])
-        said = vote(more, np.append(labels[labels >= 0], [left_out] * NEW_EXAMPLES), asked, 1).labels
+        said = predict_by_neighbours(
+            more, np.append(labels[labels >= 0], [left_out] * NEW_EXAMPLES), asked, 1
+        ).labels
         found[name] = {
             "neighbours of the right class": 100 * float((classes[nearest] == truth[:, None]).mean()),
             "AUROC of a class left out": 100 * float(roc_auc_score(truth == left_out, -similarity)),

@@ -18,9 +18,10 @@ from benchmarks.common import DRAWS, Ledger, command_line
 from benchmarks.digits import POOL, TEST
 from benchmarks.new_classes import new_rows, old_labels
 from metriclearn import MetricEmbedding, QdrantClassifier
-from metriclearn.explore import propagate_labels, unknown_threshold
-from metriclearn.labels import UNLABELLED, LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.checks.labels import UNLABELLED, LabelArray
+from metriclearn.label_propagation import propagate_labels
+from metriclearn.unknown import unknown_threshold
 
 STEPS = 300
 OLD = 7  # digits below are old

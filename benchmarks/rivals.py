@@ -26,9 +26,10 @@ from benchmarks.digits import POOL, TEST, accuracy_of_logits, one_nearest
 from benchmarks.label_efficiency import PROTOCOL, frozen_recipe
 from metriclearn import scarce_labels
 from metriclearn.augment import random_affine
+from metriclearn.batches import balanced_rows
 from metriclearn.losses import supervised_contrastive_loss, triplet_loss
 from metriclearn.models import Encoder
-from metriclearn.training import WEIGHT_DECAY, balanced_rows, embed, train_classifier
+from metriclearn.training import WEIGHT_DECAY, embed, train_classifier
 
 STEPS, BATCH = 600, 128
 BUDGETS = [10]

@@ -26,9 +26,9 @@ import torch
 from benchmarks.common import unit, write_results
 from benchmarks.digits import POOL, TEST
 from metriclearn import MetricEmbedding
+from metriclearn.checks.arrays import FloatArray
 from metriclearn.course.engine import Answers, EdgeEngine, Settings, recall, widened
 from metriclearn.course.serving import save_onnx
-from metriclearn.validate import FloatArray
 
 SIZES = [10_000, 100_000, 1_000_000]
 QUESTIONS, K = 500, 10

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import read_results
-from metriclearn.evaluate import mean_interval, share_interval
+from metriclearn.metrics import t_interval, wilson_interval
 
 BUDGETS = ("1", "10", "50")
 METHOD, RIVAL = "metric embedding + kNN", "supervised CNN"
@@ -27,12 +27,12 @@ def readme_table(results: dict[str, Any]) -> str:
         "|---|" + "---|" * len(BUDGETS),
     ]
     for name, budgets in results["methods"].items():
-        cells = [str(mean_interval(budgets[n]["accuracy"])) for n in BUDGETS]
+        cells = [str(t_interval(budgets[n]["accuracy"])) for n in BUDGETS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     cells = []
     for n in BUDGETS:
         ours, rival = (np.array(results["methods"][name][n]["accuracy"]) for name in (METHOD, RIVAL))
-        cells.append(str(mean_interval(ours - rival)))  # both saw the same labels: compare draw by draw
+        cells.append(str(t_interval(ours - rival)))  # both saw the same labels: compare draw by draw
     lines.append(f"| *{METHOD}, minus {RIVAL}* | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -51,12 +51,12 @@ def rivals_table(results: dict[str, Any], rivals: dict[str, Any]) -> str:
         "|---|" + "---|" * (len(budgets) + 1),
     ]
     for name, entry in sorted(compared.items(), key=lambda item: -np.mean(item[1]["10"]["accuracy"])):
-        cells = [str(mean_interval(entry[n]["accuracy"])) for n in budgets]
-        lead = "" if name == RIVALS_METHOD else str(mean_interval(ours - np.array(entry["10"]["accuracy"])))
+        cells = [str(t_interval(entry[n]["accuracy"])) for n in budgets]
+        lead = "" if name == RIVALS_METHOD else str(t_interval(ours - np.array(entry["10"]["accuracy"])))
         lines.append(f"| {name} | " + " | ".join([*cells, lead]) + " |")
     for name, entry in ceilings.items():
-        lead = str(mean_interval(ours - np.array(entry["all"]["accuracy"])))
-        reached = f"{mean_interval(entry['all']['accuracy'])} (all labels)"
+        lead = str(t_interval(ours - np.array(entry["all"]["accuracy"])))
+        reached = f"{t_interval(entry['all']['accuracy'])} (all labels)"
         lines.append(f"| *{name}* | " + " | ".join([reached, *[""] * (len(budgets) - 1), lead]) + " |")
     return "\n".join(lines)
 
@@ -65,7 +65,7 @@ def robustness_table(pools: dict[str, Any]) -> str:
     """Return the table of pools with unequal classes and with classes that nobody labelled."""
     lines = ["| pool | accuracy |", "|---|---|"]
     for name, entry in pools["pools"].items():
-        lines.append(f"| {name} | {mean_interval(entry['accuracy'])} |")
+        lines.append(f"| {name} | {t_interval(entry['accuracy'])} |")
     return "\n".join(lines)
 
 
@@ -74,7 +74,7 @@ def elsewhere_table(other: dict[str, Any]) -> str:
     names = list(other["data"])
     lines = ["| method | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     for method in other["data"][names[0]]:
-        intervals = [mean_interval(other["data"][name][method]["accuracy"]) for name in names]
+        intervals = [t_interval(other["data"][name][method]["accuracy"]) for name in names]
         cells = [str(replace(interval, high=min(interval.high, 100))) for interval in intervals]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -95,16 +95,14 @@ def photographs_table(photographs: dict[str, Any]) -> str:
         ]
         for kind, unit in kinds:
             for name, entry in ways.items():
-                cells = [str(mean_interval(entry[n][kind])) if n in entry else "" for n in budgets]
+                cells = [str(t_interval(entry[n][kind])) if n in entry else "" for n in budgets]
                 seconds = np.mean([second for each in entry.values() for second in each["cpu_seconds"]])
                 label = name if kind == "accuracy" else f"{name}, {unit}"
                 lines.append(f"| {label} | " + " | ".join(cells) + f" | {seconds:.1f} |")
         for name, other in pairs:
             ours, theirs = ways.get(name, {}), ways.get(other, {})
             cells = [
-                str(mean_interval(np.subtract(ours[n]["accuracy"], theirs[n]["accuracy"])))
-                if n in ours
-                else ""
+                str(t_interval(np.subtract(ours[n]["accuracy"], theirs[n]["accuracy"]))) if n in ours else ""
                 for n in budgets
             ]
             lines.append(f"| *{name}, minus {other}* | " + " | ".join(cells) + " |  |")
@@ -131,8 +129,8 @@ def folders_table(folders: dict[str, Any]) -> str:
             cells = []
             for n in budgets:
                 shares = runs[n]["accuracy"] if n in runs else []
-                one = share_interval(round(shares[0] * judges / 100), judges) if len(shares) == 1 else None
-                cells.append(str(one or mean_interval(shares)) if shares else "")
+                one = wilson_interval(round(shares[0] * judges / 100), judges) if len(shares) == 1 else None
+                cells.append(str(one or t_interval(shares)) if shares else "")
             spent = [second for each in runs.values() for second in each["cpu_seconds"]]
             peaks = [peak for each in runs.values() for peak in each.get("gib", [])]
             cost = f"{np.mean(spent):.0f}" if spent else ""
@@ -163,7 +161,7 @@ def paired(changed: dict[str, Any] | None, usual: dict[str, Any]) -> str:
     reached, before = (
         np.array([of["accuracy"][of["draws"].index(draw)] for draw in both]) for of in (changed, usual)
     )
-    return str(mean_interval(reached - before))
+    return str(t_interval(reached - before))
 
 
 def tried_table(tried: dict[str, Any]) -> str:
@@ -196,8 +194,8 @@ def pick_table(pick: dict[str, Any], usual: dict[str, Any]) -> str:
     ]
     for data, entries in pick["sets"].items():
         entry = entries[pick["change"]]
-        cells = [str(mean_interval(values)) for values in (usual[data]["accuracy"], entry["accuracy"])]
-        cells += [paired(entry, usual[data]), str(mean_interval(entry["pool"]))]
+        cells = [str(t_interval(values)) for values in (usual[data]["accuracy"], entry["accuracy"])]
+        cells += [paired(entry, usual[data]), str(t_interval(entry["pool"]))]
         lines.append(f"| {data} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

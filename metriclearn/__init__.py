@@ -2,7 +2,7 @@
 
 The method in floors, each importing only from those below. On top stand two wings that never meet:
 `metriclearn.course`, what only the notebooks use, such as the checks of the exercises and the figures that
-answer, and `metriclearn.app`, the command line and what it writes into a classifier's folder.
+answer, and `metriclearn.cli`, the command line and what it writes into a classifier's folder.
 
     reindex.py     a new encoder takes the place of an old one, while others go on asking
     choose.py      which way suits these images: their own labels decide

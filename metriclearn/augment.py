@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metriclearn.settings import check_flag, check_number
+from metriclearn.checks.arguments import check_flag, check_number
 
 # A function of a batch of images, on the device that trains, and a generator, always of the CPU, to a batch
 # of the same shape on the same device.

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metriclearn.checks.arguments import check_device, check_number, check_text, shown
 from metriclearn.models import Encoder, fingerprint
-from metriclearn.settings import check_device, check_number, check_text, shown
 
 LITE0, LITE2 = "efficientnet-lite0", "efficientnet-lite2"
 BORDER = 32  # pixels that are cut off at ImageNet's tests

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from metriclearn.augment import Augment
-from metriclearn.labels import LabelArray, is_labelled
-from metriclearn.validate import FloatArray, ImageArray
+from metriclearn.checks.arrays import FloatArray, ImageArray
+from metriclearn.checks.labels import LabelArray, is_labelled
 
 Rows = npt.NDArray[np.int_]
 FEWEST_AT_ONCE, MOST_AT_ONCE = 128, 256  # labelled images in a batch

@@ -15,6 +15,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
+from metriclearn.checks.arguments import check_choice, check_count, check_text
+from metriclearn.checks.arrays import FloatArray, as_array
+from metriclearn.checks.labels import LabelArray, check_targets, is_labelled
 from metriclearn.index import Distance, EmbeddingIndex
 from metriclearn.index.collection import DISTANCES
 from metriclearn.index.connection import IN_MEMORY, TABLE_FILE, Location, connect, find_location
@@ -28,9 +31,6 @@ from metriclearn.index.examples import (
 )
 from metriclearn.index.export import read_points
 from metriclearn.neighbours import votes
-from metriclearn.labels import LabelArray, check_targets, is_labelled
-from metriclearn.settings import check_choice, check_count, check_text
-from metriclearn.validate import FloatArray, as_array
 
 UNFITTED = (
     "This %(name)s instance is not fitted yet: call fit first, or QdrantClassifier.open for one that lies in "

@@ -23,13 +23,13 @@ from torch import nn
 
 from metriclearn.augment import AUGMENTS, Augment
 from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
+from metriclearn.checks.arguments import check_choice, check_device, check_folder
+from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, check_images
+from metriclearn.checks.labels import check_class_labels, is_labelled
 from metriclearn.finetune import TUNE, embed_images, train_on_backbone
-from metriclearn.labels import check_class_labels, is_labelled
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder, fingerprint
-from metriclearn.settings import check_choice, check_device, check_folder
 from metriclearn.training import train_metric
-from metriclearn.validate import DIFFER, FloatArray, ImageArray, as_array, check_images
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"

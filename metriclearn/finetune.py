@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from metriclearn.augment import Augment, check_augment
 from metriclearn.backbones import Backbone, BackboneEncoder
 from metriclearn.batches import ImagePool, Rows, default_batch_size, in_batches
-from metriclearn.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.arguments import check_choice, check_count, check_flag
+from metriclearn.checks.arrays import FloatArray, ImageArray, check_images
+from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.losses import Loss
 from metriclearn.models import Encoder
-from metriclearn.settings import check_choice, check_count, check_flag
 from metriclearn.training import Run, check_run, metric_steps, sample_pool, train_metric
-from metriclearn.validate import FloatArray, ImageArray, check_images
 
 TUNE = ("frozen", "head", "last", "all")
 HEAD_STEPS = 600

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriclearn.labels import UNLABELLED, LabelArray, check_labels
-from metriclearn.settings import check_choice, check_number
+from metriclearn.checks.arguments import check_choice, check_number
+from metriclearn.checks.labels import UNLABELLED, LabelArray, check_labels
 
 Mining = Literal["all", "semihard", "hard"]
 MINERS = ("all", "semihard", "hard")

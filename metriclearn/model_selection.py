@@ -29,6 +29,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from metriclearn.backbones import LITE0, STRIDE, Backbone, BackboneEncoder, as_backbone
+from metriclearn.batches import in_batches
 from metriclearn.checks.arguments import (
     check_choice,
     check_device,
@@ -50,13 +51,12 @@ from metriclearn.cross_validation import (
 )
 from metriclearn.embedding import MetricEmbedding, encoder_id
 from metriclearn.files import cache_folder, cached_array
-from metriclearn.inference import in_batches
+from metriclearn.finetune import features_of, train_on_backbone
 from metriclearn.metrics import Interval, wilson_interval
 from metriclearn.models import Encoder
 from metriclearn.photos import Photographs, downscale
 from metriclearn.photos.cache import progress_bar
 from metriclearn.training import train_metric
-from metriclearn.tuning import rows_of, train_on_backbone
 
 VERSION = 5  # of what is cached: another number, another cache
 SIDE = 48  # pixels at which the small network sees photographs, chosen with its 600 steps on Omniglot
@@ -329,7 +329,7 @@ class Candidates:
         self.progress("Looking at the pictures with the pretrained network ...")
         if isinstance(self.images, Photographs):
             return photograph_features(self.images, self.network)
-        return rows_of(self.network, self.images)
+        return features_of(self.network, self.images)
 
     @property
     def pixels(self) -> ImageArray:

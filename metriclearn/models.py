@@ -25,7 +25,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriclearn.settings import check_count
+from metriclearn.checks.arguments import check_count
 
 CHANNELS = (32, 64, 128)
 THIN = 16  # channels of the halvings in front

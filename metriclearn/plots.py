@@ -14,10 +14,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metriclearn.metrics import Interval
-from metriclearn.checks.labels import LabelArray, check_labels, is_labelled
 from metriclearn.checks.arguments import check_count
 from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, as_floats, check_embeddings
+from metriclearn.checks.labels import LabelArray, check_labels, is_labelled
+from metriclearn.metrics import Interval
 
 COLOURS = (
     "#0072B2",

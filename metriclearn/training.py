@@ -25,12 +25,19 @@ from metriclearn.batches import (
     in_batches,
     keep_freed_memory,
 )
-from metriclearn.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.arguments import (
+    check_choice,
+    check_count,
+    check_device,
+    check_flag,
+    check_number,
+    check_seed,
+)
+from metriclearn.checks.arrays import FloatArray, ImageArray, check_inputs
+from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.label_propagation import most_confident, spread_labels
 from metriclearn.losses import Loss, check_loss, check_value, warn_without_pairs
 from metriclearn.models import Autoencoder, Encoder
-from metriclearn.propagate import spread_labels, surest
-from metriclearn.settings import check_choice, check_count, check_device, check_flag, check_number, check_seed
-from metriclearn.validate import FloatArray, ImageArray, check_inputs
 
 Model = TypeVar("Model", bound=nn.Module)
 # D of X′ and X.
@@ -285,7 +292,7 @@ class PseudoLabels:
             graph = np.sort(sample_pool(self.labels, self.random))
         spread, confidence = spread_labels(embed(graph), self.labels[graph])
         self.targets[graph] = torch.as_tensor(spread)
-        self.rows = torch.as_tensor(graph[surest(spread, confidence, share)])
+        self.rows = torch.as_tensor(graph[most_confident(spread, confidence, share)])
 
     def draw(self, size: int) -> Tensor:
         """Draw row numbers of images that passed the gate, int64 of shape `(size,)`; none before that."""

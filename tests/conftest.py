@@ -1,6 +1,5 @@
 import os
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from qdrant_client import QdrantClient
@@ -8,7 +7,7 @@ from qdrant_client import QdrantClient
 API_KEY = os.environ.get("QDRANT_API_KEY")  # before a test takes it away
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
     parser.addoption(
         "--qdrant-url",
         help="also test the index against this Qdrant server, such as http://localhost:6333 (its key, if it "
@@ -17,15 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_server_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_server_by_accident(monkeypatch):
     for name in ("QDRANT_URL", "QDRANT_API_KEY", "METRICLEARN_PREFIX"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-def qdrant_server(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dict[str, str]]:
+def qdrant_server(request, monkeypatch):
     """The url of a real server and a collection that is nobody else's; it is cleared up afterwards."""
     url = request.config.getoption("--qdrant-url")
     if url is None:

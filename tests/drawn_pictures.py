@@ -1,14 +1,12 @@
 """A folder of small drawn pictures for tests: discs, bars and triangles on a noisy ground."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageDraw
 
 KINDS = ("bars", "disc", "triangle")
 
 
-def draw(kind: str, seed: int) -> Image.Image:
+def draw(kind, seed):
     """Return a picture of 64 x 48 pixels; place and colour follow from the seed."""
     random = np.random.default_rng(seed)
     image = Image.fromarray(random.integers(60, 110, (48, 64, 3), dtype=np.uint8))
@@ -25,7 +23,7 @@ def draw(kind: str, seed: int) -> Image.Image:
     return image
 
 
-def draw_folder(root: Path, n: int = 8, free: int = 3, kinds: tuple[str, ...] = KINDS) -> Path:
+def draw_folder(root, n=8, free=3, kinds=KINDS):
     """Write n pictures of each kind, and some without a label; return the folder."""
     for number, kind in enumerate(kinds):
         (root / kind).mkdir(parents=True)
@@ -37,7 +35,7 @@ def draw_folder(root: Path, n: int = 8, free: int = 3, kinds: tuple[str, ...] = 
     return root
 
 
-def stripes(side: int) -> tuple[np.ndarray, np.ndarray]:
+def stripes(side):
     """Return 60 pictures, uint8 of shape `(60, 3, side, side)`, and the kind of each, 0 to 2.
 
     Stripes of three widths in random colours, under noise.

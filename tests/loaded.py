@@ -1,11 +1,9 @@
 """A Python file that lies in no package, as a module."""
 
 import importlib.util
-from pathlib import Path
-from types import ModuleType
 
 
-def loaded(path: Path) -> ModuleType:
+def loaded(path):
     """Run a file, and return what it defines."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec

@@ -1,7 +1,6 @@
 """Find links in Markdown that lead nowhere in this repository."""
 
 import re
-from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
@@ -13,7 +12,7 @@ FENCE = re.compile(r"^(```|~~~).*?^\1", flags=re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"`[^`\n]*`")
 
 
-def dead_links(text: str, folder: Path) -> list[str]:
+def dead_links(text, folder):
     """Return the links in `text`, a file of `folder`, whose file or heading does not exist.
 
     Links to other sites are not followed.
@@ -33,7 +32,7 @@ def dead_links(text: str, folder: Path) -> list[str]:
     return dead
 
 
-def markdown_of(file: Path) -> str:
+def markdown_of(file):
     """Return the Markdown of a file or of a notebook; nothing for any other file."""
     if file.suffix == ".ipynb":
         cells = nbformat.read(file, as_version=4).cells
@@ -41,7 +40,7 @@ def markdown_of(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.suffix == ".md" else ""
 
 
-def headings(text: str) -> set[str]:
+def headings(text):
     """Return the anchors of all headings, as GitHub forms them."""
     titles = re.findall(r"^#+\s+(.+?)\s*$", FENCE.sub("", text), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +23,7 @@ Trouble = Callable[[int, str, str], str | None]
 adapter = cache(TypeAdapter)
 
 
-def parsed(kind: Any, body: Any) -> Any:
+def parsed(kind, body):
     return adapter(kind).validate_python(body)
 
 
@@ -39,14 +39,14 @@ class StandIn:
         key: the API key that it asks for, if any.
     """
 
-    def __init__(self, version: str = "1.20.0") -> None:
+    def __init__(self, version="1.20.0"):
         self.store, self.lock = QdrantClient(":memory:"), threading.Lock()
-        self.requests: list[tuple[str, str, str]] = []
-        self.lengths: list[int] = []
-        self.trouble: Trouble = lambda number, method, path: None
+        self.requests = []
+        self.lengths = []
+        self.trouble = lambda number, method, path: None
         self.version, self.key, self.url = version, "", ""
 
-    def answer(self, method: str, path: str, body: Any) -> Any:
+    def answer(self, method, path, body):
         """Do what a request asks for, and return the result."""
         store, (_, *parts) = self.store, path.split("/")
         match method, parts:
@@ -102,12 +102,12 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(**settings: Any) -> Iterator[StandIn]:
+def stand_in(**settings):
     """Run one on a free port of this machine."""
     server = StandIn(**settings)
 
     class Handler(BaseHTTPRequestHandler):
-        def handle_one(self) -> None:
+        def handle_one(self):
             method, (path, _, query) = self.command, self.path.partition("?")
             length = int(self.headers.get("Content-Length", 0))
             body = json.loads(self.rfile.read(length) or "null")
@@ -136,7 +136,7 @@ def stand_in(**settings: Any) -> Iterator[StandIn]:
                 time.sleep(2)
             return self.send(status, told)
 
-        def send(self, status: int, content: Any) -> None:
+        def send(self, status, content):
             text = adapter(Any).dump_json(content)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -146,17 +146,17 @@ def stand_in(**settings: Any) -> Iterator[StandIn]:
             self.end_headers()
             self.wfile.write(text)
 
-        def hang_up(self) -> None:
+        def hang_up(self):
             self.close_connection = True
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_):
             pass
 
     for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
         setattr(Handler, f"do_{method}", Handler.handle_one)
 
     class Quiet(ThreadingHTTPServer):
-        def handle_error(self, request: Any, address: Any) -> None:
+        def handle_error(self, request, address):
             if not isinstance(sys.exception(), ConnectionError):  # those who ask may hang up, too
                 super().handle_error(request, address)
 

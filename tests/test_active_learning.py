@@ -8,7 +8,7 @@ from metriclearn.label_propagation import propagate_labels
 
 
 @pytest.fixture
-def store() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def store():
     """Three groups of 40 on the sphere, one label each: embeddings, labels, truth."""
     truth = np.repeat(np.arange(3), 40)
     noise = np.random.default_rng(0).normal(scale=0.15, size=(120, 8))
@@ -19,7 +19,7 @@ def store() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("strategy", ["uncertainty", "diversity", "mixed"])
-def test_it_chooses_unlabelled_images_each_once(store, strategy) -> None:
+def test_it_chooses_unlabelled_images_each_once(store, strategy):
     embeddings, labels, _ = store
     for n in (1, 12, 117):
         rows = select_for_labelling(embeddings, labels, n, strategy)
@@ -27,7 +27,7 @@ def test_it_chooses_unlabelled_images_each_once(store, strategy) -> None:
         assert (labels[rows] == -1).all()
 
 
-def test_diversity_takes_the_farthest_and_mixed_visits_every_group(store) -> None:
+def test_diversity_takes_the_farthest_and_mixed_visits_every_group(store):
     embeddings, labels, truth = store
     labels[80] = -1
     assert truth[select_for_labelling(embeddings, labels, 1, "diversity")] == 2
@@ -35,19 +35,19 @@ def test_diversity_takes_the_farthest_and_mixed_visits_every_group(store) -> Non
     assert set(truth[select_for_labelling(embeddings, labels, 3, "mixed")]) == {0, 1, 2}
 
 
-def test_uncertainty_takes_the_image_between_two_groups(store) -> None:
+def test_uncertainty_takes_the_image_between_two_groups(store):
     embeddings, labels, _ = store
     embeddings[7] = embeddings[:40].mean(axis=0) + embeddings[40:80].mean(axis=0)
     assert 7 in select_for_labelling(embeddings, labels, 3, "uncertainty")
 
 
-def test_identical_images_do_not_shorten_the_choice(store) -> None:
+def test_identical_images_do_not_shorten_the_choice(store):
     embeddings, labels, _ = store
     embeddings[1:40] = embeddings[0]
     assert len(np.unique(select_for_labelling(embeddings, labels, 100, "mixed"))) == 100
 
 
-def test_the_gate_leaves_the_unsure_unlabelled_and_known_labels_alone(store) -> None:
+def test_the_gate_leaves_the_unsure_unlabelled_and_known_labels_alone(store):
     embeddings, labels, truth = store
     added = propagate_labels(embeddings, labels, share=0.5)
     assert (added == -1).sum() == 60
@@ -56,12 +56,12 @@ def test_the_gate_leaves_the_unsure_unlabelled_and_known_labels_alone(store) -> 
     assert (propagate_labels(embeddings, labels, share=1) != -1).all()
 
 
-def ask(embeddings: np.ndarray, labels: object) -> np.ndarray:
+def ask(embeddings, labels):
     return select_for_labelling(embeddings, labels, 1)
 
 
 @pytest.mark.parametrize("call", [ask, propagate_labels])
-def test_labels_that_do_not_fit(store, call) -> None:
+def test_labels_that_do_not_fit(store, call):
     embeddings, labels, _ = store
     for wrong, message in [
         (np.full(120, -1), "no label"),
@@ -75,12 +75,12 @@ def test_labels_that_do_not_fit(store, call) -> None:
 
 
 @pytest.mark.parametrize("call", [ask, propagate_labels])
-def test_a_list_of_labels_is_as_good_as_an_array(store, call) -> None:
+def test_a_list_of_labels_is_as_good_as_an_array(store, call):
     embeddings, labels, _ = store
     np.testing.assert_array_equal(call(embeddings, labels.tolist()), call(embeddings, labels))
 
 
-def test_errors_say_what_to_do(store) -> None:
+def test_errors_say_what_to_do(store):
     embeddings, labels, truth = store
     for n in (0, 118, 1.5):
         with pytest.raises(ValueError, match="choose from 1 to 117"):

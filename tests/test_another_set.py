@@ -8,7 +8,6 @@ import contextlib
 import io
 import re
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -26,7 +25,7 @@ NAME, SIDE, SIGN, CLASSES = "tiny-signs", 8, 4, 10  # small images train fast
 LESSONS = ("04_drop_the_decoder", "05_index_in_qdrant")
 
 
-def draw_signs(n: int, seed: int) -> ImageSet:
+def draw_signs(n, seed):
     """Return n small images of ten signs, each somewhere in its image, and in another strength."""
     signs = np.random.default_rng(0).random((CLASSES, SIGN, SIGN)) > 0.5
     random = np.random.default_rng(seed)
@@ -42,13 +41,13 @@ POOL, TEST = draw_signs(600, seed=1), draw_signs(260, seed=2)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(autouse=True)
-def another_set(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    def load_images(name: str) -> tuple[ImageSet, ImageSet]:
+def another_set(monkeypatch, folder):
+    def load_images(name):
         assert name == NAME
         return POOL, TEST
 
@@ -64,14 +63,14 @@ def another_set(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
 
 
-def printed(cell: Any) -> str:
+def printed(cell):
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-def run(name: str) -> list[tuple[str, str]]:
+def run(name):
     """Run a lesson without its exercises, and return what each cell printed on mnist-5k and here."""
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    names: dict[str, Any] = {"__name__": "__main__"}
+    names = {"__name__": "__main__"}
     found = []
     for cell in notebook.cells:
         if cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", []):
@@ -81,7 +80,7 @@ def run(name: str) -> list[tuple[str, str]]:
     return found
 
 
-def shown_as_its_own(cells: list[tuple[str, str]]) -> list[str]:
+def shown_as_its_own(cells):
     """Return the lines that say the same figure on both sets, in cells that do not name mnist-5k."""
     return [
         line
@@ -94,7 +93,7 @@ def shown_as_its_own(cells: list[tuple[str, str]]) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")  # so few pass the gate
 @pytest.mark.parametrize("name", LESSONS)
-def test_a_notebook_on_another_set(name: str, folder: Path) -> None:
+def test_a_notebook_on_another_set(name, folder):
     cells = run(name)
     text = "".join(here for _, here in cells)
     assert shown_as_its_own(cells) == []
@@ -108,7 +107,7 @@ def test_a_notebook_on_another_set(name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["04", "06", "07", "08", "09"])
-def test_the_headlines_say_what_was_recorded_elsewhere(number: str) -> None:
+def test_the_headlines_say_what_was_recorded_elsewhere(number):
     """The closing table reads by line, so each figure on file, known by its interval, says so."""
     [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
     cells = nbformat.read(path, as_version=4).cells
@@ -118,20 +117,20 @@ def test_the_headlines_say_what_was_recorded_elsewhere(number: str) -> None:
     assert [line for line in on_file if not line.startswith(f"recorded on {OWN}")] == []
 
 
-def test_a_figure_shown_as_its_own_is_found() -> None:
+def test_a_figure_shown_as_its_own_is_found():
     line = "full method: 97.0 [95.9, 98.1] %\n"
     assert shown_as_its_own([(line, line)]) == [line.strip()]
     assert shown_as_its_own([(line, f"recorded on {OWN}:\n{line}")]) == []
     assert shown_as_its_own([(line, "full method: 86.0 [85.9, 87.1] %\n")]) == []
 
 
-def test_the_encoder_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoder_is_trained_once(monkeypatch):
     first = encoder_for(NAME)
     monkeypatch.setattr(dataset, "train_encoder", None)
     assert encoder_for(NAME).encoder_id_ == first.encoder_id_
     assert encoder_for(OWN).encoder_id_ == MetricEmbedding.load().encoder_id_
 
 
-def test_a_check_says_what_its_figures_belong_to(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_says_what_its_figures_belong_to(capsys):
     checks.check("1.1", 90, {1: [10.0] * 5, 50: [20.0] * 5})
     assert f"those of {OWN}, and this is {NAME}" in capsys.readouterr().out

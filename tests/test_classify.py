@@ -23,15 +23,13 @@ POINTS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 LABELS, TEXTS = [2, 0, 1, -1, 2, 0], list("fdabec")
 
 
-def overlapping(n: int, dim: int = 32, classes: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def overlapping(n, dim=32, classes=10, seed=0):
     """Embeddings of unit length whose classes overlap, so that neighbours disagree."""
     X, y = make_blobs(n, dim, centers=classes, cluster_std=9.0, random_state=seed)
     return normalize(X).astype(np.float32), y
 
 
-def exact_votes(
-    X: np.ndarray, y: np.ndarray, queries: np.ndarray, k: int, temperature: float, distance: str
-) -> np.ndarray:
+def exact_votes(X, y, queries, k, temperature, distance):
     """The vote written out in float64: for each query the share of each class."""
     X, queries = X.astype(np.float64), queries.astype(np.float64)
     if distance == "cosine":
@@ -44,7 +42,7 @@ def exact_votes(
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def unmet(estimator: QdrantClassifier) -> dict[str, str]:
+def unmet(estimator):
     """The checks of scikit-learn's that cannot be met."""
     no_class = {"check_classifiers_classes": "it takes -1 for a class, which means unlabelled here"}
     if estimator.distance == "euclid":

@@ -63,7 +63,7 @@ FILES = {
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> list[Module]:
+def package(tmp_path):
     for name, text in FILES.items():
         path = tmp_path / "metriclearn" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def package(tmp_path: Path) -> list[Module]:
     return code_numbers.modules(tmp_path)
 
 
-def test_lines_that_check() -> None:
+def test_lines_that_check():
     module = Module("metriclearn.x", CHECKED)
     lines = CHECKED.splitlines()
     assert [lines[row - 1].strip() for row in sorted(module.code - module.checks)] == [
@@ -86,7 +86,7 @@ def test_lines_that_check() -> None:
     assert (module.raises, module.public) == (2, 2)
 
 
-def test_arrows_cycles_and_private_names(package: list[Module]) -> None:
+def test_arrows_cycles_and_private_names(package):
     arrows = code_numbers.arrows(package)
     short = {tuple(name.removeprefix("metriclearn.") for name in pair) for pair in arrows}
     assert short == {("b", "a"), ("b", "b.d"), ("b.d", "b"), ("b.d", "c")}
@@ -95,13 +95,13 @@ def test_arrows_cycles_and_private_names(package: list[Module]) -> None:
     assert code_numbers.numbers(package)["folders"] == "2"
 
 
-def test_calls_within_the_package_are_counted() -> None:
+def test_calls_within_the_package_are_counted():
     calls = count_calls.predict()
     assert 0 < len(calls.modules) < 20
     assert 0 < calls.checking < 100
 
 
-def test_a_check_is_known_by_its_name_or_its_module() -> None:
+def test_a_check_is_known_by_its_name_or_its_module():
     calls = count_calls.Calls(
         Counter({("a", "_check_side"): 1, ("checks.arrays", "as_array"): 2, ("a", "area"): 5})
     )

@@ -5,7 +5,6 @@ import pickle
 import shutil
 import sqlite3
 import warnings
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -146,7 +145,7 @@ def test_a_folder_that_cannot_be_used(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def good_folder(tmp_path_factory) -> Path:
+def good_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good") / "points"
     with EmbeddingIndex(3, path=folder) as index:
         index.upsert(np.random.default_rng(0).normal(size=(200, 3)), sources=[str(i) for i in range(200)])
@@ -156,8 +155,8 @@ def good_folder(tmp_path_factory) -> Path:
 POINTS = "collection/images/storage.sqlite"
 
 
-def cut(file: str, share: float):
-    def change(folder: Path) -> None:
+def cut(file, share):
+    def change(folder):
         content = (folder / file).read_bytes()
         (folder / file).write_bytes(content[: int(len(content) * share)])
 

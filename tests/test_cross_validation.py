@@ -5,7 +5,6 @@ import pytest
 
 from metriclearn import QdrantClassifier
 from metriclearn.cross_validation import (
-    CrossValidation,
     cross_validate,
     leave_one_class_out,
     predict_by_neighbours,
@@ -13,7 +12,7 @@ from metriclearn.cross_validation import (
 )
 
 
-def test_the_threshold_holds_for_images_never_seen() -> None:
+def test_the_threshold_holds_for_images_never_seen():
     """Of 60 draws, the mean share of new known images called unknown is at most the one promised."""
     shares = []
     for seed in range(60):
@@ -29,7 +28,7 @@ def test_the_threshold_holds_for_images_never_seen() -> None:
     assert 0.04 < np.mean(shares) <= 0.1
 
 
-def test_the_vote_is_that_of_the_classifier() -> None:
+def test_the_vote_is_that_of_the_classifier():
     random = np.random.default_rng(0)
     known, asked = (
         random.normal(size=(30, 6)).astype(np.float32),
@@ -42,11 +41,11 @@ def test_the_vote_is_that_of_the_classifier() -> None:
     np.testing.assert_allclose(found.confidence, classifier.predict_proba(asked).max(axis=1), atol=1e-5)
 
 
-def test_held_out_images_are_never_learned_from() -> None:
+def test_held_out_images_are_never_learned_from():
     labels = np.array([0, 1] * 6 + [-1] * 3)
-    seen: list[set[int]] = []
+    seen = []
 
-    def learn(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def learn(rows, known):
         np.testing.assert_array_equal(known, labels[rows])
         seen.append(set(range(15)) - set(rows.tolist()))
         return np.eye(15, dtype=np.float32) + 1
@@ -56,12 +55,12 @@ def test_held_out_images_are_never_learned_from() -> None:
     np.testing.assert_array_equal(held.rows, np.arange(12))
 
 
-def test_cross_validation_may_end_early() -> None:
+def test_cross_validation_may_end_early():
     """What is shown after a fold is what that fold has found; nobody is asked after the last one."""
     labels, shown = np.repeat([0, 1], 6), []
     vectors = np.float32(np.eye(2)[labels])
 
-    def stop(so_far: CrossValidation) -> bool:
+    def stop(so_far):
         shown.append((so_far.folds, len(so_far.rows)))
         return len(shown) == 2
 
@@ -73,7 +72,7 @@ def test_cross_validation_may_end_early() -> None:
     assert shown == [(1, 6)]
 
 
-def test_images_of_an_unseen_class_are_called_unknown() -> None:
+def test_images_of_an_unseen_class_are_called_unknown():
     """Three tight, far groups: a class without examples is always noticed, and never where all is one."""
     labels = np.repeat(np.arange(3), 6)
     groups = np.float32(np.eye(3)[labels] + 0.01 * np.random.default_rng(0).normal(size=(18, 3)))
@@ -83,7 +82,7 @@ def test_images_of_an_unseen_class_are_called_unknown() -> None:
         leave_one_class_out(lambda rows, known: groups, np.repeat([0, 1], 9), 0.5)
 
 
-def test_folds_hold_out_each_labelled_row_once_with_every_class_in_each() -> None:
+def test_folds_hold_out_each_labelled_row_once_with_every_class_in_each():
     labels = np.array([0, 1, -1] * 6)
     folds = stratified_folds(labels, 3)
     assert sorted(row for _, held_out in folds for row in held_out) == np.flatnonzero(labels >= 0).tolist()
@@ -92,11 +91,11 @@ def test_folds_hold_out_each_labelled_row_once_with_every_class_in_each() -> Non
         assert np.bincount(labels[held_out]).tolist() == [2, 2]
 
 
-def test_no_more_folds_than_the_smallest_class_has_images() -> None:
+def test_no_more_folds_than_the_smallest_class_has_images():
     assert len(stratified_folds(np.array([0, 0, 1, 1, 1, 1]), 5)) == 2
 
 
-def test_nearest_examples_are_named_by_their_rows() -> None:
+def test_nearest_examples_are_named_by_their_rows():
     labels = np.array([0, 0, 0, -1, 1, 1, 1])
     vectors = np.float32(np.column_stack([np.cos(labels), np.sin(labels)]))
     held = cross_validate(lambda rows, known: vectors, labels, folds=3, k=2)
@@ -105,7 +104,7 @@ def test_nearest_examples_are_named_by_their_rows() -> None:
     assert not (held.predictions.nearest == held.rows[:, None]).any()
 
 
-def test_a_threshold_needs_enough_held_out_images() -> None:
+def test_a_threshold_needs_enough_held_out_images():
     labels = np.repeat([0, 1], 9)
     held = cross_validate(lambda rows, known: np.float32(np.eye(2)[labels]), labels)
     assert held.threshold(0.05) is None  # 18 images, of which 5 % are less than one
@@ -120,6 +119,6 @@ def test_a_threshold_needs_enough_held_out_images() -> None:
         ([0, 0, 0], "one class"),
     ],
 )
-def test_labels_that_cannot_be_judged(labels: list[int], words: str) -> None:
+def test_labels_that_cannot_be_judged(labels, words):
     with pytest.raises(ValueError, match=words):
         cross_validate(lambda rows, known: np.eye(3, dtype=np.float32), labels)

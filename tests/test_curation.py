@@ -16,13 +16,13 @@ from metriclearn.label_propagation import propagate_labels
 from metriclearn.unknown import unknown_threshold
 
 
-def vectors(n: int = 30, width: int = 5) -> np.ndarray:
+def vectors(n=30, width=5):
     """Return random directions, float32 of shape `(n, width)`."""
     found = np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def test_near_duplicates_are_all_pairs_above_the_threshold() -> None:
+def test_near_duplicates_are_all_pairs_above_the_threshold():
     """Every pair of a loop over all pairs, each once, the closest first."""
     given = vectors()
     expected = {(i, j) for i in range(30) for j in range(i + 1, 30) if given[i] @ given[j] >= 0.8}
@@ -34,13 +34,13 @@ def test_near_duplicates_are_all_pairs_above_the_threshold() -> None:
     np.testing.assert_allclose(cosines, [given[a] @ given[b] for a, b in pairs], atol=1e-5)
 
 
-def test_outliers_are_far_from_their_kth_neighbour() -> None:
+def test_outliers_are_far_from_their_kth_neighbour():
     """As scikit-learn's neighbours by cosine, itself left out."""
     distances, _ = NearestNeighbors(n_neighbors=5, metric="cosine").fit(vectors()).kneighbors(vectors())
     np.testing.assert_allclose(outliers(vectors(), k=4), distances[:, -1], atol=1e-5)
 
 
-def test_suspicious_labels_count_weighted_votes_of_others() -> None:
+def test_suspicious_labels_count_weighted_votes_of_others():
     """A loop over the images gives the same; an unlabelled one scores 0 and has no vote."""
     given, labels = vectors(), np.arange(30) % 3
     labels[:4] = -1
@@ -57,13 +57,13 @@ def test_suspicious_labels_count_weighted_votes_of_others() -> None:
     ("labels", "message"),
     [(np.full(30, -1), "no label"), (np.zeros(30, int), "only one class"), (np.arange(29) % 3, "29 labels")],
 )
-def test_labels_that_cannot_be_judged(labels: np.ndarray, message: str) -> None:
+def test_labels_that_cannot_be_judged(labels, message):
     """No label at all, one class, another length."""
     with pytest.raises(ValueError, match=message):
         label_errors(vectors(), labels)
 
 
-def partly(n: int) -> np.ndarray:
+def partly(n):
     """Return labels of two classes for the first four of n images."""
     return np.array([0, 1, 0, 1] + [-1] * (n - 4))[:n]
 
@@ -81,7 +81,7 @@ def partly(n: int) -> np.ndarray:
     ],
     ids=["duplicates", "outliers", "map", "threshold", "suspicious", "next", "propagate"],
 )
-def test_embeddings_that_do_not_fit(call) -> None:  # type: ignore[no-untyped-def]
+def test_embeddings_that_do_not_fit(call):
     """No image, one row, NaN, integers, no direction: each function says so."""
     zero = vectors()
     zero[3] = 0
@@ -97,7 +97,7 @@ def test_embeddings_that_do_not_fit(call) -> None:  # type: ignore[no-untyped-de
 
 
 @pytest.mark.parametrize("call", [near_duplicates, outliers])
-def test_k_is_less_than_n(call) -> None:  # type: ignore[no-untyped-def]
+def test_k_is_less_than_n(call):
     """As many neighbours as images is one too many."""
     with pytest.raises(ValueError, match="k is 30"):
         call(vectors(), k=30)
@@ -107,7 +107,7 @@ def test_k_is_less_than_n(call) -> None:  # type: ignore[no-untyped-def]
         label_errors(vectors(), partly(30), k=4)  # only labelled images are neighbours here
 
 
-def test_map() -> None:
+def test_map():
     """A place for every image; other methods and an empty index are refused."""
     assert embedding_map(vectors(), method="pca").shape == (30, 2)
     assert np.array_equal(embedding_map(vectors()), embedding_map(vectors()))
@@ -121,12 +121,12 @@ def test_map() -> None:
 
 
 @pytest.mark.parametrize("threshold", [-1, 1.5, float("nan")])
-def test_threshold_is_a_cosine(threshold: float) -> None:
+def test_threshold_is_a_cosine(threshold):
     with pytest.raises(ValueError, match="choose a cosine"):
         near_duplicates(vectors(), threshold)
 
 
-def test_map_of_an_index_needs_no_vector_and_keeps_neighbours_together() -> None:
+def test_map_of_an_index_needs_no_vector_and_keeps_neighbours_together():
     """Two far groups: the nearest on the map is of the same group."""
     random = np.random.default_rng(0)
     groups = np.repeat(np.eye(5, dtype=np.float32)[:2], 20, axis=0)

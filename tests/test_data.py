@@ -153,7 +153,7 @@ class Mirror:
         ]
         names = [name for name, _ in datasets.MNIST.resources]
         self.files = dict(zip(names, map(idx_bytes, self.truth), strict=True))
-        self.requests: list[str] = []
+        self.requests = []
         self.connected = True
         resources = [(name, hashlib.md5(content).hexdigest()) for name, content in self.files.items()]
         for dataset, _ in TORCHVISION_SETS.values():

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +14,7 @@ from qdrant_client import QdrantClient, models
 from stand_in import stand_in
 
 from metriclearn.index import HITS_PER_CALL, PER_PAGE
-from metriclearn.search import TIES
+from metriclearn.index.collection import TIES
 
 ROOT = Path(__file__).parent.parent
 FILES = ("deploy/compose.yaml", "deploy/compose.cluster.yaml")
@@ -23,19 +22,19 @@ RUNBOOK = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
 STRICT = "QDRANT__STORAGE__COLLECTION__STRICT_MODE__"
 
 
-def read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+def read(name):
+    content = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
     return content
 
 
-def services() -> dict[str, dict[str, Any]]:
+def services():
     return {f"{name} {key}": one for name in FILES for key, one in read(name)["services"].items()}
 
 
 each = pytest.mark.parametrize("service", services().values(), ids=services().keys())
 
 
-def test_one_version_everywhere() -> None:
+def test_one_version_everywhere():
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
     named = re.compile(r"qdrant/qdrant(?::([\w.-]+))?(?=[\s\"'`])")
     found = {}
@@ -53,7 +52,7 @@ def test_one_version_everywhere() -> None:
 
 
 @each
-def test_a_server_is_closed_to_strangers(service: dict[str, Any]) -> None:
+def test_a_server_is_closed_to_strangers(service):
     assert service["ports"]
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:633[34]", port) for port in service["ports"])
     key = service["environment"]["QDRANT__SERVICE__API_KEY"]
@@ -63,14 +62,14 @@ def test_a_server_is_closed_to_strangers(service: dict[str, Any]) -> None:
 
 
 @each
-def test_a_server_keeps_its_points_and_comes_back(service: dict[str, Any]) -> None:
+def test_a_server_keeps_its_points_and_comes_back(service):
     places = {volume.partition(":")[2] for volume in service["volumes"]}
     assert places == {"/qdrant/storage", "/qdrant/snapshots"}
     assert service["restart"] == "unless-stopped"
     assert service["stop_grace_period"] == "60s"
 
 
-def test_every_volume_is_declared_and_nobody_shares_one() -> None:
+def test_every_volume_is_declared_and_nobody_shares_one():
     for name in FILES:
         used = [
             volume.partition(":")[0] for one in read(name)["services"].values() for volume in one["volumes"]
@@ -80,7 +79,7 @@ def test_every_volume_is_declared_and_nobody_shares_one() -> None:
 
 
 @each
-def test_strict_mode_is_on_and_lets_the_package_work(service: dict[str, Any]) -> None:
+def test_strict_mode_is_on_and_lets_the_package_work(service):
     given = {
         key.removeprefix(STRICT).lower(): yaml.safe_load(value)
         for key, value in service["environment"].items()
@@ -96,7 +95,7 @@ def test_strict_mode_is_on_and_lets_the_package_work(service: dict[str, Any]) ->
     assert max(PER_PAGE, TIES) < strict.max_query_limit <= HITS_PER_CALL
 
 
-def test_both_files_ask_for_the_same() -> None:
+def test_both_files_ask_for_the_same():
     (alone,), peers = read(FILES[0])["services"].values(), read(FILES[1])["services"].values()
     for peer in peers:
         environment = dict(peer["environment"])
@@ -106,7 +105,7 @@ def test_both_files_ask_for_the_same() -> None:
             assert peer[key] == alone[key]
 
 
-def test_peers_find_each_other() -> None:
+def test_peers_find_each_other():
     peers = read(FILES[1])["services"]
     assert [name for name, peer in peers.items() if "profiles" not in peer] == ["peer-1", "peer-2", "peer-3"]
     first = "http://peer-1:6335"
@@ -120,11 +119,11 @@ def test_peers_find_each_other() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed here")
-def test_the_health_check_tells_ready_from_anything_else() -> None:
+def test_the_health_check_tells_ready_from_anything_else():
     check = read(FILES[0])["services"]["qdrant"]["healthcheck"]["test"]
     assert check[:3] == ["CMD", "bash", "-c"]
 
-    def healthy(port: int) -> bool:
+    def healthy(port):
         script = check[3].replace("$$", "$").replace("/6333", f"/{port}")
         return subprocess.run(["bash", "-c", script], capture_output=True, timeout=20).returncode == 0
 
@@ -140,7 +139,7 @@ def test_the_health_check_tells_ready_from_anything_else() -> None:
         assert not healthy(free.getsockname()[1])
 
 
-def test_the_runbooks_python_names_what_there_is() -> None:
+def test_the_runbooks_python_names_what_there_is():
     blocks = re.findall(r"^```python\n(.*?)^```", RUNBOOK, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) > 5
     for node in ast.walk(ast.parse("\n".join(blocks))):
@@ -152,7 +151,7 @@ def test_the_runbooks_python_names_what_there_is() -> None:
             assert {keyword.arg for keyword in node.keywords} <= set(fields), ast.unparse(node)
 
 
-def test_the_runbook_speaks_of_services_that_there_are() -> None:
+def test_the_runbook_speaks_of_services_that_there_are():
     known = {name: set(read(name)["services"]) for name in FILES}
     for line in re.findall(r"docker compose -f (.*)", RUNBOOK):
         file = line.split()[0]

@@ -6,13 +6,12 @@ are right, and a reader who meets both on two pages without a word on the draws 
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from metriclearn.evaluate import mean_interval
+from metriclearn.metrics import t_interval
 
 ROOT = Path(__file__).parent.parent
 INTERVAL = re.compile(r"\d+\.\d \[[-−]?\d+\.\d, \d+\.\d\]")
@@ -21,7 +20,7 @@ QUOTED = re.compile(rf"({NUMBER})(?: %| points| points of the new digits)?\s\[({
 FEW, SAID = 5, re.compile(r"\b(five|5)\b[^.|]*\bdraws?\b|\bdraws?\b[^.|]*\b(five|5)\b")
 
 
-def lists_of_draws(node: object) -> Iterator[tuple[float, ...]]:
+def lists_of_draws(node):
     """Yield every list of numbers in a file of results: one figure, draw by draw."""
     if isinstance(node, dict):
         for part in node.values():
@@ -33,16 +32,16 @@ def lists_of_draws(node: object) -> Iterator[tuple[float, ...]]:
             yield from lists_of_draws(part)
 
 
-def of_fewer_draws(lists: set[tuple[float, ...]]) -> set[str]:
+def of_fewer_draws(lists):
     """Return the figures, as they are quoted, of the first five draws where more were measured.
 
     A figure that is also that of all draws of something is none of these.
     """
     more = [values for values in lists if len(values) > FEW]
-    return {str(mean_interval(values[:FEW])) for values in more} - {str(mean_interval(v)) for v in more}
+    return {str(t_interval(values[:FEW])) for values in more} - {str(t_interval(v)) for v in more}
 
 
-def texts() -> Iterator[tuple[str, str]]:
+def texts():
     """Yield where a text stands and the text: paragraphs of pages and cells, and what cells printed."""
     pages = [
         ROOT / "README.md",
@@ -60,14 +59,14 @@ def texts() -> Iterator[tuple[str, str]]:
                 yield f"{path.name} [{number}]", part
 
 
-def unsaid(text: str, fewer: set[str]) -> list[str]:
+def unsaid(text, fewer):
     """Return the figures of five draws in a text that does not say that they are five."""
     found = [figure.replace("−", "-") for figure in INTERVAL.findall(text)]
     return [figure for figure in found if figure in fewer and not SAID.search(text)]
 
 
 @pytest.fixture(scope="module")
-def fewer() -> set[str]:
+def fewer():
     files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     lists = {
         values for file in files for values in lists_of_draws(json.loads(file.read_text(encoding="utf-8")))
@@ -75,14 +74,14 @@ def fewer() -> set[str]:
     return of_fewer_draws(lists)
 
 
-def test_no_figure_of_fewer_draws_stands_without_their_number(fewer: set[str]) -> None:
+def test_no_figure_of_fewer_draws_stands_without_their_number(fewer):
     complaints = [f"{where}: {figure}" for where, text in texts() for figure in unsaid(text, fewer)]
     assert complaints == []
 
 
-def test_the_default_from_five_draws_is_one_of_these(fewer: set[str]) -> None:
+def test_the_default_from_five_draws_is_one_of_these(fewer):
     ablation = json.loads((ROOT / "benchmarks/results/ablation.json").read_text(encoding="utf-8"))
-    five = str(mean_interval(ablation["recipes"]["all but reconstruction (the default)"]["accuracy"]))
+    five = str(t_interval(ablation["recipes"]["all but reconstruction (the default)"]["accuracy"]))
     assert five in fewer
     assert unsaid(f"The method is right for {five} % of the images.", fewer) == [five]
     assert unsaid(f"The method is right for {five} % (five draws).", fewer) == []
@@ -96,32 +95,32 @@ def test_the_default_from_five_draws_is_one_of_these(fewer: set[str]) -> None:
 Quote = tuple[str, str, str]
 
 
-def quotes(text: str) -> set[Quote]:
+def quotes(text):
     """Return each mean with its interval that stands in a text."""
     return {(a, b, c) for a, b, c in QUOTED.findall(text.replace("−", "-"))}
 
 
-def rounded(values: tuple[float, ...]) -> set[Quote]:
+def rounded(values):
     """Return how the mean of these draws and its interval may be quoted.
 
     With two digits after the point or fewer, turned round ("trails by"), and no share above 100.
     """
-    found = mean_interval(values)
+    found = t_interval(values)
     ways = [(found.mean, found.low, found.high), (-found.mean, -found.high, -found.low)]
     ways.append((found.mean, found.low, min(found.high, 100)))
     return {(f"{a:.{n}f}", f"{b:.{n}f}", f"{c:.{n}f}") for a, b, c in ways for n in (0, 1, 2)}
 
 
-def turned(quote: Quote) -> Quote:
+def turned(quote):
     """Return a quote of the difference the other way round."""
     mean, low, high = (part.removeprefix("-") if part.startswith("-") else f"-{part}" for part in quote)
     return mean, high, low
 
 
 @pytest.fixture(scope="module")
-def measured() -> set[Quote]:
+def measured():
     """Return what may be quoted: figures on file, and what cells printed."""
-    known: set[Quote] = set()
+    known = set()
     for file in (ROOT / "benchmarks" / "results").glob("*.json"):
         for values in set(lists_of_draws(json.loads(file.read_text(encoding="utf-8")))):
             if len(values) >= 3:
@@ -136,7 +135,7 @@ def measured() -> set[Quote]:
     return known
 
 
-def test_each_quoted_interval_was_measured(measured: set[Quote]) -> None:
+def test_each_quoted_interval_was_measured(measured):
     complaints, counted = [], 0
     for where, text in texts():
         # The README's tables are made from the files; what it quotes of a single draw is no mean over draws.
@@ -147,7 +146,7 @@ def test_each_quoted_interval_was_measured(measured: set[Quote]) -> None:
     assert counted > 150
 
 
-def test_a_figure_that_nobody_measured_is_caught(measured: set[Quote]) -> None:
+def test_a_figure_that_nobody_measured_is_caught(measured):
     assert quotes("It is right for 96.8 % [96.3, 97.4], trails by −2.7 points [−3.6, −1.8].") <= measured
     assert quotes("costs −0.1 points [−0.6, 0.4]") == {("-0.1", "-0.6", "0.4")}
     assert not quotes("It is right for 96.8 % [96.3, 97.9].") & measured

@@ -22,8 +22,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metriclearn import MetricEmbedding, load_images, scarce_labels
 from metriclearn.checks.arrays import check_images
-from metriclearn.embedding import CARD_FILE, WEIGHTS_FILE, encoder_id, plain
-from metriclearn.evaluate import Interval
+from metriclearn.embedding import CARD_FILE, WEIGHTS_FILE, encoder_id
+from metriclearn.files import plain
+from metriclearn.metrics import Interval
 
 TINY = {"dim": 4, "steps": 3, "batch_size": 12, "random_state": 0}
 

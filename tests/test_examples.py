@@ -4,9 +4,6 @@ import copy
 import hashlib
 import json
 import pickle
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,12 +29,12 @@ FILES = [{"file": f"{i}.png", "folder": "/pictures", "sha256": f"{i:064x}"} for 
 KNOWN = np.array([name is not None for name in NAMES])
 
 
-def labelled() -> list[str]:
+def labelled():
     return [name for name in NAMES if name is not None]
 
 
 @pytest.fixture
-def written(tmp_path) -> Path:
+def written(tmp_path):
     """A folder made from arrays."""
     points = classifier_points(
         VECTORS, NAMES, encoder_id="first", payloads=FILES, about={"threshold": 0.4, "card": {"a": [1]}}
@@ -67,7 +64,7 @@ def test_an_exported_classifier_answers_as_before(tmp_path, classes, distance):
         assert again.score(VECTORS, y) == classifier_score(tmp_path / "store", y)
 
 
-def classifier_score(store: Path, y: np.ndarray) -> float:
+def classifier_score(store, y):
     """A folder of Qdrant's local mode is opened as before."""
     with QdrantClassifier.open(store) as classifier:
         return classifier.score(VECTORS, y)
@@ -181,8 +178,8 @@ def test_arrays_that_do_not_fit(change, message):
         classifier_points(**{"vectors": VECTORS, "classes": NAMES, "encoder_id": "first"} | change)
 
 
-def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
+def edited(change):
+    def damage(folder):
         content = json.loads((folder / POINTS_FILE).read_text(encoding="utf-8"))
         change(content)
         (folder / POINTS_FILE).write_text(json.dumps(content))
@@ -190,11 +187,11 @@ def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]
     return damage
 
 
-def noted(**changes: Any) -> Callable[[Path], None]:
+def noted(**changes):
     return edited(lambda content: content["about"]["classifier"].update(changes))
 
 
-def every(**changes: Any) -> Callable[[Path], None]:
+def every(**changes):
     return edited(lambda content: [payload.update(changes) for payload in content["payloads"][:1]])
 
 

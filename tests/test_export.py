@@ -3,9 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ NAMES = [f"image {i}: \u00e9\U0001f989" for i in range(N)]
 EXTRAS = [{"row": i, "box": [0.5, {"deep": None}], "class": "owl"} for i in range(N)]
 
 
-def home(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def home(name, request, tmp_path):
     if name == "memory":
         yield {"path": ":memory:"}
     elif name == "folder":
@@ -41,12 +39,12 @@ def target(request, tmp_path):
     yield from home(request.param, request, tmp_path)
 
 
-def content(index: EmbeddingIndex) -> dict[Any, Any]:
+def content(index):
     records = index.storage.records(vectors=True)
     return {record.id: (record.payload, np.round(record.vector, 5).tolist()) for record in records}
 
 
-def filled(distance: str = "cosine", **where: Any) -> EmbeddingIndex:
+def filled(distance="cosine", **where):
     index = EmbeddingIndex(DIM, encoder_id="first", distance=distance, **({"path": ":memory:"} | where))
     index.upsert(POINTS[1:], LABELS[1:], NAMES[1:], EXTRAS[1:])
     index.upsert(POINTS[:1])  # without a source: its id comes from its numbers
@@ -54,7 +52,7 @@ def filled(distance: str = "cosine", **where: Any) -> EmbeddingIndex:
 
 
 @pytest.fixture
-def exported(tmp_path) -> Path:
+def exported(tmp_path):
     with filled() as index:
         export_points(index, tmp_path / "exported")
     return tmp_path / "exported"
@@ -126,7 +124,7 @@ def test_a_failed_export_leaves_the_earlier_one(exported, monkeypatch):
     before = {file.name: file.read_bytes() for file in exported.iterdir()}
     assert set(before) == {VECTORS_FILE, POINTS_FILE}
 
-    def fail(self: Path, content: bytes) -> int:
+    def fail(self, content):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
@@ -149,8 +147,8 @@ def test_nothing_to_export_and_nowhere_to_go(tmp_path):
             call()
 
 
-def change(**changes: Any) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
+def change(**changes):
+    def damage(folder):
         content = json.loads((folder / POINTS_FILE).read_text())
         content = {key: value for key, value in (content | changes).items() if value != "left out"}
         (folder / POINTS_FILE).write_text(json.dumps(content))
@@ -158,15 +156,15 @@ def change(**changes: Any) -> Callable[[Path], None]:
     return damage
 
 
-def write(name: str, content: bytes) -> Callable[[Path], None]:
+def write(name, content):
     return lambda folder: [(folder / name).write_bytes(content), None][1]
 
 
-def cut(name: str) -> Callable[[Path], None]:
+def cut(name):
     return lambda folder: [(folder / name).write_bytes((folder / name).read_bytes()[:-7]), None][1]
 
 
-def other_vectors(folder: Path, vectors: Any, **more: Any) -> None:
+def other_vectors(folder, vectors, **more):
     """Another array whose hash is the right one."""
     np.save(folder / VECTORS_FILE, vectors, **more)
     change(vectors_sha256=hashlib.sha256((folder / VECTORS_FILE).read_bytes()).hexdigest())(folder)
@@ -241,7 +239,7 @@ def test_a_missing_file_is_named(exported, name):
 
 
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory) -> Path:
+def untouched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untouched")
     with filled() as index:
         export_points(index, folder)

@@ -2,8 +2,6 @@
 
 import copy
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 from markdown_links import dead_links
@@ -16,28 +14,28 @@ SCALE = common.read_results("scale")
 
 
 @pytest.fixture(scope="module")
-def known() -> tuple[dict[str, str], dict[str, list[float]], dict[str, str]]:
+def known():
     return tables.tables(), measured(), numbers()
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
-def test_running_the_generator_changes_nothing(path: Path, known: Any) -> None:
+def test_running_the_generator_changes_nothing(path, known):
     text = path.read_text(encoding="utf-8")
     assert rewritten(text, *known) == text
 
 
-def test_every_table_stands_in_a_document(known: Any) -> None:
+def test_every_table_stands_in_a_document(known):
     texts = "".join(path.read_text(encoding="utf-8") for path in documents())
     assert sorted(match["name"] for match in figures.TABLE.finditer(texts)) == sorted(known[0])
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
-def test_no_interval_is_typed(path: Path) -> None:
+def test_no_interval_is_typed(path):
     text = figures.TABLE.sub("", path.read_text(encoding="utf-8"))
     assert INTERVAL.findall(text) == []
 
 
-def test_figures_are_put_where_their_names_stand() -> None:
+def test_figures_are_put_where_their_names_stand():
     text = "It adds 7 points [−1, 2]<!--a--> to 1.0 [1.0, 1.0]<!--b--> in 3<!--c--> s."
     assert rewritten(text, {}, {"a": [-1.0, 1.0], "b": [50.0, 50.0]}, {"c": "1,234"}) == (
         "It adds 0.0 points [−12.7, 12.7]<!--a--> to 50.0 [50.0, 50.0]<!--b--> in 1,234<!--c--> s."
@@ -61,14 +59,14 @@ def test_figures_are_put_where_their_names_stand() -> None:
         ("images embedded per second of one core", "onnxruntime"),
     ],
 )
-def test_another_measurement_changes_the_page(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_measurement_changes_the_page(path, monkeypatch):
     other = copy.deepcopy(SCALE)
     inner = other
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] *= 1.3
 
-    def read(name: str) -> Any:
+    def read(name):
         return other if name == "scale" else common.read_results(name)
 
     monkeypatch.setattr(tables, "read_results", read)
@@ -77,12 +75,12 @@ def test_another_measurement_changes_the_page(path: tuple[str, ...], monkeypatch
     assert rewritten(page, tables.tables(), {}, numbers()) != page
 
 
-def test_the_links_of_the_page_about_scaling_resolve() -> None:
+def test_the_links_of_the_page_about_scaling_resolve():
     docs = figures.ROOT / "docs"
     assert dead_links((docs / "scaling.md").read_text(encoding="utf-8"), docs) == []
 
 
-def test_what_was_promised_and_what_was_reached() -> None:
+def test_what_was_promised_and_what_was_reached():
     """At a million points: recall of 0.99 at 50 times the speed; int8 small, and the vote unmoved."""
     graph, int8 = SCALE["digits"]["graph"]["1000000"], SCALE["digits"]["int8"]["1000000"]
     assert graph["ef=32"]["recall"] >= 0.99

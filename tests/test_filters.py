@@ -28,7 +28,7 @@ from metriclearn.index.filters import filter_of
 LABEL_1 = FieldCondition(key="label", match=MatchValue(value=1))
 
 
-def on_label(**condition) -> Filter:
+def on_label(**condition):
     return Filter(must=[FieldCondition(key="label", **condition)])
 
 

@@ -1,7 +1,5 @@
 """A head, the last part or all of a backbone learns the task; what is saved names the backbone."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,14 +7,14 @@ from drawn_pictures import stripes
 from torch import nn
 
 from metriclearn import MetricEmbedding, finetune
-from metriclearn.backbones import LITE0, LITE2, Backbone, BackboneEncoder, as_backbone
+from metriclearn.backbones import LITE0, LITE2, Backbone, as_backbone
 from metriclearn.embedding import encoder_id
 
 IMAGES, LABELS = stripes(40)
 SCARCE = np.where(np.arange(60) % 20 < 4, LABELS, -1)
 
 
-def small_backbone(seed: int = 0) -> Backbone:
+def small_backbone(seed=0):
     """Return an untrained network of two parts, small enough for a test."""
     torch.manual_seed(seed)
     trunk = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU())
@@ -25,26 +23,26 @@ def small_backbone(seed: int = 0) -> Backbone:
 
 
 @pytest.fixture(autouse=True)
-def short_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_head(monkeypatch):
     """Before a backbone is tuned, its head learns for five steps, not 600."""
     monkeypatch.setattr(finetune, "HEAD_STEPS", 5)
 
 
-def fitted(tune: str, **options: object) -> MetricEmbedding:
+def fitted(tune, **options):
     """Return an embedding on the small backbone."""
     options = {"steps": 6, "batch_size": 12, "random_state": 0} | options
     return MetricEmbedding(8, backbone=small_backbone(), tune=tune, **options).fit(IMAGES, SCARCE)
 
 
 @pytest.mark.parametrize(("tune", "changed"), [("frozen", set()), ("head", set()), ("last", {"tail"})])
-def test_what_is_tuned_changes_and_nothing_else(tune: str, changed: set[str]) -> None:
+def test_what_is_tuned_changes_and_nothing_else(tune, changed):
     encoder, before = fitted(tune).encoder_, small_backbone().state_dict()
     after = encoder.backbone.state_dict()
     moved = {name.split(".")[0] for name, weight in before.items() if not torch.equal(weight, after[name])}
     assert moved == changed
 
 
-def test_all_of_it_may_change() -> None:
+def test_all_of_it_may_change():
     encoder, before = fitted("all").encoder_, dict(small_backbone().named_parameters())
     after = dict(encoder.backbone.named_parameters())
     assert not any(torch.equal(weight, after[name]) for name, weight in before.items())
@@ -52,7 +50,7 @@ def test_all_of_it_may_change() -> None:
     assert torch.equal(running, torch.zeros(8))  # the batch norms keep what they knew
 
 
-def test_the_given_backbone_stays_as_it_is() -> None:
+def test_the_given_backbone_stays_as_it_is():
     backbone = small_backbone()
     for tune in ("last", "all"):
         MetricEmbedding(8, backbone=backbone, tune=tune, steps=2, random_state=0).fit(IMAGES, SCARCE)
@@ -64,7 +62,7 @@ def test_the_given_backbone_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("tune", ["frozen", "head", "last", "all"])
-def test_saved_and_read_back(tune: str, tmp_path: Path) -> None:
+def test_saved_and_read_back(tune, tmp_path):
     embedding = fitted(tune)
     card = embedding.save(tmp_path)
     again = MetricEmbedding.load(tmp_path, backbone=small_backbone())
@@ -75,7 +73,7 @@ def test_saved_and_read_back(tune: str, tmp_path: Path) -> None:
     assert not hasattr(again, "n_features_in_")  # images of any size, grey or in colour
 
 
-def test_a_backbone_with_a_name_is_not_copied(tmp_path: Path) -> None:
+def test_a_backbone_with_a_name_is_not_copied(tmp_path):
     embedding = MetricEmbedding(8, backbone=LITE0, steps=2, random_state=0).fit(IMAGES, SCARCE)
     embedding.save(tmp_path)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 800_000  # the backbone has 13 MB
@@ -83,7 +81,7 @@ def test_a_backbone_with_a_name_is_not_copied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [LITE0, f"{LITE0}+{LITE2}"])
-def test_the_shape_that_pictures_are_shown_in_is_kept(name: str, tmp_path: Path) -> None:
+def test_the_shape_that_pictures_are_shown_in_is_kept(name, tmp_path):
     embedding = MetricEmbedding(8, backbone=as_backbone(name, aspect=4 / 3), steps=2, random_state=0)
     embedding.fit(IMAGES, SCARCE)
     assert embedding.save(tmp_path)["backbone"]["aspect"] == 4 / 3
@@ -94,7 +92,7 @@ def test_the_shape_that_pictures_are_shown_in_is_kept(name: str, tmp_path: Path)
     assert other.encoder_id_ != again.encoder_id_
 
 
-def test_another_backbone_is_refused(tmp_path: Path) -> None:
+def test_another_backbone_is_refused(tmp_path):
     fitted("head").save(tmp_path)
     with pytest.raises(ValueError, match="backbone small has other weights, or another way"):
         MetricEmbedding.load(tmp_path, backbone=small_backbone(seed=1))
@@ -102,24 +100,24 @@ def test_another_backbone_is_refused(tmp_path: Path) -> None:
         MetricEmbedding.load(tmp_path)
 
 
-def test_a_head_learns_the_kinds() -> None:
+def test_a_head_learns_the_kinds():
     vectors, known = fitted("head", steps=150).transform(IMAGES), SCARCE >= 0
     nearest = SCARCE[known][(vectors[~known] @ vectors[known].T).argmax(axis=1)]
     assert (nearest == LABELS[~known]).mean() > 0.9
 
 
-def test_bytes_and_floats_give_the_same_embeddings() -> None:
+def test_bytes_and_floats_give_the_same_embeddings():
     embedding = fitted("head")
     floats = embedding.transform(IMAGES.astype(np.float32) / 255)
     np.testing.assert_allclose(embedding.transform(IMAGES), floats, atol=1e-5)
 
 
-def test_images_of_any_size_are_embedded() -> None:
+def test_images_of_any_size_are_embedded():
     embedding = MetricEmbedding(backbone=LITE0, tune="frozen").fit(IMAGES, SCARCE)
     assert embedding.transform(IMAGES[:1, :, :36]).shape == (1, 1280)
 
 
-def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_computed_once(monkeypatch):
     finetune._remembered.clear()
     backbone, looks = small_backbone(), []
     monkeypatch.setattr(Backbone, "maps", lambda self, x: (looks.append(len(x)), self.trunk(x))[1])
@@ -131,22 +129,22 @@ def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.any()
 
 
-def test_the_same_seed_gives_the_same_encoder() -> None:
+def test_the_same_seed_gives_the_same_encoder():
     assert (
         fitted("last").encoder_id_ == fitted("last").encoder_id_ != fitted("last", random_state=1).encoder_id_
     )
 
 
-def test_it_can_become_onnx(tmp_path: Path) -> None:
+def test_it_can_become_onnx(tmp_path):
     """What follows the preparation is an ordinary network: other programs prepare, and ask it."""
     import onnxruntime
 
     class Prepared(nn.Module):
-        def __init__(self, encoder: BackboneEncoder) -> None:
+        def __init__(self, encoder):
             super().__init__()
             self.encoder = encoder
 
-        def forward(self, prepared: torch.Tensor) -> torch.Tensor:
+        def forward(self, prepared):
             return self.encoder.embed_maps(self.encoder.backbone.trunk(prepared))
 
     embedding, file = fitted("head"), tmp_path / "encoder.onnx"
@@ -173,6 +171,6 @@ def test_it_can_become_onnx(tmp_path: Path) -> None:
         ({"backbone": LITE0}, IMAGES[:1], "one label per image"),
     ],
 )
-def test_what_does_not_fit(options: dict[str, object], images: np.ndarray, words: str) -> None:
+def test_what_does_not_fit(options, images, words):
     with pytest.raises(ValueError, match=words):
         MetricEmbedding(**options).fit(images, SCARCE)

@@ -5,7 +5,6 @@ Each complaint is also shown to catch a glossary or a notebook broken on purpose
 
 import inspect
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,20 +16,20 @@ from markdown_links import INLINE_CODE, headings
 from metriclearn import (
     augment,
     classify,
+    curation,
     data,
     embedding,
-    evaluate,
-    explore,
     index,
+    label_propagation,
     losses,
+    metrics,
     models,
-    propagate,
 )
 
 ROOT = Path(__file__).parent.parent
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 NOTEBOOKS = {int(path.name[:2]): path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
-MODULES = (augment, classify, data, embedding, evaluate, explore, index, losses, models, propagate)
+MODULES = (augment, classify, data, embedding, metrics, curation, index, losses, models, label_propagation)
 ENTRY = re.compile(
     r"### (?P<term>.+)\n\n(?P<sentence>.+)\n\n"
     r"(?:\*Symbol:\* \$[^$]+\$ · )?(?:\*In code:\* `(?P<code>[^`]+)` · )?"
@@ -63,11 +62,11 @@ class Entry:
     file: str
 
     @property
-    def anchor(self) -> str:
+    def anchor(self):
         return next(iter(headings(f"# {self.term}")))
 
 
-def entries(glossary: str) -> list[Entry]:
+def entries(glossary):
     return [
         Entry(m["term"], m["sentence"], m["code"] or "", int(m["number"]), m["file"])
         for block in glossary.split("\n\n### ")[1:]
@@ -76,7 +75,7 @@ def entries(glossary: str) -> list[Entry]:
 
 
 @cache
-def stored() -> dict[int, str]:
+def stored():
     """Return the Markdown of each notebook without exercises and quiz, which may look back and ahead."""
     return {
         number: "\n\n".join(
@@ -88,13 +87,13 @@ def stored() -> dict[int, str]:
     }
 
 
-def uses(word: str, text: str) -> bool:
+def uses(word, text):
     """Return whether a text has a word or a phrase, also in the plural; inline code does not count."""
     phrase = r"[\s-]+".join(re.escape(part) for part in re.split(r"[\s_-]+", word.strip("`")))
     return bool(re.search(rf"(?<!\w){phrase}(?:s|es)?(?!\w)", INLINE_CODE.sub("", text), flags=re.IGNORECASE))
 
 
-def form(glossary: str) -> list[str]:
+def form(glossary):
     """Return the entries that are not of the form of the others, or not in their place."""
     found = entries(glossary)
     written = re.findall(r"^#{2,} (.+)$", glossary, flags=re.MULTILINE)
@@ -108,7 +107,7 @@ def form(glossary: str) -> list[str]:
     ]
 
 
-def names(glossary: str) -> list[str]:
+def names(glossary):
     """Return the entries whose name in code is not in the package."""
     return [
         f"{entry.term}: the package has no {entry.code}"
@@ -117,7 +116,7 @@ def names(glossary: str) -> list[str]:
     ]
 
 
-def in_package(code: str) -> bool:
+def in_package(code):
     """Look for a name such as `f`, `Class.method`, `f(parameter=…)` or `f(parameter="value")`."""
     parts = NAME.fullmatch(code)
     homes = [module for module in MODULES if parts and hasattr(module, parts["owner"])]
@@ -133,7 +132,7 @@ def in_package(code: str) -> bool:
     return not parts["value"] or f'"{parts["value"]}"' in (inspect.getdoc(found) or "")
 
 
-def first_uses(glossary: str, notebooks: Mapping[int, str]) -> list[str]:
+def first_uses(glossary, notebooks):
     """Return the entries whose first notebook does not link to them, or is not the first."""
     complaints = []
     for entry in entries(glossary):
@@ -159,22 +158,22 @@ def first_uses(glossary: str, notebooks: Mapping[int, str]) -> list[str]:
     return complaints
 
 
-def unknown_anchors(glossary: str, text: str) -> list[str]:
+def unknown_anchors(glossary, text):
     terms = headings(glossary)
     return [f"#{anchor}: no such term" for _, anchor in LINK.findall(text) if anchor not in terms]
 
 
-def test_the_glossary_is_sound() -> None:
+def test_the_glossary_is_sound():
     assert len(entries(GLOSSARY)) >= 35
     assert form(GLOSSARY) == []
     assert names(GLOSSARY) == []
 
 
-def test_each_term_is_linked_from_the_notebook_that_uses_it_first() -> None:
+def test_each_term_is_linked_from_the_notebook_that_uses_it_first():
     assert first_uses(GLOSSARY, stored()) == []
 
 
-def test_links_to_the_glossary_resolve() -> None:
+def test_links_to_the_glossary_resolve():
     pages = [*(ROOT / "notebooks").rglob("*.ipynb"), *(ROOT / "docs").glob("*.md")]
     texts = [page.read_text(encoding="utf-8") for page in pages]
     assert [line for text in texts for line in unknown_anchors(GLOSSARY, text)] == []
@@ -210,7 +209,7 @@ SEEN = {
 }
 
 
-def test_a_sound_glossary_passes() -> None:
+def test_a_sound_glossary_passes():
     assert len(entries(SOUND)) == 3
     assert form(SOUND) + names(SOUND) + first_uses(SOUND, SEEN) == []
     assert unknown_anchors(SOUND, SEEN[1] + SEEN[2]) == []
@@ -234,7 +233,7 @@ def test_a_sound_glossary_passes() -> None:
         ("[notebook 1](../notebooks/01", "[notebook 0](../notebooks/00", "Anchor: there is no notebook 0"),
     ],
 )
-def test_a_broken_glossary_is_caught(old: str, new: str, complaint: str) -> None:
+def test_a_broken_glossary_is_caught(old, new, complaint):
     broken = SOUND.replace(old, new, 1)
     assert broken != SOUND
     assert complaint in " ".join(form(broken) + names(broken) + first_uses(broken, SEEN))
@@ -252,10 +251,10 @@ def test_a_broken_glossary_is_caught(old: str, new: str, complaint: str) -> None
         (2, SEEN[2] + SEEN[1], "Anchor: notebook 2 links to it, too"),
     ],
 )
-def test_a_broken_notebook_is_caught(number: int, text: str, complaint: str) -> None:
+def test_a_broken_notebook_is_caught(number, text, complaint):
     found = " ".join(first_uses(SOUND, SEEN | {number: text}))
     assert (complaint in found) if complaint else (found == "")
 
 
-def test_a_link_to_no_term_is_caught() -> None:
+def test_a_link_to_no_term_is_caught():
     assert unknown_anchors(SOUND, "[score](../../docs/glossary.md#scores)") == ["#scores: no such term"]

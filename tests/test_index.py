@@ -4,9 +4,7 @@ import gc
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ NOWHERE = "http://localhost:9"  # the discard port: nothing answers there
 
 
 @pytest.fixture(params=["memory", "path", "server"])
-def home(request, tmp_path) -> Iterator[dict[str, Any]]:
+def home(request, tmp_path):
     """The arguments of EmbeddingIndex that say where it lives."""
     if request.param == "memory":
         yield {"path": ":memory:"}
@@ -36,35 +34,35 @@ def home(request, tmp_path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def index(home) -> Iterator[EmbeddingIndex]:
+def index(home):
     with EmbeddingIndex(DIM, encoder_id="first", **home) as index:
         yield index
 
 
 @pytest.fixture
-def stored(index) -> EmbeddingIndex:
+def stored(index):
     """An index with twelve points of three classes; the first six come from the pool."""
     index.upsert(embeddings(12), labels=labels(12), sources=names(12), payloads=extras(12))
     return index
 
 
-def embeddings(n: int, seed: int = 0) -> np.ndarray:
+def embeddings(n, seed=0):
     return np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
 
 
-def labels(n: int) -> np.ndarray:
+def labels(n):
     return np.arange(n) % 3
 
 
-def names(n: int) -> list[str]:
+def names(n):
     return [f"image {i}" for i in range(n)]
 
 
-def extras(n: int) -> list[dict[str, Any]]:
+def extras(n):
     return [{"part": "pool" if i < n // 2 else "test", "row": i} for i in range(n)]
 
 
-def exact_scores(queries: np.ndarray, points: np.ndarray, distance: str) -> np.ndarray:
+def exact_scores(queries, points, distance):
     """Every query against every point, in float64."""
     queries, points = queries.astype(np.float64), points.astype(np.float64)
     if distance == "euclid":
@@ -73,7 +71,7 @@ def exact_scores(queries: np.ndarray, points: np.ndarray, distance: str) -> np.n
     return queries @ (points / np.linalg.norm(points, axis=1, keepdims=True)).T
 
 
-def nearest_first(scores: np.ndarray, distance: str) -> np.ndarray:
+def nearest_first(scores, distance):
     return np.argsort(-scores if distance == "cosine" else scores, axis=1, kind="stable")
 
 
@@ -317,14 +315,14 @@ def in_memory():
         yield index
 
 
-def spoilt(value: float) -> np.ndarray:
+def spoilt(value):
     """Four embeddings, the third with one number that should not be there."""
     spoilt = embeddings(4).astype(np.float64)
     spoilt[2, 1] = value
     return spoilt
 
 
-def zero_row() -> np.ndarray:
+def zero_row():
     return np.concatenate([embeddings(3), np.zeros((1, DIM), dtype=np.float32)])
 
 
@@ -608,13 +606,13 @@ def test_a_server_that_refuses(monkeypatch, status, message):
     keys = []
 
     class Refusing(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_GET(self):
             keys.append(self.headers.get("api-key"))
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_):
             pass
 
     with HTTPServer(("localhost", 0), Refusing) as server:
@@ -640,7 +638,7 @@ def test_an_index_that_is_forgotten_lets_go_of_its_folder(tmp_path):
 
 
 @pytest.fixture
-def shared_server(monkeypatch) -> Iterator[QdrantClient]:
+def shared_server(monkeypatch):
     """One store in memory that stands in for the server that everybody is connected to."""
     server = QdrantClient(":memory:")
     monkeypatch.setattr(server, "close", lambda: None)  # it outlives those who leave
@@ -650,7 +648,7 @@ def shared_server(monkeypatch) -> Iterator[QdrantClient]:
     QdrantClient.close(server)
 
 
-def fit_as(prefix: str | None, classes: list[str], monkeypatch) -> QdrantClassifier:
+def fit_as(prefix, classes, monkeypatch):
     if prefix is not None:
         monkeypatch.setenv("METRICLEARN_PREFIX", prefix)
     return QdrantClassifier(1, collection="votes").fit(np.eye(3, dtype=np.float32), classes)

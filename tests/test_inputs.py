@@ -15,29 +15,28 @@ import torch
 from matplotlib import pyplot as plt
 
 from metriclearn import EmbeddingIndex, MetricEmbedding, QdrantClassifier, scarce_labels
-from metriclearn.data import ImageSet
-from metriclearn.evaluate import (
-    collapse_gauges,
-    mean_average_precision_at_r,
-    mean_interval,
-    recall_at_k,
-    share_interval,
-)
-from metriclearn.explore import (
+from metriclearn.curation import (
     embedding_map,
+    label_errors,
     near_duplicates,
     outliers,
-    propagate_labels,
-    suspicious_labels,
-    unknown_threshold,
-    what_to_label_next,
+    select_for_labelling,
 )
+from metriclearn.data import ImageSet
+from metriclearn.index.reindex import reindex
+from metriclearn.label_propagation import most_confident, propagate_labels, spread_labels
 from metriclearn.losses import contrastive_loss, supervised_contrastive_loss, triplet_loss
+from metriclearn.metrics import (
+    collapse_diagnostics,
+    mean_average_precision_at_r,
+    recall_at_k,
+    t_interval,
+    wilson_interval,
+)
 from metriclearn.models import Encoder
 from metriclearn.plots import show_images, show_map, show_neighbours
-from metriclearn.propagate import spread_labels, surest
-from metriclearn.reindex import reindex
 from metriclearn.training import embed, predict_logits, train_autoencoder, train_classifier, train_metric
+from metriclearn.unknown import unknown_threshold
 
 matplotlib.use("Agg")
 
@@ -148,22 +147,22 @@ CALLS = {
     ),
     "spread_labels": (spread_labels, {"embeddings": rows, "labels": labels}),
     "surest": (
-        lambda spread, sure: surest(spread, sure, 0.5),
+        lambda spread, sure: most_confident(spread, sure, 0.5),
         {"spread": (SPREAD[0], TENSOR | SERIES), "sure": (SPREAD[1], TENSOR | SERIES)},
     ),
     "recall_at_k": (recall_at_k, {"embeddings": rows, "labels": labels}),
     "mean_average_precision_at_r": (mean_average_precision_at_r, {"embeddings": rows, "labels": labels}),
-    "collapse_gauges": (collapse_gauges, {"embeddings": rows, "labels": labels}),
-    "mean_interval": (mean_interval, {"values": (np.arange(N) * 1.5, GRADIENT | SERIES)}),
+    "collapse_diagnostics": (collapse_diagnostics, {"embeddings": rows, "labels": labels}),
+    "t_interval": (t_interval, {"values": (np.arange(N) * 1.5, GRADIENT | SERIES)}),
     "near_duplicates": (lambda e: near_duplicates(e, 0.5, 3), {"e": rows}),
     "outliers": (lambda e: outliers(e, 3), {"e": rows}),
-    "suspicious_labels": (lambda e, y: suspicious_labels(e, y, 3), {"e": rows, "y": labels}),
+    "label_errors": (lambda e, y: label_errors(e, y, 3), {"e": rows, "y": labels}),
     "embedding_map": (lambda e: embedding_map(e, method="pca"), {"e": rows}),
     "unknown_threshold": (
         lambda e, h: unknown_threshold(e, h, quantile=0.2),
         {"e": rows, "h": (UNIT[::-1].copy(), GRADIENT | TABLE)},
     ),
-    "what_to_label_next": (lambda e, y: what_to_label_next(e, y, 3), {"e": rows, "y": labels}),
+    "select_for_labelling": (lambda e, y: select_for_labelling(e, y, 3), {"e": rows, "y": labels}),
     "propagate_labels": (propagate_labels, {"e": rows, "y": labels}),
     "reindex": (
         reindexed,
@@ -241,7 +240,7 @@ def test_another_form_gives_the_same_answer(name, argument, form):
 
 
 def test_shares_of_odd_numbers():
-    assert share_interval(np.int64(9), np.uint8(10)) == share_interval(9, 10)
+    assert wilson_interval(np.int64(9), np.uint8(10)) == wilson_interval(9, 10)
     for hits in (9.5, np.nan, "9", True, np.array([9])):
         with pytest.raises(ValueError, match="hits out of 10 make no share"):
-            share_interval(hits, 10)
+            wilson_interval(hits, 10)

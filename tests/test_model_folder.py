@@ -4,11 +4,9 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from drawn_pictures import draw_folder
@@ -20,7 +18,7 @@ FIT = ["--method", "frozen", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp("folders")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METRICLEARN_CACHE", str(root / "cache"))
@@ -29,25 +27,25 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def fitted(photos: Path) -> Path:
+def fitted(photos):
     out = photos.parent / "model"
     assert main(["fit", str(photos), "--out", str(out), *FIT]) == 0
     return out
 
 
 @pytest.fixture
-def model(fitted: Path, tmp_path: Path) -> Path:
+def model(fitted, tmp_path):
     return Path(shutil.copytree(fitted, tmp_path / "model"))
 
 
-def content(folder: Path) -> dict[str, bytes]:
+def content(folder):
     """Return all files below a folder."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+def refused(capsys, *arguments):
     capsys.readouterr()
     code = main([*map(str, arguments)])
     return code, capsys.readouterr().err.strip()
@@ -56,9 +54,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 # What --force replaces.
 
 
-def test_pictures_in_the_model_are_never_deleted(
-    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pictures_in_the_model_are_never_deleted(model, photos, tmp_path, capsys):
     shutil.copytree(photos, model / "photos")
     (tmp_path / "link").symlink_to(model / "photos")
     before = content(model)
@@ -69,7 +65,7 @@ def test_pictures_in_the_model_are_never_deleted(
         assert content(model) == before
 
 
-def test_force_replaces_what_fit_wrote_and_nothing_else(model: Path, photos: Path) -> None:
+def test_force_replaces_what_fit_wrote_and_nothing_else(model, photos):
     assert main(["review", str(model)]) == 0
     foreign = {
         "notes.txt": b"mine",
@@ -94,7 +90,7 @@ def test_force_replaces_what_fit_wrote_and_nothing_else(model: Path, photos: Pat
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "review/review.csv"])
-def test_a_table_of_labels_in_the_model_is_kept(model: Path, photos: Path, name: str) -> None:
+def test_a_table_of_labels_in_the_model_is_kept(model, photos, name):
     (model / name).parent.mkdir(exist_ok=True)
     (model / name).write_text("file_name,label\ndisc/1.png,bars\n")
     before = (model / name).read_bytes()
@@ -106,9 +102,7 @@ def test_a_table_of_labels_in_the_model_is_kept(model: Path, photos: Path, name:
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_folder_of_somebody_else_is_not_cleared_away(
-    inside: bool, model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_somebody_else_is_not_cleared_away(inside, model, photos, tmp_path, capsys):
     out = model if inside else tmp_path / "fresh"
     taken = model / ".new" if inside else tmp_path / ".fresh.new"
     taken.mkdir()
@@ -124,9 +118,7 @@ def test_a_folder_of_somebody_else_is_not_cleared_away(
 
 
 @pytest.mark.parametrize("card", ["", "[]", '{"name": "something else"}'])
-def test_a_card_of_another_program_is_no_classifier(
-    card: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_card_of_another_program_is_no_classifier(card, photos, tmp_path, capsys):
     (tmp_path / "card.json").write_text(card)
     (tmp_path / "README.md").write_text("mine")
     before = content(tmp_path)
@@ -136,9 +128,7 @@ def test_a_card_of_another_program_is_no_classifier(
     assert content(tmp_path) == before
 
 
-def test_a_link_in_the_model_leads_nobody_astray(
-    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_link_in_the_model_leads_nobody_astray(model, photos, tmp_path, capsys):
     """Neither a fit nor a look into a folder from somebody else writes where a link leads."""
     elsewhere = model.rename(tmp_path / "elsewhere")
     shutil.copytree(elsewhere, model)
@@ -162,8 +152,8 @@ class Stopped(BaseException):
 
 @pytest.mark.parametrize("command", ["fit", "add"])
 def test_stopped_at_any_step_the_old_or_the_new_classifier_opens(
-    command: str, fitted: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    command, fitted, photos, tmp_path, monkeypatch
+):
     table = tmp_path / "labels.csv"
     table.write_text("file_name,label\ndisc/1.png,bars\nunlabelled/disc0.png,disc\n")
     arguments = {
@@ -180,7 +170,7 @@ def test_stopped_at_any_step_the_old_or_the_new_classifier_opens(
         (model / "notes.txt").write_text("mine")
         count = 0
 
-        def step(real: Any, path: Any, *rest: Any, **named: Any) -> None:
+        def step(real, path, *rest, **named):
             nonlocal count
             if str(path).startswith(f"{model}/"):  # noqa: B023
                 count += 1
@@ -214,16 +204,16 @@ def test_stopped_at_any_step_the_old_or_the_new_classifier_opens(
 
 
 @pytest.fixture
-def listener() -> Iterator[tuple[str, list[str]]]:
+def listener():
     """Address of a server that answers everything, and what it was asked."""
-    asked: list[str] = []
+    asked = []
 
     class Handler(BaseHTTPRequestHandler):
-        def handle_one_request(self) -> None:
+        def handle_one_request(self):
             asked.append(str(self.rfile.readline()))
             self.close_connection = True
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
@@ -236,13 +226,13 @@ def listener() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_a_strangers_card_learns_neither_key_nor_picture(
-    model: Path,
-    photos: Path,
-    tmp_path: Path,
-    listener: tuple[str, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    model,
+    photos,
+    tmp_path,
+    listener,
+    monkeypatch,
+    capsys,
+):
     url, asked = listener
     monkeypatch.setenv("QDRANT_API_KEY", "the-key")
     monkeypatch.setenv("QDRANT_URL", url)
@@ -259,6 +249,6 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
     assert asked == []
 
 
-def test_the_card_records_a_server_without_its_password() -> None:
+def test_the_card_records_a_server_without_its_password():
     assert model_folder.without_password("https://me:secret@host:6333/path?key=1") == "https://host:6333/path"
     assert model_folder.without_password("http://localhost:6333") == "http://localhost:6333"

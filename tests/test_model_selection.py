@@ -1,14 +1,12 @@
 """The labels decide which method suits the images; where they are too few to tell, that is said."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from drawn_pictures import draw_folder
 from test_tuning import IMAGES, LABELS, SCARCE, small_backbone
 from torch import nn
 
-from metriclearn import MetricEmbedding, model_selection, tuning
+from metriclearn import MetricEmbedding, finetune, model_selection
 from metriclearn.backbones import LITE0
 from metriclearn.metrics import wilson_interval
 from metriclearn.model_selection import (
@@ -23,7 +21,7 @@ from metriclearn.model_selection import (
 from metriclearn.photos import read_photographs
 
 
-def test_every_method_is_judged_on_the_same_images() -> None:
+def test_every_method_is_judged_on_the_same_images():
     found = choose_method(
         IMAGES, LABELS, backbone=small_backbone(), methods=["frozen", "logistic"], seconds=100
     )
@@ -34,7 +32,7 @@ def test_every_method_is_judged_on_the_same_images() -> None:
     assert found.winner in str(found)
 
 
-def test_a_method_that_knows_nothing_loses() -> None:
+def test_a_method_that_knows_nothing_loses():
     blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # the mean colour alone
     seeing = small_backbone()
     blind_alone = choose_method(IMAGES, LABELS, backbone=blind, methods=["frozen"]).table[0]
@@ -43,11 +41,11 @@ def test_a_method_that_knows_nothing_loses() -> None:
     assert not significantly_better(blind_alone, seeing_alone)
 
 
-def test_held_out_images_are_not_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    learned: list[set[int]] = []
+def test_held_out_images_are_not_learned_from(monkeypatch):
+    learned = []
     train = model_selection.train_metric
 
-    def watched(rows: np.ndarray, labels: np.ndarray, **options: object) -> object:
+    def watched(rows, labels, **options):
         learned.append({int(row[0]) for row in rows.reshape(len(rows), -1)})
         return train(rows, labels, steps=1, **options)
 
@@ -63,30 +61,30 @@ def test_held_out_images_are_not_learned_from(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "backbone", ["efficientnet-lite0+efficientnet-lite2", nn.Flatten()], ids=["two", "own"]
 )
-def test_a_backbone_without_a_last_part_is_not_tuned(backbone: str | nn.Module) -> None:
+def test_a_backbone_without_a_last_part_is_not_tuned(backbone):
     found = choose_method(IMAGES, SCARCE, backbone=backbone, methods=["frozen", "last"])
     assert [judged.accuracy is None for judged in found.table] == [False, True]
     assert "last              not tried (the backbone has no stated last part)" in str(found)
 
 
-def test_too_few_labels_to_tell() -> None:
+def test_too_few_labels_to_tell():
     found = choose_method(IMAGES, SCARCE, backbone=small_backbone(), methods=["frozen", "logistic"])
     assert not found.clear
     assert "12 labelled images are too few labels to tell it from" in found.verdict
 
 
-def judged(right: int, of: int = 40, method: str = "frozen") -> Score:
+def judged(right, of=40, method="frozen"):
     return Score(method, np.arange(of), np.arange(of) < right)
 
 
-def test_beyond_chance() -> None:
+def test_beyond_chance():
     assert significantly_better(judged(30), judged(24))  # six wins, no loss, or the other way round: 1 in 32
     assert not significantly_better(judged(24), judged(30))
     assert not significantly_better(judged(30), judged(25))  # five: 1 in 16
     assert not significantly_better(judged(30), judged(30))
 
 
-def test_methods_are_compared_on_the_images_that_both_met() -> None:
+def test_methods_are_compared_on_the_images_that_both_met():
     """What was broken off after ten easy images, on which others were better still, does not win."""
     whole = judged(20)
     easy = judged(12, 20, "scratch")
@@ -95,7 +93,7 @@ def test_methods_are_compared_on_the_images_that_both_met() -> None:
     assert (found.winner, found.clear) == ("frozen", True)
 
 
-def test_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_is_kept(monkeypatch):
     clock = iter(range(1_000_000))
     monkeypatch.setattr(model_selection.time, "monotonic", lambda: float(next(clock)))
     found = choose_method(IMAGES, SCARCE, backbone=small_backbone(), seconds=60)
@@ -106,7 +104,7 @@ def test_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.winner in ("frozen", "logistic", "head")
 
 
-def test_images_below_the_stride_are_learned_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_below_the_stride_are_learned_from_scratch(monkeypatch):
     train = model_selection.train_metric
     monkeypatch.setattr(
         model_selection, "train_metric", lambda *of, **options: train(*of, steps=1, **options)
@@ -135,7 +133,7 @@ def test_images_below_the_stride_are_learned_from_scratch(monkeypatch: pytest.Mo
         ),
     ],
 )
-def test_what_does_not_fit(options: dict[str, object], words: str) -> None:
+def test_what_does_not_fit(options, words):
     given = {"images": IMAGES, "labels": SCARCE, "backbone": small_backbone()} | options
     with pytest.raises(ValueError, match=words):
         choose_method(**given)
@@ -145,20 +143,18 @@ def test_what_does_not_fit(options: dict[str, object], words: str) -> None:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short(monkeypatch):
     """Trainings of five steps, not 600."""
     train = model_selection.train_metric
-    monkeypatch.setattr(tuning, "HEAD_STEPS", 5)
+    monkeypatch.setattr(finetune, "HEAD_STEPS", 5)
     monkeypatch.setattr(
         model_selection, "train_metric", lambda *of, **options: train(*of, **options, steps=5)
     )
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.by_neighbours])
-def test_what_is_trained_is_what_metric_embedding_gives(
-    method: str, short: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuning, "TUNING_STEPS", 2)
+def test_what_is_trained_is_what_metric_embedding_gives(method, short, monkeypatch):
+    monkeypatch.setattr(finetune, "TUNING_STEPS", 2)
     fitted = Candidates(IMAGES, SCARCE, backbone=small_backbone(), random_state=3).fit([method])
     backbone = small_backbone() if METHODS[method].on_backbone else None
     steps = None if backbone else 5
@@ -169,7 +165,7 @@ def test_what_is_trained_is_what_metric_embedding_gives(
     assert fitted.held_out.rows.tolist() == np.flatnonzero(SCARCE >= 0).tolist()
 
 
-def test_a_method_without_neighbours_is_reported_and_not_shipped(short: None) -> None:
+def test_a_method_without_neighbours_is_reported_and_not_shipped(short):
     candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone())
     fitted = candidates.fit(["logistic", "frozen"])
     assert [score.method for score in fitted.scores] == ["frozen", "logistic"]
@@ -178,7 +174,7 @@ def test_a_method_without_neighbours_is_reported_and_not_shipped(short: None) ->
         candidates.fit(["logistic"])
 
 
-def test_the_simpler_method_is_named_if_it_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simpler_method_is_named_if_it_is_better(monkeypatch):
     blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     candidates = Candidates(IMAGES, LABELS, backbone=blind)
     assert "logistic regression" not in candidates.fit(["frozen"]).verdict
@@ -187,7 +183,7 @@ def test_the_simpler_method_is_named_if_it_is_better(monkeypatch: pytest.MonkeyP
     assert "Plain logistic regression" in candidates.fit(["frozen", "logistic"]).verdict
 
 
-def test_a_method_that_is_beaten_is_spared_the_rest() -> None:
+def test_a_method_that_is_beaten_is_spared_the_rest():
     candidates = Candidates(IMAGES, LABELS, backbone=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     alone = candidates.score("frozen")
     assert (alone.folds, alone.note) == (5, "")
@@ -199,27 +195,25 @@ def test_a_method_that_is_beaten_is_spared_the_rest() -> None:
     np.testing.assert_array_equal(beaten.correct, alone.correct[np.isin(alone.rows, beaten.rows)])
 
 
-def test_equal_images_are_judged_once() -> None:
+def test_equal_images_are_judged_once():
     images, labels = np.concatenate([IMAGES, IMAGES[:3]]), np.concatenate([SCARCE, SCARCE[:3]])
     candidates = Candidates(images, labels, backbone=small_backbone())
     np.testing.assert_array_equal(candidates.judged, np.concatenate([SCARCE, [-1] * 3]))
     assert candidates.fit(["frozen"]).embedding.n_labels_ == (labels >= 0).sum()
 
 
-def test_a_class_of_nothing_but_duplicates_is_judged_as_it_is() -> None:
+def test_a_class_of_nothing_but_duplicates_is_judged_as_it_is():
     images = IMAGES.copy()
     images[SCARCE == 0] = images[0]
     assert (Candidates(images, SCARCE).judged == SCARCE).all()
 
 
-def test_an_interrupted_run_goes_on_and_gives_the_same(
-    tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path, short, monkeypatch):
     methods = ["frozen", "logistic", "head", "scratch"]
     whole = Candidates(IMAGES, SCARCE, backbone=small_backbone()).fit(methods)
     train, trained = model_selection.train_on_backbone, []
 
-    def stopped(*data: object, **options: object) -> object:
+    def stopped(*data, **options):
         trained.append(options["tune"])
         if trained.count("head") == 3:
             raise KeyboardInterrupt
@@ -242,7 +236,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
     assert not [*cache.iterdir()]
 
 
-def test_other_images_labels_or_settings_have_another_key() -> None:
+def test_other_images_labels_or_settings_have_another_key():
     keys = [
         Candidates(images, labels, backbone=backbone, random_state=seed).key
         for images, labels, backbone, seed in [
@@ -257,7 +251,7 @@ def test_other_images_labels_or_settings_have_another_key() -> None:
     assert keys[0] == Candidates(IMAGES.copy(), SCARCE.tolist()).key
 
 
-def test_photographs_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_are_taken_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
     photographs = read_photographs(draw_folder(tmp_path / "in", n=6, free=2))
     choice = choose_method(photographs, photographs.labels, methods=["frozen", "logistic"])
@@ -269,5 +263,5 @@ def test_photographs_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("shape", "side"), [((1, 1, 28, 28), 28), ((1, 3, 300, 200), 48), ((1, 3, 40, 64), 40)]
 )
-def test_small_images_stay_as_they_are(shape: tuple[int, ...], side: int) -> None:
+def test_small_images_stay_as_they_are(shape, side):
     assert small_side(np.zeros(shape, dtype=np.uint8)) == side

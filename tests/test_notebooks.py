@@ -29,35 +29,35 @@ MACHINE_PATHS = re.compile(r"/(home|Users|root|tmp|mnt|work)/|[A-Z]:\\Users|site
 NOT_EVERYWHERE = re.compile(r"^\s*(:::|> \[!|```mermaid|```\{)", flags=re.MULTILINE)
 
 
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+def outputs(notebook):
     return [output for cell in code_cells(notebook) for output in cell.outputs]
 
 
-def markdown(notebook: NotebookNode) -> str:
+def markdown(notebook):
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
-def tags(cell: NotebookNode) -> set[str]:
+def tags(cell):
     return set(cell.metadata.get("tags", []))
 
 
-def not_run_in_order(notebook: NotebookNode) -> list[str]:
+def not_run_in_order(notebook):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     wanted = list(range(1, len(counts) + 1))
     return [] if counts == wanted else [f"execution counts are {counts}: run the notebook from the top"]
 
 
-def noisy_metadata(notebook: NotebookNode) -> list[str]:
+def noisy_metadata(notebook):
     timed = [cell.id for cell in notebook.cells if "execution" in cell.metadata]
     widgets = ["widgets"] if "widgets" in notebook.metadata else []
     return [f"{where} holds times or widget states" for where in timed + widgets]
 
 
-def errors_and_warnings(notebook: NotebookNode) -> list[str]:
+def errors_and_warnings(notebook):
     bad = []
     for cell in code_cells(notebook):
         for output in cell.outputs:
@@ -68,7 +68,7 @@ def errors_and_warnings(notebook: NotebookNode) -> list[str]:
     return bad
 
 
-def exemptions(notebook: NotebookNode) -> list[str]:
+def exemptions(notebook):
     cells = code_cells(notebook)
     exempt = [cell for cell in cells if tags(cell) & EXEMPTIONS]
     complaints = [
@@ -81,7 +81,7 @@ def exemptions(notebook: NotebookNode) -> list[str]:
     return complaints
 
 
-def pictures(notebook: NotebookNode) -> list[str]:
+def pictures(notebook):
     images = [
         output.data["image/png"] for output in outputs(notebook) if "image/png" in output.get("data", {})
     ]
@@ -97,14 +97,14 @@ def pictures(notebook: NotebookNode) -> list[str]:
     return complaints
 
 
-def lesson(notebook: NotebookNode) -> NotebookNode:
+def lesson(notebook):
     """Return the notebook without exercises and quiz, which come on top of its length."""
     short = notebook.copy()
     short.cells = [cell for cell in notebook.cells if not tags(cell) & {"exercise", "quiz"}]
     return short
 
 
-def sizes(notebook: NotebookNode) -> list[str]:
+def sizes(notebook):
     notebook = lesson(notebook)
     lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(notebook)]
     words = len(re.findall(r"\S*\w\S*", markdown(notebook)))
@@ -121,7 +121,7 @@ def sizes(notebook: NotebookNode) -> list[str]:
     return [complaint for holds, complaint in allowed if not holds]
 
 
-def opening_and_closing(notebook: NotebookNode) -> list[str]:
+def opening_and_closing(notebook):
     first_code = next((i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"), 0)
     opening = "\n".join(cell.source for cell in notebook.cells[:first_code])
     text = markdown(notebook)
@@ -138,7 +138,7 @@ def opening_and_closing(notebook: NotebookNode) -> list[str]:
     return complaints
 
 
-def form(notebook: NotebookNode) -> list[str]:
+def form(notebook):
     complaints = []
     try:
         nbformat.validate(notebook)
@@ -153,7 +153,7 @@ def form(notebook: NotebookNode) -> list[str]:
     return complaints
 
 
-def machine_paths(notebook: NotebookNode) -> list[str]:
+def machine_paths(notebook):
     texts = [cell.source for cell in notebook.cells]
     for output in outputs(notebook):
         texts += [output.get("text", ""), "\n".join(output.get("traceback", []))]
@@ -165,12 +165,12 @@ def machine_paths(notebook: NotebookNode) -> list[str]:
     ]
 
 
-def links(notebook: NotebookNode) -> list[str]:
+def links(notebook):
     return dead_links(markdown(notebook), FOLDER)
 
 
 Guard = Callable[[NotebookNode], list[str]]
-GUARDS: list[Guard] = [
+GUARDS = [
     not_run_in_order,
     noisy_metadata,
     errors_and_warnings,
@@ -184,19 +184,19 @@ GUARDS: list[Guard] = [
 ]
 
 
-def test_there_are_notebooks() -> None:
+def test_there_are_notebooks():
     numbers = [int(path.name[:2]) for path in NOTEBOOKS]
     assert numbers == [*range(1, 13)]
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.__name__)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook(path: Path, guard: Guard) -> None:
+def test_notebook(path, guard):
     assert guard(nbformat.read(path, as_version=4)) == []
 
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
-def test_solutions(path: Path) -> None:
+def test_solutions(path):
     notebook = nbformat.read(path, as_version=4)
     guards = (not_run_in_order, noisy_metadata, errors_and_warnings, exemptions, form, machine_paths)
     assert [complaint for guard in guards for complaint in guard(notebook)] == []
@@ -204,7 +204,7 @@ def test_solutions(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_file(path: Path) -> None:
+def test_file(path):
     assert path.stat().st_size < LARGEST_FILE
     assert nbformat.read(path, as_version=4).cells[0].source.startswith(f"# {int(path.name[:2])}. ")
 
@@ -212,17 +212,17 @@ def test_file(path: Path) -> None:
 # The tests of the tests: a sound notebook passes every guard, and each way of breaking it is caught.
 
 
-def png(pixels: np.ndarray) -> str:
+def png(pixels):
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, format="PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def picture_output(pixels: np.ndarray) -> NotebookNode:
+def picture_output(pixels):
     return new_output("display_data", {"image/png": png(pixels)})
 
 
-def sound_notebook() -> NotebookNode:
+def sound_notebook():
     opening = "# 1. A title\n\n**What you will learn**\n\n**What you need**\n\n**How long it takes**"
     checkerboard = np.indices((8, 8)).sum(axis=0) % 2 * 255
     cells = [new_markdown_cell(opening), *(new_markdown_cell("word " * 80) for _ in range(12))]
@@ -241,82 +241,82 @@ def sound_notebook() -> NotebookNode:
     return notebook
 
 
-def exempt(*numbers: int, reason: str) -> Callable[[NotebookNode], None]:
-    def mark(notebook: NotebookNode) -> None:
+def exempt(*numbers, reason):
+    def mark(notebook):
         for number in numbers:
             code_cells(notebook)[number].metadata.update(tags=["nbval-ignore-output"], reason=reason)
 
     return mark
 
 
-def put_output(output: NotebookNode) -> Callable[[NotebookNode], None]:
+def put_output(output):
     return lambda notebook: code_cells(notebook)[11].outputs.append(output)
 
 
-def put_source(number: int, source: str) -> Callable[[NotebookNode], None]:
+def put_source(number, source):
     return lambda notebook: notebook.cells[number].update(source=source)
 
 
-def never_run(notebook: NotebookNode) -> None:
+def never_run(notebook):
     for cell in code_cells(notebook):
         cell.execution_count, cell.outputs = None, []
 
 
-def run_twice(notebook: NotebookNode) -> None:
+def run_twice(notebook):
     code_cells(notebook)[0].execution_count = 15
 
 
-def timed(notebook: NotebookNode) -> None:
+def timed(notebook):
     code_cells(notebook)[0].metadata["execution"] = {"iopub.status.busy": "2022-05-15T00:00:00Z"}
 
 
-def widget_state(notebook: NotebookNode) -> None:
+def widget_state(notebook):
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
 
 
-def no_pictures(notebook: NotebookNode) -> None:
+def no_pictures(notebook):
     for cell in code_cells(notebook)[11:13]:
         cell.outputs = []
 
 
-def unreadable_picture(notebook: NotebookNode) -> None:
+def unreadable_picture(notebook):
     code_cells(notebook)[11].outputs[0].data["image/png"] = base64.b64encode(b"no picture").decode()
 
 
-def no_headline(notebook: NotebookNode) -> None:
+def no_headline(notebook):
     code_cells(notebook)[-2].metadata["tags"] = []
 
 
-def silent_headline(notebook: NotebookNode) -> None:
+def silent_headline(notebook):
     code_cells(notebook)[-2].outputs = []
 
 
-def too_few_cells(notebook: NotebookNode) -> None:
+def too_few_cells(notebook):
     del notebook.cells[5:10]
 
 
-def exercises_first(notebook: NotebookNode) -> None:
+def exercises_first(notebook):
     notebook.cells.insert(1, notebook.cells.pop())
 
 
-def other_kernel(notebook: NotebookNode) -> None:
+def other_kernel(notebook):
     notebook.metadata["kernelspec"]["name"] = "my-env"
 
 
-def invalid(notebook: NotebookNode) -> None:
+def invalid(notebook):
     notebook.cells[0]["unknown"] = 1
 
 
-def too_many_cells(notebook: NotebookNode) -> None:
+def too_many_cells(notebook):
     notebook.cells += [new_markdown_cell("word") for _ in range(20)]
 
 
-def few_words(notebook: NotebookNode) -> None:
+def few_words(notebook):
     for cell in notebook.cells[1:6]:
         cell.source = "word"
 
 
-def long_code_cells(notebook: NotebookNode) -> None:
+def long_code_cells(notebook):
     for cell in code_cells(notebook):
         cell.source = "x = 1\n" * 7
 
@@ -325,7 +325,7 @@ BLANK = picture_output(np.full((8, 8), 255))
 ERROR = new_output("error", ename="ValueError", evalue="", traceback=[])
 WARNING = new_output("stream", name="stderr", text="UserWarning")
 FOREIGN_PATH = new_output("stream", text="C:\\" + "Users\\someone")
-BREAKS: list[tuple[str, Guard, Callable[[NotebookNode], None], str]] = [
+BREAKS = [
     ("never run", not_run_in_order, never_run, "execution counts"),
     ("run twice", not_run_in_order, run_twice, "execution counts"),
     ("timed", noisy_metadata, timed, "times"),
@@ -367,7 +367,7 @@ BREAKS: list[tuple[str, Guard, Callable[[NotebookNode], None], str]] = [
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.__name__)
-def test_sound_notebook_passes(guard: Guard) -> None:
+def test_sound_notebook_passes(guard):
     notebook = sound_notebook()
     exempt(0, reason="the seconds differ in every run")(notebook)
     assert guard(notebook) == []
@@ -376,13 +376,11 @@ def test_sound_notebook_passes(guard: Guard) -> None:
 @pytest.mark.parametrize(
     ("guard", "damage", "complaint"), [case[1:] for case in BREAKS], ids=[case[0] for case in BREAKS]
 )
-def test_broken_notebook_is_caught(
-    guard: Guard, damage: Callable[[NotebookNode], None], complaint: str
-) -> None:
+def test_broken_notebook_is_caught(guard, damage, complaint):
     notebook = sound_notebook()
     damage(notebook)
     assert any(complaint in found for found in guard(notebook))
 
 
-def test_every_guard_is_tested() -> None:
+def test_every_guard_is_tested():
     assert {guard for _, guard, _, _ in BREAKS} == set(GUARDS)

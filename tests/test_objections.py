@@ -9,8 +9,8 @@ from sklearn.metrics import auc
 from benchmarks.common import read_results
 from benchmarks.studies.objections_stores import open_set
 from benchmarks.studies.objections_training import among_copies, mined
-from metriclearn.evaluate import mean_interval
 from metriclearn.losses import supervised_contrastive_loss, triplet_loss
+from metriclearn.metrics import t_interval
 
 ANSWERS = read_results("objections")
 
@@ -21,7 +21,7 @@ def test_means_and_intervals_follow_from_the_draws(claim):
     assert len(entry["draws"]) >= 5
     for line, figures in entry["lines"].items():
         for figure, found in figures.items():
-            again = mean_interval(found["values"])
+            again = t_interval(found["values"])
             written = [found["mean"], *found["interval 95 %"], found["n"]]
             assert written == pytest.approx(
                 [again.mean, again.low, again.high, len(entry["draws"])], abs=6e-4

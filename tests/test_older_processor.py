@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parent.parent
 NBVAL = [*loaded(REPOSITORY / "tools" / "breakages.py").NBVAL, "--nbval-cell-timeout", "600"]
 
 
-def test_prints_the_same() -> None:
+def test_prints_the_same():
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", *NBVAL, "-p", "no:cacheprovider", "-p", "no:xdist"),

@@ -5,10 +5,8 @@ import io
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -20,29 +18,29 @@ from PIL import Image
 
 from metriclearn import MetricEmbedding, model_selection, training
 from metriclearn.course import own_folder
-from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, Planted, write_folder
+from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, write_folder
 from metriclearn.curation import duplicates
-from metriclearn.photos import Photographs, read_photographs
+from metriclearn.photos import read_photographs
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "11_your_own_data.ipynb"
 KINDS = {"JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def digits_are_read_once() -> Iterator[None]:
+def digits_are_read_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(own_folder, "load_images", cache(own_folder.load_images))
         yield
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted, Photographs]:
+def written(tmp_path_factory):
     home = tmp_path_factory.mktemp("own")
     planted = write_folder(home / "photos")
     return home / "photos", planted, read_photographs(home / "photos", cache=home / "cache")
 
 
-def test_every_picture_but_the_broken_one_is_read(written: tuple[Path, Planted, Photographs]) -> None:
+def test_every_picture_but_the_broken_one_is_read(written):
     _, planted, photographs = written
     assert set(photographs.files) == set(planted.truth)
     assert photographs.skipped == {planted.broken: "is damaged or cut off"}
@@ -53,7 +51,7 @@ def test_every_picture_but_the_broken_one_is_read(written: tuple[Path, Planted, 
     assert not photographs.grey.all()
 
 
-def test_kinds_and_sizes_are_mixed(written: tuple[Path, Planted, Photographs]) -> None:
+def test_kinds_and_sizes_are_mixed(written):
     folder, planted, photographs = written
     counts = Counter(Path(file).suffix for file in photographs.files)
     assert set(counts) == set(SUFFIXES)
@@ -68,7 +66,7 @@ def test_kinds_and_sizes_are_mixed(written: tuple[Path, Planted, Photographs]) -
     assert kinds == KINDS  # by their contents, not only by their names
 
 
-def test_exactly_the_wrong_labels_are_wrong(written: tuple[Path, Planted, Photographs]) -> None:
+def test_exactly_the_wrong_labels_are_wrong(written):
     _, planted, photographs = written
     differ = {
         file
@@ -79,7 +77,7 @@ def test_exactly_the_wrong_labels_are_wrong(written: tuple[Path, Planted, Photog
     assert len(differ) == 3
 
 
-def test_exactly_the_twins_are_twins(written: tuple[Path, Planted, Photographs]) -> None:
+def test_exactly_the_twins_are_twins(written):
     _, planted, photographs = written
     found = duplicates(photographs)
     files = [{photographs.files[twin.first], photographs.files[twin.second]} for twin in found]
@@ -91,9 +89,7 @@ def test_exactly_the_twins_are_twins(written: tuple[Path, Planted, Photographs])
     assert width[smaller] < width[larger]
 
 
-def test_names_tell_nothing_and_a_seed_gives_the_same_folder(
-    written: tuple[Path, Planted, Photographs], tmp_path: Path
-) -> None:
+def test_names_tell_nothing_and_a_seed_gives_the_same_folder(written, tmp_path):
     folder, planted, _ = written
     assert not any(name in Path(file).name for file in planted.truth for name in CLASSES)
     assert write_folder(tmp_path / "again") == planted
@@ -102,14 +98,14 @@ def test_names_tell_nothing_and_a_seed_gives_the_same_folder(
     assert write_folder(tmp_path / "other", seed=1).truth.keys() != planted.truth.keys()
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(ValueError, match="holds something already: name a new folder"):
         write_folder(tmp_path)
     assert [*tmp_path.iterdir()] == [tmp_path / "mine.jpg"]
 
 
-def here(command: list[str], cwd: Path, **_: Any) -> subprocess.CompletedProcess[str]:
+def here(command, cwd, **_):
     """Run the command line without a process of its own, which would take seconds to begin."""
     with contextlib.chdir(cwd), contextlib.redirect_stdout(io.StringIO()) as out:
         code = main(command[3:])
@@ -117,13 +113,13 @@ def here(command: list[str], cwd: Path, **_: Any) -> subprocess.CompletedProcess
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def lesson(monkeypatch, tmp_path):
     """Return a function that runs the notebook on a folder, with short trainings, and returns its print."""
 
-    def run(folder: Path) -> str:
+    def run(folder):
         monkeypatch.setenv("METRICLEARN_FOLDER", str(folder))
         notebook = nbformat.read(NOTEBOOK, as_version=4)
-        names: dict[str, Any] = {"__name__": "__main__"}
+        names = {"__name__": "__main__"}
         with contextlib.redirect_stdout(io.StringIO()) as out:
             for cell in notebook.cells:
                 if cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", []):
@@ -145,7 +141,7 @@ def lesson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return run
 
 
-def test_the_notebook_runs_on_a_folder_of_other_classes(lesson: Any, tmp_path: Path) -> None:
+def test_the_notebook_runs_on_a_folder_of_other_classes(lesson, tmp_path):
     printed = lesson(draw_folder(tmp_path / "my photos"))
     assert "33 pictures, 9 of them without a label" in printed
     verdicts = re.findall(r"^11 .+$", printed, flags=re.MULTILINE)
@@ -158,7 +154,7 @@ def test_the_notebook_runs_on_a_folder_of_other_classes(lesson: Any, tmp_path: P
     assert re.search(r"A simpler way wins|No telling it from|It beats every simpler way", printed)
 
 
-def test_the_notebook_says_what_a_small_folder_cannot_tell(lesson: Any, tmp_path: Path) -> None:
+def test_the_notebook_says_what_a_small_folder_cannot_tell(lesson, tmp_path):
     printed = lesson(draw_folder(tmp_path / "few", n=4, free=0, kinds=("disc", "bars")))
     assert "8 pictures, 0 of them without a label" in printed
     assert "fewer than 19 labelled pictures: no threshold" in printed

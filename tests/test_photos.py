@@ -6,7 +6,6 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +21,14 @@ from metriclearn.photos.listing import check_enough, list_photographs, printable
 DARK, LIGHT = 64, 192
 
 
-def halves(width: int = 40, height: int = 30) -> np.ndarray:
+def halves(width=40, height=30):
     """Return grey values, dark on the left and light on the right."""
     values = np.full((height, width), DARK, dtype=np.uint8)
     values[:, width // 2 :] = LIGHT
     return values
 
 
-def picture(mode: str = "RGB", width: int = 40, height: int = 30) -> Image.Image:
+def picture(mode="RGB", width=40, height=30):
     values = halves(width, height)
     if mode.startswith("I;16"):
         return Image.fromarray(values.astype(np.uint16) * 257)
@@ -40,19 +39,19 @@ def picture(mode: str = "RGB", width: int = 40, height: int = 30) -> Image.Image
     return Image.fromarray(values).convert("RGB").convert(mode)
 
 
-def write(path: Path, image: Image.Image | None = None, **settings: object) -> Path:
+def write(path, image=None, **settings):
     path.parent.mkdir(parents=True, exist_ok=True)
     (image or picture()).save(path, **settings)
     return path
 
 
-def noise(path: Path, seed: int, size: tuple[int, int] = (30, 20)) -> Path:
+def noise(path, seed, size=(30, 20)):
     values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return write(path, Image.fromarray(values))
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A folder of two classes, three pictures each, and one without a label."""
     for i in range(3):
         noise(tmp_path / "in" / "cat" / f"{i}.png", i)
@@ -76,7 +75,7 @@ def folder(tmp_path: Path) -> Path:
         *((".tif", mode) for mode in ("L", "RGB", "CMYK", "I;16", "I", "F", "RGBA", "LAB", "YCbCr")),
     ],
 )
-def test_each_format_and_mode_gives_the_same_picture(tmp_path: Path, suffix: str, mode: str) -> None:
+def test_each_format_and_mode_gives_the_same_picture(tmp_path, suffix, mode):
     found = read_picture(write(tmp_path / f"a{suffix}", picture(mode)))
     assert found.pixels.shape == (3, SIDE, SIDE)
     assert (found.width, found.height) == (40, 30)
@@ -85,7 +84,7 @@ def test_each_format_and_mode_gives_the_same_picture(tmp_path: Path, suffix: str
     np.testing.assert_allclose(found.pixels[:, :, -100:].mean(axis=(1, 2)), LIGHT, atol=near)
 
 
-def test_black_and_white(tmp_path: Path) -> None:
+def test_black_and_white(tmp_path):
     found = read_picture(write(tmp_path / "a.png", Image.fromarray(halves() > 100)))
     assert found.grey
     assert found.pixels[:, :, :100].max() == 0
@@ -93,7 +92,7 @@ def test_black_and_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_becomes_white(tmp_path: Path, mode: str) -> None:
+def test_what_is_transparent_becomes_white(tmp_path, mode):
     image = Image.new("RGBA", (20, 20), (200, 0, 0, 0))
     found = read_picture(write(tmp_path / "a.png", image.convert(mode)))
     assert found.pixels.min() == 255
@@ -101,7 +100,7 @@ def test_what_is_transparent_becomes_white(tmp_path: Path, mode: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_pictures_are_turned_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
+def test_pictures_are_turned_upright(tmp_path, orientation, suffix):
     upright = np.zeros((30, 40, 3), dtype=np.uint8)
     upright[:15, :20] = 255  # white in the upper left corner alone
     undo = {
@@ -123,7 +122,7 @@ def test_pictures_are_turned_upright(tmp_path: Path, orientation: int, suffix: s
     assert corners == [True, False, False, False]
 
 
-def test_the_whole_picture_is_seen(tmp_path: Path) -> None:
+def test_the_whole_picture_is_seen(tmp_path):
     values = np.full((50, 150), 0, dtype=np.uint8)
     values[:, 75:] = 200  # at one edge, which a middle square would cut off
     found = read_picture(write(tmp_path / "a.png", Image.fromarray(values)))
@@ -132,24 +131,24 @@ def test_the_whole_picture_is_seen(tmp_path: Path) -> None:
     assert found.grey
 
 
-def test_a_large_jpeg_is_unpacked_small(tmp_path: Path) -> None:
+def test_a_large_jpeg_is_unpacked_small(tmp_path):
     path = write(tmp_path / "a.jpg", picture(width=6000, height=4000))
     found = read_picture(path)
     assert (found.width, found.height) == (6000, 4000)
     np.testing.assert_allclose(found.pixels[:, :, :100].mean(), DARK, atol=2)
 
 
-def test_the_first_frame_counts(tmp_path: Path) -> None:
+def test_the_first_frame_counts(tmp_path):
     frames = [Image.fromarray(halves()), Image.new("L", (40, 30), 255)]
     for name in ("a.gif", "a.tif", "a.webp"):
         found = read_picture(write(tmp_path / name, frames[0], save_all=True, append_images=frames[1:]))
         np.testing.assert_allclose(found.pixels[:, :, :100].mean(), DARK, atol=4)
 
 
-def png_of(width: int, height: int) -> bytes:
+def png_of(width, height):
     """Return a small PNG file that says it is huge."""
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
+    def chunk(kind, content):
         return (
             struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
         )
@@ -159,12 +158,12 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def cut_off(path: Path) -> None:
+def cut_off(path):
     whole = noise(path, 0, (400, 300)).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
 
-BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+BAD_FILES = {
     "empty.jpg": (lambda path: path.touch(), "is empty"),
     "text.png": (lambda path: path.write_text("no picture"), "holds no picture of a kind that is read here"),
     "page.jpg": (lambda path: path.write_text("<html>404</html>"), "holds no picture of a kind"),
@@ -183,7 +182,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_has_its_reason(tmp_path: Path, name: str) -> None:
+def test_a_bad_file_has_its_reason(tmp_path, name):
     make, reason = BAD_FILES[name]
     make(tmp_path / name)
     with pytest.raises(UnreadableError, match=reason):
@@ -191,22 +190,22 @@ def test_a_bad_file_has_its_reason(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
-def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+def test_nobody_waits_for_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(UnreadableError, match="is no plain file"):
         read_picture(tmp_path / "a.jpg")
 
 
-def test_huge_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_huge_files_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "LARGEST_FILE", 100)
     with pytest.raises(UnreadableError, match="is larger than"):
         read_picture(noise(tmp_path / "a.png", 0))
 
 
-def test_only_a_few_are_read_ahead(tmp_path: Path) -> None:
+def test_only_a_few_are_read_ahead(tmp_path):
     path, taken = noise(tmp_path / "a.png", 0), []
 
-    def endless() -> Iterator[Path]:
+    def endless():
         while True:
             taken.append(path)
             yield path
@@ -221,7 +220,7 @@ def test_only_a_few_are_read_ahead(tmp_path: Path) -> None:
 # A folder.
 
 
-def test_folders_name_the_classes(folder: Path, tmp_path: Path) -> None:
+def test_folders_name_the_classes(folder, tmp_path):
     noise(folder / "loose.png", 30)
     photographs = read_photographs(folder, cache=tmp_path / "cache")
     assert photographs.class_names == ("cat", "dog")
@@ -239,14 +238,14 @@ def test_folders_name_the_classes(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate([*photographs.batches([5, 2])]), pixels[[5, 2]])
 
 
-def test_small_pictures_are_means(folder: Path, tmp_path: Path) -> None:
+def test_small_pictures_are_means(folder, tmp_path):
     photographs = read_photographs(folder, cache=tmp_path / "cache")
     blocks = photographs.pixels.reshape(-1, 3, 32, 8, 32, 8).astype(float).mean(axis=(3, 5))
     np.testing.assert_allclose(photographs.small(32), blocks, atol=0.51)
     assert photographs.small(28).shape == (7, 3, 28, 28)
 
 
-def test_grey_folders_have_one_channel(tmp_path: Path) -> None:
+def test_grey_folders_have_one_channel(tmp_path):
     for name in ("a/1.png", "b/2.png"):
         write(tmp_path / "in" / name, picture("L"))
     assert read_photographs(tmp_path / "in", cache=tmp_path / "c").small(28).shape == (2, 1, 28, 28)
@@ -255,7 +254,7 @@ def test_grey_folders_have_one_channel(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["labels.csv", "metadata.csv"])
 @pytest.mark.parametrize("column", ["file_name", "image_path", "path", "file"])
 @pytest.mark.parametrize("part", [",", ";", "\t"])
-def test_a_table_names_the_classes(tmp_path: Path, name: str, column: str, part: str) -> None:
+def test_a_table_names_the_classes(tmp_path, name, column, part):
     for i in range(4):
         (tmp_path / f"{i}.png").touch()
     lines = [[column, "label", "note"], ["0.png", "owl", ""], ["./1.png", " bat ", "x"], ["2.png", "", ""]]
@@ -267,7 +266,7 @@ def test_a_table_names_the_classes(tmp_path: Path, name: str, column: str, part:
     assert listing.counts == {"bat": 1, "owl": 1}
 
 
-def test_rows_of_a_further_table_win(folder: Path, tmp_path: Path) -> None:
+def test_rows_of_a_further_table_win(folder, tmp_path):
     table = tmp_path / "reviewed.csv"
     table.write_text("file_name,label\ncat/1.png,dog\nunlabelled/x.png,owl\ncat/2.png,\n")
     listing = list_photographs(folder, table)
@@ -280,7 +279,7 @@ def test_rows_of_a_further_table_win(folder: Path, tmp_path: Path) -> None:
     }
 
 
-def test_paths_of_windows_and_accents_of_macos(tmp_path: Path) -> None:
+def test_paths_of_windows_and_accents_of_macos(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "1.png").touch()
     (tmp_path / "u\u0308.png").touch()
@@ -303,7 +302,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_is_lost(tmp_path: Path, name: str) -> None:
+def test_no_name_is_lost(tmp_path, name):
     noise(tmp_path / "in" / "a" / name, 0)
     with (tmp_path / "t.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["file_name", "label"], [f"a/{name}", "b"]])
@@ -312,12 +311,12 @@ def test_no_name_is_lost(tmp_path: Path, name: str) -> None:
     assert photographs.class_names == ("b",)
 
 
-def test_printable_spells_out_what_cannot_be_seen() -> None:
+def test_printable_spells_out_what_cannot_be_seen():
     assert printable("a\nb\u202ec\x1b[31m") == "a\\nb\\u202ec\\x1b[31m"
     assert printable("h\u00fctte \u732b") == "h\u00fctte \u732b"
 
 
-def test_links(folder: Path, tmp_path: Path) -> None:
+def test_links(folder, tmp_path):
     outside = noise(tmp_path / "outside" / "secret.png", 5)
     (folder / "cat" / "out.png").symlink_to(outside)
     (folder / "cat" / "all").symlink_to(tmp_path / "outside")
@@ -336,7 +335,7 @@ def test_links(folder: Path, tmp_path: Path) -> None:
     assert not any("secret" in name or "out" in name for name in photographs.files)
 
 
-def test_bad_files_are_listed_and_end_nothing(folder: Path, tmp_path: Path) -> None:
+def test_bad_files_are_listed_and_end_nothing(folder, tmp_path):
     for name, (make, _) in BAD_FILES.items():
         if name not in ("gone.png", "folder.png"):
             make(folder / "dog" / name)
@@ -352,13 +351,13 @@ def test_bad_files_are_listed_and_end_nothing(folder: Path, tmp_path: Path) -> N
     assert photographs.pixels.shape[0] == 7
 
 
-def test_empty_folders_of_classes_are_named(folder: Path) -> None:
+def test_empty_folders_of_classes_are_named(folder):
     (folder / "owl").mkdir()
     assert list_photographs(folder).empty == ["owl"]
 
 
 TWO = "file_name,label\n0.png,a\n1.png,b\n"
-BAD_TABLES: dict[str, tuple[bytes | str, type[Exception], str]] = {
+BAD_TABLES = {
     "nothing": ("", ValueError, "labels.csv has no rows: name the columns, then write a row per file."),
     "only a head": ("file_name,label\n", ValueError, "labels.csv has no rows"),
     "no file column": (
@@ -404,7 +403,7 @@ BAD_TABLES: dict[str, tuple[bytes | str, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_TABLES)
-def test_tables_that_cannot_be_meant(tmp_path: Path, name: str) -> None:
+def test_tables_that_cannot_be_meant(tmp_path, name):
     content, kind, message = BAD_TABLES[name]
     for i in range(3):
         (tmp_path / f"{i}.png").touch()
@@ -414,7 +413,7 @@ def test_tables_that_cannot_be_meant(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_two_tables(tmp_path: Path) -> None:
+def test_two_tables(tmp_path):
     (tmp_path / "0.png").touch()
     for name in ("labels.csv", "metadata.csv"):
         (tmp_path / name).write_text(TWO)
@@ -422,7 +421,7 @@ def test_two_tables(tmp_path: Path) -> None:
         list_photographs(tmp_path)
 
 
-def test_folders_that_cannot_be_meant(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_meant(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not there: name a folder of pictures"):
         list_photographs(tmp_path / "gone")
     (tmp_path / "file.png").touch()
@@ -449,7 +448,7 @@ def test_folders_that_cannot_be_meant(tmp_path: Path) -> None:
         ({"a": 5, "b": 1}, "The class b has one labelled picture"),
     ],
 )
-def test_too_few_labels(counts: dict[str, int], message: str) -> None:
+def test_too_few_labels(counts, message):
     with pytest.raises(ValueError, match=message):
         check_enough(counts)
 
@@ -457,7 +456,7 @@ def test_too_few_labels(counts: dict[str, int], message: str) -> None:
 # The cache.
 
 
-def test_a_folder_is_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_decoded_once(folder, tmp_path, monkeypatch):
     first = read_photographs(folder, cache=tmp_path / "cache")
     monkeypatch.setattr("metriclearn.photos.cache.read_pictures", lambda paths: pytest.fail("decoded again"))
     moved = tmp_path / "moved"
@@ -468,7 +467,7 @@ def test_a_folder_is_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pyt
     np.testing.assert_array_equal(again.pixels, first.pixels)
 
 
-def test_a_changed_picture_is_read_anew(folder: Path, tmp_path: Path) -> None:
+def test_a_changed_picture_is_read_anew(folder, tmp_path):
     read_photographs(folder, cache=tmp_path / "cache")
     path = folder / "cat" / "0.png"
     before = path.stat()
@@ -478,13 +477,11 @@ def test_a_changed_picture_is_read_anew(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.pixels[0], read_picture(path).pixels)
 
 
-def test_an_interrupted_reading_goes_on(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_reading_goes_on(folder, tmp_path, monkeypatch):
     whole = read_photographs(folder, cache=tmp_path / "whole")
     monkeypatch.setattr("metriclearn.photos.cache.AT_ONCE", 2)
 
-    def three(paths: list[Path]) -> Iterator[object]:
+    def three(paths):
         for i, found in enumerate(read_pictures(paths)):
             if i == 3:
                 raise KeyboardInterrupt
@@ -497,7 +494,7 @@ def test_an_interrupted_reading_goes_on(
     [partial] = (tmp_path / "cut" / "photographs").iterdir()
     assert partial.name.endswith(".partial")
     assert len(json.loads((partial / "index.json").read_text())) == 2
-    seen: list[Path] = []
+    seen = []
     monkeypatch.setattr(
         "metriclearn.photos.cache.read_pictures", lambda paths: (seen.extend(paths), read_pictures(paths))[1]
     )
@@ -507,14 +504,14 @@ def test_an_interrupted_reading_goes_on(
     assert not partial.exists()
 
 
-def test_a_full_disk_is_noticed_before(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_noticed_before(folder, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(OSError, match=r"7 pictures need 0\.0 GB in the cache .*: make room, or set METRIC"):
         read_photographs(folder, cache=tmp_path / "cache")
 
 
-def test_what_nobody_wants_leaves_the_cache(folder: Path, tmp_path: Path) -> None:
+def test_what_nobody_wants_leaves_the_cache(folder, tmp_path):
     old = tmp_path / "cache" / "photographs" / "old"
     old.mkdir(parents=True)
     (old / "index.json").touch()
@@ -523,7 +520,7 @@ def test_what_nobody_wants_leaves_the_cache(folder: Path, tmp_path: Path) -> Non
     assert not old.exists()
 
 
-def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_cache_is(tmp_path, monkeypatch):
     monkeypatch.delenv("METRICLEARN_CACHE", raising=False)
     assert cache_folder() == Path(files.__file__).parent.parent / "data"  # a checkout of the course
     monkeypatch.setattr(files, "CHECKOUT", tmp_path)  # as if installed

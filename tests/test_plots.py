@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from metriclearn import plots
-from metriclearn.evaluate import Interval
+from metriclearn.metrics import Interval
 
 ACCURACIES = {"raw pixels": Interval(74.0, 71.5, 76.5, 5), "metric": Interval(96.3, 95.9, 96.7, 5)}
 GREY, COLOUR = (1, 28, 28), (3, 20, 30)

@@ -4,8 +4,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,18 +24,18 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot f
 class Encoder:
     """A linear encoder of its own mind: with another seed most neighbours are others."""
 
-    def __init__(self, seed: int, dim: int = DIM) -> None:
+    def __init__(self, seed, dim=DIM):
         random = np.random.default_rng(seed)
         turn = np.linalg.qr(random.normal(size=(DIM, DIM)))[0]
         self.id, self.asked = f"encoder-{seed}", 0
         self.weights = (turn * np.linspace(0.3, 1.6, DIM))[:, :dim].astype(np.float32)
 
-    def __call__(self, sources: list[str]) -> np.ndarray:
+    def __call__(self, sources):
         self.asked += len(sources)
         assert len(sources) <= AT_ONCE
         return IMAGES[[int(source.split()[1]) for source in sources]] @ self.weights
 
-    def truth(self, k: int = 5) -> list[list[str]]:
+    def truth(self, k=5):
         """The k nearest of every image by NumPy, under cosine."""
         rows = np.concatenate([self(NAMES[:AT_ONCE]), self(NAMES[AT_ONCE:])])
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -48,7 +46,7 @@ A, B, C = Encoder(1), Encoder(2), Encoder(3)
 
 
 @pytest.fixture(params=["memory", "folder", "http", "server"])
-def home(request, tmp_path) -> Iterator[dict[str, Any]]:
+def home(request, tmp_path):
     if request.param == "memory":
         yield {"path": ":memory:"}
     elif request.param == "folder":
@@ -63,7 +61,7 @@ def home(request, tmp_path) -> Iterator[dict[str, Any]]:
 no_folder = pytest.mark.parametrize("home", ["memory", "http", "server"], indirect=True)
 
 
-def filled(home: dict[str, Any], n: int = N, **more: Any) -> EmbeddingIndex:
+def filled(home, n=N, **more):
     index = EmbeddingIndex(DIM, encoder_id=A.id, **{"versioned": True} | home | more)
     vectors = IMAGES[:n] @ A.weights
     index.upsert(vectors, LABELS[:n], NAMES[:n], [{"row": i} for i in range(n)])
@@ -71,18 +69,18 @@ def filled(home: dict[str, Any], n: int = N, **more: Any) -> EmbeddingIndex:
 
 
 @pytest.fixture
-def index(home) -> Iterator[EmbeddingIndex]:
+def index(home):
     with filled(home) as index:
         yield index
 
 
 @pytest.fixture
-def small() -> Iterator[EmbeddingIndex]:
+def small():
     with filled({"path": ":memory:"}, 40) as index:
         yield index
 
 
-def stored(index: EmbeddingIndex) -> dict[str, Any]:
+def stored(index):
     return {record.id: record.payload for record in index.storage.records()}
 
 
@@ -181,7 +179,7 @@ def test_filled_and_verified_but_not_switched(small):
 def test_rows_that_were_mixed_up_are_noticed_and_not_kept():
     mixed = dict(zip(NAMES, np.random.default_rng(0).permutation(NAMES).tolist(), strict=True))
 
-    def embed(sources: list[str]) -> np.ndarray:
+    def embed(sources):
         return B([mixed[source] for source in sources])
 
     wanted = r"share 0\.0\d\d of the neighbours, where chance gives 0\.033: .* Nothing was switched"
@@ -243,7 +241,7 @@ def test_a_classifier_gets_a_new_encoder(home):
     with QdrantClassifier(3, encoder_id=A.id, **where).fit(A(NAMES[:90]), names[np.arange(90) % 3]) as old:
         index, wanted = old.index_, old.predict(A(NAMES[:90]))
 
-        def embed(sources: list[str]) -> np.ndarray:  # a classifier's sources are row numbers
+        def embed(sources):  # a classifier's sources are row numbers
             return B([f"image {row}" for row in sources])
 
         reindex(index, embed, B.id)
@@ -264,8 +262,8 @@ def test_a_classifier_gets_a_new_encoder(home):
 # Others meanwhile
 
 
-def repeat(task: Any, until: threading.Event, heard: list[BaseException]) -> threading.Thread:
-    def run() -> None:
+def repeat(task, until, heard):
+    def run():
         while not until.is_set():
             try:
                 task()
@@ -283,14 +281,14 @@ def test_readers_never_fail_and_never_see_two_encoders(home):
     asked, wrong, heard, done = [0, 0, 0], [0, 0, 0], [], threading.Event()
     with filled(home) as index:
 
-        def ask(kind: int, of: EmbeddingIndex) -> None:
+        def ask(kind, of):
             encoder, truth = encoders[of.encoder_id]
             row = asked[kind] % N
             found = of.query(encoder([NAMES[row]]), k=5).sources[0].tolist()
             asked[kind] += 1
             wrong[kind] += found != truth[row]
 
-        def open_anew() -> None:
+        def open_anew():
             for encoder_id in encoders:
                 try:
                     with EmbeddingIndex(DIM, encoder_id=encoder_id, **home) as fresh:
@@ -326,7 +324,7 @@ def test_nothing_is_lost_that_others_write_meanwhile():
     encoders = {encoder.id: encoder for encoder in (A, B)}
     with filled({"path": ":memory:"}, 150) as index:
 
-        def write() -> None:
+        def write():
             now, name = current(index), NAMES[150 + len(written) % 150]
             try:
                 now.upsert(encoders[now.encoder_id]([name]), sources=[name])
@@ -369,7 +367,7 @@ def test_a_reindex_that_was_killed_is_made_again(tmp_path):
     read, write = os.pipe()
     if not (child := os.fork()):  # pragma: no cover
 
-        def slowly(sources: list[str]) -> np.ndarray:
+        def slowly(sources):
             os.write(write, b".")
             time.sleep(0.2)
             return B(sources)
@@ -390,7 +388,7 @@ def test_a_reindex_that_was_killed_is_made_again(tmp_path):
 # What does not fit: one sentence, and the name means what it meant
 
 
-def wrong_shape(sources: list[str]) -> np.ndarray:
+def wrong_shape(sources):
     return B(sources)[:-1]
 
 
@@ -427,7 +425,7 @@ def test_what_does_not_fit_switches_nothing(small, bad, message):
 
 
 def test_an_embed_that_fails_leaves_the_old_one(small):
-    def fail(sources: list[str]) -> np.ndarray:
+    def fail(sources):
         raise OSError("the disk with the images is not there")
 
     with pytest.raises(OSError, match="not there"):

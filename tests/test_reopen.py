@@ -3,7 +3,6 @@
 import copy
 import pickle
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ SERVER = "http://shared:6333"
 
 
 @pytest.fixture
-def server(monkeypatch) -> Iterator[QdrantClient]:
+def server(monkeypatch):
     """One store in memory that stands in for a server."""
     server = QdrantClient(":memory:")
     monkeypatch.setattr(server, "close", lambda: None)
@@ -27,14 +26,14 @@ def server(monkeypatch) -> Iterator[QdrantClient]:
 
 
 @pytest.fixture(params=["folder", "server"])
-def home(request, tmp_path) -> dict[str, str]:
+def home(request, tmp_path):
     if request.param == "folder":
         return {"path": str(tmp_path / "kept")}
     request.getfixturevalue("server")
     return {"url": SERVER}
 
 
-def points(n: int, seed: int = 0) -> np.ndarray:
+def points(n, seed=0):
     return np.random.default_rng(seed).normal(size=(n, 6)).astype(np.float32)
 
 
@@ -231,7 +230,7 @@ def test_collections_of_an_earlier_make_are_replaced(home):
 
 
 @pytest.fixture(params=["memory", "folder", "server"])
-def fitted(request, tmp_path) -> Iterator[QdrantClassifier]:
+def fitted(request, tmp_path):
     where = {"memory": {"path": ":memory:"}, "folder": {"path": tmp_path}, "server": {"url": SERVER}}
     if request.param == "server":
         request.getfixturevalue("server")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import requires, version
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,11 +33,11 @@ HOSTS += ("conda.anaconda" + ".org", "repo.anaconda" + ".com")
 MACHINE_PATHS = r"(?<![\w.}])/(?:work|root|home|tmp|Users)/"
 
 
-def read(name: str) -> str:
+def read(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def tracked() -> list[Path]:
+def tracked():
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
     return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
@@ -57,7 +56,7 @@ class Locked:
     via: set[str]
 
 
-def parse_lock(text: str) -> list[Locked]:
+def parse_lock(text):
     entries = []
     for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]:
         need = Requirement(block.splitlines()[0].rstrip(" \\"))
@@ -70,7 +69,7 @@ def parse_lock(text: str) -> list[Locked]:
     return entries
 
 
-def lock_problems(pyproject: str, lock: str) -> list[str]:
+def lock_problems(pyproject, lock):
     """Return where the lock and pyproject.toml disagree, and where the lock is not safe to install from."""
     content = tomllib.loads(pyproject)
     extras = content["project"]["optional-dependencies"].values()  # the notebooks want all of them
@@ -101,7 +100,7 @@ def lock_problems(pyproject: str, lock: str) -> list[str]:
     return problems
 
 
-def test_lock_is_in_step_with_pyproject() -> None:
+def test_lock_is_in_step_with_pyproject():
     assert lock_problems(read("pyproject.toml"), read("requirements.lock")) == [], 'run "make lock"'
 
 
@@ -123,7 +122,7 @@ def test_lock_is_in_step_with_pyproject() -> None:
         ("requirements.lock", "# This", "--index-url https://example.org\n# This", "names a host"),
     ],
 )
-def test_drift_is_caught(file: str, old: str, new: str, problem: str) -> None:
+def test_drift_is_caught(file, old, new, problem):
     texts = {name: read(name) for name in ("pyproject.toml", "requirements.lock")}
     assert old in texts[file]
     texts[file] = texts[file].replace(old, new)
@@ -131,7 +130,7 @@ def test_drift_is_caught(file: str, old: str, new: str, problem: str) -> None:
     assert any(problem in found for found in problems)
 
 
-def test_torch_and_torchvision_are_a_pair() -> None:
+def test_torch_and_torchvision_are_a_pair():
     locked = {entry.name: entry.version for entry in parse_lock(read("requirements.lock"))}
     # In 2.13.0, "import torchvision" fails where pip finds a CPU-only wheel of torch.
     assert locked["torch"] != "2.13.0"
@@ -155,7 +154,7 @@ def test_torch_and_torchvision_are_a_pair() -> None:
     assert nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist() == [0, 2]
 
 
-def test_lock_serves_the_oldest_python() -> None:
+def test_lock_serves_the_oldest_python():
     oldest = tomllib.loads(read("pyproject.toml"))["project"]["requires-python"].removeprefix(">=")
     assert f"--python-version {oldest} " in read("Makefile")
     assert f"Python {oldest}" in read("README.md")
@@ -164,7 +163,7 @@ def test_lock_serves_the_oldest_python() -> None:
 # The other ways in: conda, make, CI.
 
 
-def conda_problems(pyproject: str, environment: str) -> list[str]:
+def conda_problems(pyproject, environment):
     """Return where environment.yml asks for something else than pyproject.toml."""
     project = tomllib.loads(pyproject)["project"]
     listed = yaml.safe_load(environment)["dependencies"]
@@ -174,7 +173,7 @@ def conda_problems(pyproject: str, environment: str) -> list[str]:
     return problems + ["there is no extra named course"] * ("course" not in project["optional-dependencies"])
 
 
-def test_conda_environment_is_in_step_with_pyproject() -> None:
+def test_conda_environment_is_in_step_with_pyproject():
     pyproject, environment = read("pyproject.toml"), read("environment.yml")
     assert conda_problems(pyproject, environment) == []
     newer = pyproject.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"')
@@ -183,12 +182,12 @@ def test_conda_environment_is_in_step_with_pyproject() -> None:
     assert conda_problems(pyproject, environment + "  - numpy\n") == ["numpy is too much"]
 
 
-def make_targets() -> set[str]:
+def make_targets():
     return set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), flags=re.MULTILINE))
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed here")
-def test_make_explains_every_target() -> None:
+def test_make_explains_every_target():
     shown = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     assert {line.split()[1] for line in shown.splitlines()} == make_targets()
     assert all(re.fullmatch(r"make [a-z-]+ +\w.{10,}", line) for line in shown.splitlines())
@@ -207,7 +206,7 @@ def test_make_explains_every_target() -> None:
         ".github/workflows/course.yml",
     ],
 )
-def test_commands_exist(name: str) -> None:
+def test_commands_exist(name):
     text = read(name)
     if name.endswith(".md"):
         text = "\n".join(re.findall(r"^```.*?^```|`[^`\n]+`", text, flags=re.MULTILINE | re.DOTALL))
@@ -217,7 +216,7 @@ def test_commands_exist(name: str) -> None:
     assert [script for script in scripts if not (ROOT / script.replace("\\", "/")).is_file()] == []
 
 
-def test_ci_runs_what_learners_run() -> None:
+def test_ci_runs_what_learners_run():
     workflow = yaml.safe_load(read(".github/workflows/course.yml"))
     commands = {step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step}
     compose = "docker compose -f deploy/compose.yaml"
@@ -231,11 +230,11 @@ def test_ci_runs_what_learners_run() -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"])
-def test_links_resolve(name: str) -> None:
+def test_links_resolve(name):
     assert dead_links(read(name), (ROOT / name).parent) == []
 
 
-def test_dead_links_are_caught(tmp_path: Path) -> None:
+def test_dead_links_are_caught(tmp_path):
     (tmp_path / "there.md").write_text("# Here it is\n", encoding="utf-8")
     text = (
         "[a](there.md#here-it-is) [b](https://example.org/x) [c](gone.md) `[code](no.md)`\n\n"
@@ -248,7 +247,7 @@ def test_dead_links_are_caught(tmp_path: Path) -> None:
     ]
 
 
-def test_readme_lists_every_notebook_with_its_minutes() -> None:
+def test_readme_lists_every_notebook_with_its_minutes():
     row = r"^\| \d+ \|.*\]\((notebooks/\w+\.ipynb)\).*\| (\d+) min \|$"
     listed = re.findall(row, read("README.md"), flags=re.MULTILINE)
     stated = []
@@ -258,11 +257,11 @@ def test_readme_lists_every_notebook_with_its_minutes() -> None:
     assert listed == stated
 
 
-def measured(name: str) -> Any:
+def measured(name):
     return json.loads(read(f"benchmarks/results/{name}.json"))
 
 
-def test_rivals_and_method_were_measured_on_the_same_draws() -> None:
+def test_rivals_and_method_were_measured_on_the_same_draws():
     draws = measured("label_efficiency")["draws"]
     rivals = [entry for budgets in measured("rivals")["methods"].values() for entry in budgets.values()]
     others = [entry for methods in measured("elsewhere")["data"].values() for entry in methods.values()]
@@ -272,7 +271,7 @@ def test_rivals_and_method_were_measured_on_the_same_draws() -> None:
         assert len(entry["accuracy"]) == len(entry["cpu_seconds"]) == len(wanted)
 
 
-def test_watched_budgets_were_measured_on_all_draws() -> None:
+def test_watched_budgets_were_measured_on_all_draws():
     results = measured("label_efficiency")
     for budgets in results["methods"].values():
         for budget, entry in budgets.items():
@@ -281,7 +280,7 @@ def test_watched_budgets_were_measured_on_all_draws() -> None:
             assert len(entry["accuracy"]) == len(wanted)
 
 
-def test_citation_agrees_with_pyproject() -> None:
+def test_citation_agrees_with_pyproject():
     citation, project = yaml.safe_load(read("CITATION.cff")), tomllib.loads(read("pyproject.toml"))["project"]
     assert citation["cff-version"] == "1.2.0"
     assert {"message", "title", "authors"} <= citation.keys()
@@ -292,7 +291,7 @@ def test_citation_agrees_with_pyproject() -> None:
     ]
 
 
-def test_licences() -> None:
+def test_licences():
     code = hashlib.sha256(read("LICENSE").encode()).hexdigest()
     assert (
         code == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
@@ -303,7 +302,7 @@ def test_licences() -> None:
         assert "CC BY 4.0" in read(name)
 
 
-def test_no_registry_hosts_and_no_machine_paths() -> None:
+def test_no_registry_hosts_and_no_machine_paths():
     forbidden = re.compile("|".join([*map(re.escape, HOSTS), MACHINE_PATHS]))
     found = []
     for path in tracked():
@@ -319,7 +318,7 @@ def test_no_registry_hosts_and_no_machine_paths() -> None:
 # The data cards.
 
 
-def test_bundled_images_are_those_of_the_card() -> None:
+def test_bundled_images_are_those_of_the_card():
     digest = hashlib.sha256()
     for part in load_images("mnist-5k"):
         digest.update(np.ascontiguousarray(part.pixels, dtype="<f4").tobytes())
@@ -328,7 +327,7 @@ def test_bundled_images_are_those_of_the_card() -> None:
 
 
 @pytest.mark.parametrize("name", TORCHVISION_SETS)
-def test_cards_list_the_checksums_that_are_verified(name: str) -> None:
+def test_cards_list_the_checksums_that_are_verified(name):
     dataset, _ = TORCHVISION_SETS[name]
     [card] = re.findall(
         rf"^## `{name}`\n(.*?)(?=^## |\Z)", read("data/README.md"), flags=re.MULTILINE | re.DOTALL
@@ -344,7 +343,7 @@ PACKAGE = ROOT / "metriclearn"
 LONGEST_MODULE = 480
 
 
-def imports(path: Path) -> set[str]:
+def imports(path):
     """Return the modules of the package that a file imports, such as `index` or `course.checks`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -355,7 +354,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def floors(text: str) -> dict[str, int]:
+def floors(text):
     """Return on which floor each module stands in the package's docstring, the lowest line first."""
     lines = [line for line in text.splitlines() if re.match(r" {4}\w+\.py", line)]
     return {
@@ -363,7 +362,7 @@ def floors(text: str) -> dict[str, int]:
     }
 
 
-def test_each_module_imports_only_from_below() -> None:
+def test_each_module_imports_only_from_below():
     shown = floors(ast.get_docstring(ast.parse(read("metriclearn/__init__.py")), clean=False) or "")
     modules = {path.stem: path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
     assert set(shown) == set(modules), "the docstring of the package draws another house"
@@ -376,13 +375,13 @@ def test_each_module_imports_only_from_below() -> None:
     assert wrong == []
 
 
-def test_the_wings_stand_on_the_method_alone() -> None:
+def test_the_wings_stand_on_the_method_alone():
     for wing, other in (("course", "app"), ("app", "course")):
         for path in (PACKAGE / wing).rglob("*.py"):
             assert not {name for name in imports(path) if name.split(".")[0] == other}, path.name
 
 
-def test_modules_can_be_read_in_one_sitting() -> None:
+def test_modules_can_be_read_in_one_sitting():
     long = {
         path.relative_to(PACKAGE).as_posix(): lines
         for path in PACKAGE.rglob("*.py")
@@ -391,7 +390,7 @@ def test_modules_can_be_read_in_one_sitting() -> None:
     assert long == {}
 
 
-def test_messages_can_be_pasted_anywhere() -> None:
+def test_messages_can_be_pasted_anywhere():
     """What is raised or warned of is in plain letters: "-1", not a minus sign that few keyboards have."""
     odd = [
         f"{path.name}:{part.lineno}: {part.value}"

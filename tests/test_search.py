@@ -37,7 +37,7 @@ def test_what_lies_too_far_out_has_no_distance():
 # What it costs
 
 
-def seconds_per_query(points: np.ndarray) -> float:
+def seconds_per_query(points):
     with EmbeddingIndex(points.shape[1], path=":memory:") as index:
         index.upsert(points, sources=[str(row) for row in range(len(points))])
         best = []

@@ -5,7 +5,6 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,11 +15,11 @@ SECONDS = float(os.environ.get("METRICLEARN_THREAD_SECONDS", "2"))
 DIM = 8
 
 
-def at_once(*tasks: Callable[[int], None], seconds: float = SECONDS) -> list[int]:
+def at_once(*tasks, seconds=SECONDS):
     """Let each task run in a thread of its own, again and again; return how often each one ran."""
     end, errors, rounds = time.monotonic() + seconds, [], [0] * len(tasks)
 
-    def repeat(number: int, task: Callable[[int], None]) -> None:
+    def repeat(number, task):
         while time.monotonic() < end and not errors:
             try:
                 task(rounds[number])
@@ -38,7 +37,7 @@ def at_once(*tasks: Callable[[int], None], seconds: float = SECONDS) -> list[int
     return rounds
 
 
-def rows(n: int, seed: int) -> np.ndarray:
+def rows(n, seed):
     return np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
 
 
@@ -48,8 +47,8 @@ def test_four_who_write_and_four_who_read_one_index(folder, tmp_path):
         index.upsert(rows(50, 0), labels=[9] * 50, sources=[f"first {i}" for i in range(50)])
         stored = [{f"first {i}" for i in range(50)}, *(set() for _ in range(4))]
 
-        def writer(number: int) -> Callable[[int], None]:
-            def write(turn: int) -> None:
+        def writer(number):
+            def write(turn):
                 names = [f"{number} {turn} {i}" for i in range(5)]
                 gone, *_ = index.upsert(rows(5, turn), labels=[number] * 5, sources=names, batch_size=2)
                 index.delete(ids=[gone])
@@ -57,7 +56,7 @@ def test_four_who_write_and_four_who_read_one_index(folder, tmp_path):
 
             return write
 
-        def read(turn: int) -> None:
+        def read(turn):
             found = index.query(rows(2, turn), k=5, where={"label": 9} if turn % 5 == 0 else None)
             assert found.ids.shape == (2, 5)
             assert np.isfinite(found.scores).all()
@@ -73,17 +72,17 @@ def test_four_who_write_and_four_who_read_one_index(folder, tmp_path):
 
 def test_those_who_add_to_a_classifier_and_those_who_ask_it():
     with QdrantClassifier(1, path=":memory:").fit(np.eye(DIM), range(DIM)) as classifier:
-        told: list[int] = []
+        told = []
 
-        def add(turn: int) -> None:
+        def add(turn):
             classifier.partial_fit(rows(3, turn), [turn % 50, turn % 50, 100])
             told.append(3)
 
-        def ask(turn: int) -> None:
+        def ask(turn):
             assert classifier.predict(np.eye(DIM)).tolist() == list(range(DIM))
             assert classifier.predict_proba(rows(4, turn)).shape[0] == 4
 
-        def copied(turn: int) -> None:
+        def copied(turn):
             twin = copy.deepcopy(classifier) if turn % 2 else pickle.loads(pickle.dumps(classifier))
             assert len(twin.index_) == len(twin.kneighbors()[0])
             twin.close()
@@ -100,16 +99,16 @@ def test_those_who_add_to_a_classifier_and_those_who_ask_it():
 def test_closing_waits_for_those_who_are_still_at_it():
     index = EmbeddingIndex(DIM, path=":memory:")
     index.upsert(rows(500, 0))
-    heard: list[str] = []
+    heard = []
 
-    def use(turn: int) -> None:
+    def use(turn):
         try:
             index.query(rows(20, turn), k=3)
         except RuntimeError as error:
             heard.append(str(error))
             time.sleep(0.01)
 
-    def close(turn: int) -> None:
+    def close(turn):
         time.sleep(0.2)
         index.close()
 
@@ -121,13 +120,13 @@ def test_nobody_deletes_between_the_count_and_the_search():
     with EmbeddingIndex(DIM, path=":memory:") as index:
         points = rows(30, 0)
         ids = index.upsert(points)
-        heard: set[str] = set()
+        heard = set()
 
-        def replace(turn: int) -> None:
+        def replace(turn):
             index.delete(ids=ids[:15])
             index.upsert(points[:15])
 
-        def ask(turn: int) -> None:
+        def ask(turn):
             try:
                 assert index.query(points[:1], k=30).ids.shape == (1, 30)
             except ValueError as error:

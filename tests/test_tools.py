@@ -18,25 +18,25 @@ import check_environment
 import run_notebooks
 
 
-def write_notebook(path: Path, *sources: str) -> Path:
+def write_notebook(path, *sources):
     cells = [new_markdown_cell("# A title"), *(new_code_cell(source) for source in sources)]
     cells[-1].metadata["tags"] = ["headline"]
     nbformat.write(new_notebook(cells=cells), path)
     return path
 
 
-def test_environment_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
+def test_environment_is_ready(capsys):
     assert check_environment.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("[OK] ") for line in lines) == len(check_environment.CHECKS)
     assert not any("[FAIL]" in line for line in lines)
 
 
-def test_a_failed_check_says_what_to_do_and_the_others_still_run(capsys: pytest.CaptureFixture[str]) -> None:
-    def broken() -> str:
+def test_a_failed_check_says_what_to_do_and_the_others_still_run(capsys):
+    def broken():
         raise OSError("no such device")
 
-    def problem() -> str:
+    def problem():
         raise check_environment.ProblemError("the disk is full: make room")
 
     assert check_environment.main([broken, problem, check_environment.check_python]) == 1
@@ -54,12 +54,10 @@ def test_a_failed_check_says_what_to_do_and_the_others_still_run(capsys: pytest.
         (None, "torch is missing"),
     ],
 )
-def test_wrong_or_missing_package_is_named(
-    monkeypatch: pytest.MonkeyPatch, installed: str | None, message: str
-) -> None:
+def test_wrong_or_missing_package_is_named(monkeypatch, installed, message):
     true_version = check_environment.version
 
-    def version(name: str) -> str:
+    def version(name):
         if name != "torch":
             return true_version(name)
         if installed is None:
@@ -71,7 +69,7 @@ def test_wrong_or_missing_package_is_named(
         check_environment.check_packages()
 
 
-def test_a_server_is_asked_only_if_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_asked_only_if_one_is_named(monkeypatch):
     monkeypatch.delenv("QDRANT_URL", raising=False)
     assert check_environment.check_server() == "QDRANT_URL is not set: no server is used"
     for url, message in (
@@ -101,9 +99,7 @@ def test_a_server_is_asked_only_if_one_is_named(monkeypatch: pytest.MonkeyPatch)
         ),
     ],
 )
-def test_a_server_is_named_with_its_version(
-    monkeypatch: pytest.MonkeyPatch, server: str, message: str
-) -> None:
+def test_a_server_is_named_with_its_version(monkeypatch, server, message):
     monkeypatch.setattr(check_environment, "version", lambda name: "1.20.0")
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
     with stand_in(version=server) as running:
@@ -115,11 +111,11 @@ def test_a_server_is_named_with_its_version(
         assert told.replace(running.url, "URL") == ("failed: " if server == "2.0.0" else "") + message
 
 
-def test_the_client_itself_compares_no_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_itself_compares_no_versions(monkeypatch):
     """It would do so in a thread of its own, and warn in the middle of a notebook."""
-    heard: list[object] = []
+    heard = []
 
-    def listen(*arguments: object, **more: object) -> threading.Thread:
+    def listen(*arguments, **more):
         heard.append(more)
         return threading.Thread()
 
@@ -131,7 +127,7 @@ def test_the_client_itself_compares_no_versions(monkeypatch: pytest.MonkeyPatch)
         assert len(heard) == 1
 
 
-def test_unlocked_version_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unlocked_version_is_mentioned(monkeypatch):
     true_version = check_environment.version
     monkeypatch.setattr(
         check_environment, "version", lambda name: "2.99" if name == "torch" else true_version(name)
@@ -139,14 +135,14 @@ def test_unlocked_version_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "torch is 2.99, not ==" in check_environment.check_packages()
 
 
-def test_another_copy_of_the_package_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_copy_of_the_package_is_noticed(monkeypatch, tmp_path):
     monkeypatch.setattr(check_environment, "REPOSITORY", tmp_path)
     with pytest.raises(check_environment.ProblemError, match="make clean"):
         check_environment.check_course_package()
 
 
 @pytest.mark.parametrize(("check", "limit"), [("disk", "NEEDED_DISK"), ("memory", "NEEDED_MEMORY")])
-def test_little_room_is_noticed(monkeypatch: pytest.MonkeyPatch, check: str, limit: str) -> None:
+def test_little_room_is_noticed(monkeypatch, check, limit):
     if check == "memory" and not Path("/proc/meminfo").exists():
         pytest.skip("this system does not tell how much memory is free")
     monkeypatch.setattr(check_environment, limit, 1e9)
@@ -154,7 +150,7 @@ def test_little_room_is_noticed(monkeypatch: pytest.MonkeyPatch, check: str, lim
         getattr(check_environment, f"check_{check}")()
 
 
-def test_run_keeps_outputs_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_keeps_outputs_and_reports(tmp_path, capsys):
     good = write_notebook(tmp_path / "01_good.ipynb", "x = 1", "print(f'accuracy: {x} [0.9, 1.1]')")
     run = run_notebooks.run_notebook(good, tmp_path / "out" / good.name)
     copy = nbformat.read(tmp_path / "out" / good.name, as_version=4)
@@ -168,9 +164,7 @@ def test_run_keeps_outputs_and_reports(tmp_path: Path, capsys: pytest.CaptureFix
     assert table.splitlines()[-2].split()[::2] == ["01_good", "ok"]
 
 
-def test_failing_notebook_shows_its_cell_and_the_others_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failing_notebook_shows_its_cell_and_the_others_run(tmp_path, monkeypatch, capsys):
     bad = write_notebook(tmp_path / "01_bad.ipynb", "divisor = 0", "1 / divisor")
     write_notebook(tmp_path / "02_good.ipynb", "print('fine')")
     before = bad.read_text()
@@ -185,7 +179,7 @@ def test_failing_notebook_shows_its_cell_and_the_others_run(
     assert bad.read_text() == before, "a failed run must not overwrite the notebook"
 
 
-def test_choosing_notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choosing_notebooks(tmp_path, monkeypatch):
     for name in ("02_b", "01_a", "scratch"):
         write_notebook(tmp_path / f"{name}.ipynb", "1")
     monkeypatch.setattr(run_notebooks, "NOTEBOOKS", tmp_path)
@@ -195,9 +189,7 @@ def test_choosing_notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         run_notebooks.main(["07"])
 
 
-def test_two_notebooks_run_at_once_with_half_of_the_cores_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_notebooks_run_at_once_with_half_of_the_cores_each(tmp_path, monkeypatch):
     wait = "import os, pathlib, time\npathlib.Path(os.environ['MEET'], '{me}').touch()\n"
     wait += "for _ in range(600):\n    if pathlib.Path(os.environ['MEET'], '{other}').exists(): break\n"
     wait += "    time.sleep(0.1)\nelse: raise TimeoutError\nprint(os.environ['OMP_NUM_THREADS'])"
@@ -210,7 +202,7 @@ def test_two_notebooks_run_at_once_with_half_of_the_cores_each(
     assert [(run.failure, run.headlines) for run in runs] == [("", ["3"])] * 2
 
 
-def test_the_closing_table_says_what_was_measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_closing_table_says_what_was_measured_here(monkeypatch):
     on_file, here = "recorded on mnist-5k, accuracy: 97.0 [95.9, 98.1] %", "accuracy: 86.0"
     monkeypatch.setenv("METRICLEARN_DATASET", "kmnist")
     said = "all else was measured here, on kmnist"

@@ -18,8 +18,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from metriclearn import batches, training
 from metriclearn.batches import balanced_rows
 from metriclearn.data import scarce_labels
+from metriclearn.label_propagation import spread_labels
 from metriclearn.losses import LOSSES, supervised_contrastive_loss
-from metriclearn.propagate import spread_labels
 from metriclearn.training import (
     PseudoLabels,
     embed,

@@ -1,7 +1,5 @@
 """The threshold for "unknown": what it promises, and what it refuses."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,12 +11,12 @@ from metriclearn.unknown import conformal_threshold, unknown_threshold
 RANDOM = np.random.default_rng(0)
 
 
-def unit(n: int, dim: int = 4, random: np.random.Generator = RANDOM) -> np.ndarray:
+def unit(n, dim=4, random=RANDOM):
     vectors = random.normal(size=(n, dim)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_agrees_with_a_loop() -> None:
+def test_agrees_with_a_loop():
     known, held_out = unit(30), unit(99)
     for k in (1, 3, 30):
         scores = [
@@ -29,13 +27,13 @@ def test_agrees_with_a_loop() -> None:
         )
 
 
-def test_leaves_each_known_image_out_when_none_are_held_out() -> None:
+def test_leaves_each_known_image_out_when_none_are_held_out():
     known = unit(40)
     scores = [max(known[i] @ known[j] for j in range(40) if j != i) for i in range(40)]
     assert unknown_threshold(known, quantile=0.1) == pytest.approx(sorted(scores)[3], abs=1e-6)
 
 
-def test_the_scores_of_an_index_give_the_threshold_of_its_embeddings() -> None:
+def test_the_scores_of_an_index_give_the_threshold_of_its_embeddings():
     known, held_out = unit(30), unit(50)
     with EmbeddingIndex(4, path=":memory:") as index:
         index.upsert(known)
@@ -46,7 +44,7 @@ def test_the_scores_of_an_index_give_the_threshold_of_its_embeddings() -> None:
             )
 
 
-def test_keeps_its_promise_on_average() -> None:
+def test_keeps_its_promise_on_average():
     random = np.random.default_rng(1)
     known, rejected = unit(20, random=random), []
     for _ in range(300):
@@ -58,7 +56,7 @@ def test_keeps_its_promise_on_average() -> None:
 
 @settings(deadline=None)
 @given(quantile=st.floats(0.05, 0.95), n=st.integers(20, 60), k=st.integers(1, 5), seed=st.integers(0, 99))
-def test_rejects_no_more_of_the_held_out_than_wanted(quantile: float, n: int, k: int, seed: int) -> None:
+def test_rejects_no_more_of_the_held_out_than_wanted(quantile, n, k, seed):
     random = np.random.default_rng(seed)
     known, held_out = unit(10, random=random), unit(n, random=random)
     threshold = unknown_threshold(known, held_out, quantile=quantile, k=k)
@@ -66,7 +64,7 @@ def test_rejects_no_more_of_the_held_out_than_wanted(quantile: float, n: int, k:
     assert np.sum(scores < threshold - 1e-6) < quantile * (n + 1)
 
 
-def test_length_does_not_count() -> None:
+def test_length_does_not_count():
     known, held_out = unit(30), unit(40)
     assert unknown_threshold(7 * known, held_out / 3) == pytest.approx(
         unknown_threshold(known, held_out), abs=1e-6
@@ -74,12 +72,12 @@ def test_length_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("quantile", [0, 1, -0.1, 5, float("nan")])
-def test_quantile_outside_its_range(quantile: float) -> None:
+def test_quantile_outside_its_range(quantile):
     with pytest.raises(ValueError, match=r"quantile is .*: choose a share between 0 and 1"):
         unknown_threshold(unit(30), unit(40), quantile=quantile)
 
 
-REFUSED: list[tuple[str, Callable[[], float], str]] = [
+REFUSED = [
     (
         "no known image",
         lambda: unknown_threshold(unit(0), unit(40)),
@@ -116,12 +114,12 @@ REFUSED: list[tuple[str, Callable[[], float], str]] = [
 @pytest.mark.parametrize(
     ("call", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
-def test_what_it_refuses(call: Callable[[], float], message: str) -> None:
+def test_what_it_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_nineteen_images_are_just_enough_for_five_percent() -> None:
+def test_nineteen_images_are_just_enough_for_five_percent():
     known, held_out = unit(30), unit(19)
     assert unknown_threshold(known, held_out) == pytest.approx(
         (held_out @ known.T).max(axis=1).min(), abs=1e-6

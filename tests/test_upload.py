@@ -3,13 +3,11 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
-from stand_in import StandIn, stand_in
+from stand_in import stand_in
 
 from metriclearn import EmbeddingIndex, QdrantClassifier
 from metriclearn.index import connection
@@ -22,23 +20,23 @@ ROWS = [{"row": i} for i in range(N)]
 
 
 @pytest.fixture
-def server(monkeypatch) -> Iterator[StandIn]:
+def server(monkeypatch):
     monkeypatch.setattr(connection, "PAUSES", (0.01,) * 5)
     with stand_in() as server:
         yield server
 
 
-def upload(index: EmbeddingIndex) -> list[str]:
+def upload(index):
     return index.upsert(POINTS, LABELS, NAMES, ROWS, batch_size=20)
 
 
-def content(index: EmbeddingIndex) -> dict[Any, Any]:
+def content(index):
     records = index.storage.records(vectors=True)
     return {record.id: (record.payload, np.round(record.vector, 5).tolist()) for record in records}
 
 
 @pytest.fixture(scope="module")
-def wanted() -> dict[Any, Any]:
+def wanted():
     """The points of an upload without trouble."""
     with EmbeddingIndex(DIM, path=":memory:") as index:
         upload(index)
@@ -60,9 +58,9 @@ def test_what_is_lost_on_the_way_is_sent_again(server, wanted, trouble):
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
 def test_a_fit_survives_that_its_answers_are_lost(server, method):
     """Each first answer to such a request is lost, though what it asked for was done."""
-    heard: set[str] = set()
+    heard = set()
 
-    def trouble(number: int, now: str, path: str) -> str | None:
+    def trouble(number, now, path):
         lost = now == method and path not in heard
         heard.add(path)
         return "lose" if lost else None
@@ -77,7 +75,7 @@ def test_a_fit_survives_that_its_answers_are_lost(server, method):
 
 
 def test_a_busy_server_says_how_long_to_wait(server, monkeypatch):
-    slept: list[float] = []
+    slept = []
     monkeypatch.setattr(connection, "PAUSES", (0.25, 0.5, 1, 2, 4))
     monkeypatch.setattr(connection.time, "sleep", slept.append)
     monkeypatch.setattr("random.uniform", lambda low, high: high)

@@ -197,15 +197,14 @@ def draw_results(out: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from metriclearn.evaluate import mean_interval
+    from metriclearn.metrics import t_interval
     from metriclearn.plots import plot_budgets
 
     methods = json.loads((ROOT / "benchmarks/results/label_efficiency.json").read_text(encoding="utf-8"))[
         "methods"
     ]
     curves = {
-        name: {int(n): mean_interval(entry["accuracy"]) for n, entry in methods[name].items()}
-        for name in SHOWN
+        name: {int(n): t_interval(entry["accuracy"]) for n, entry in methods[name].items()} for name in SHOWN
     }
     for look, style in zip(LOOKS, ("default", "dark_background"), strict=True):
         with plt.style.context([style, {"svg.hashsalt": "results", "font.size": 11}]):

@@ -142,10 +142,10 @@ def check_server() -> str:
     """Ask the server that QDRANT_URL names for its version, and see whether the client fits it."""
     from qdrant_client.common.version_check import is_compatible
 
-    from metriclearn.connect import connect, find_home
+    from metriclearn.index.connection import connect, find_location
 
     try:
-        home = find_home(None, None)
+        home = find_location(None, None)
         if not home.url:
             return "QDRANT_URL is not set: no server is used"
         connection = connect(home)

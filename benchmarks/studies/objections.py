@@ -17,14 +17,14 @@ import numpy as np
 from benchmarks.common import RESULTS, command_line, read_results, timed, write_results
 from benchmarks.studies.objections_stores import CLAIMS as OF_STORES
 from benchmarks.studies.objections_training import CLAIMS as OF_TRAINING
-from metriclearn.evaluate import mean_interval
+from metriclearn.metrics import t_interval
 
 CLAIMS = OF_TRAINING | OF_STORES
 
 
 def summary(values: list[float]) -> dict[str, Any]:
     """Return the values of the draws with their mean and its interval."""
-    found = mean_interval(values)
+    found = t_interval(values)
     interval = [round(found.low, 3), round(found.high, 3)]
     return {"mean": round(found.mean, 3), "interval 95 %": interval, "n": found.n, "values": values}
 

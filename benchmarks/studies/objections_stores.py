@@ -19,8 +19,9 @@ from benchmarks.studies.objections_encoders import budget, network, split_encode
 from benchmarks.studies.objections_training import Claim, Table
 from metriclearn import MetricEmbedding
 from metriclearn.augment import random_affine
-from metriclearn.explore import near_duplicates, unknown_threshold
+from metriclearn.curation import near_duplicates
 from metriclearn.training import predict_logits
+from metriclearn.unknown import unknown_threshold
 
 COPIES, CALIBRATION, HALVES = 200, 500, 50
 NEIGHBOURS, TEMPERATURE = 5, 0.1  # QdrantClassifier's defaults

@@ -16,11 +16,12 @@ from benchmarks.common import DRAWS
 from benchmarks.digits import POOL, TEST, accuracy_of_logits, one_nearest
 from benchmarks.studies.objections_encoders import budget, gated, joint, network, usual
 from metriclearn import losses, training
-from metriclearn.evaluate import collapse_gauges, mean_average_precision_at_r, recall_at_k
+from metriclearn.batches import balanced_rows
+from metriclearn.label_propagation import spread_labels
 from metriclearn.losses import Loss, supervised_contrastive_loss
+from metriclearn.metrics import collapse_diagnostics, mean_average_precision_at_r, recall_at_k
 from metriclearn.models import Decoder, Encoder
-from metriclearn.propagate import spread_labels
-from metriclearn.training import balanced_rows, embed, predict_logits, reconstruction_error
+from metriclearn.training import embed, predict_logits, reconstruction_error
 
 Table = dict[str, dict[str, float]]
 STEPS, BATCH, TEMPERATURE, MARGIN = 150, 100, 0.1, 0.2  # those of notebook 3
@@ -139,7 +140,7 @@ def negatives(draw: int) -> Table:
     for positive in ("hardest", "all"):
         for negative in ("nearest", "semi-hard"):
             encoder = short(draw, partial(mined, positive=positive, negative=negative))
-            gauges = collapse_gauges(embed(encoder, POOL.pixels[known]), POOL.labels[known])
+            gauges = collapse_diagnostics(embed(encoder, POOL.pixels[known]), POOL.labels[known])
             found[f"{positive} positive, {negative} negative"] = {
                 "1-NN, %": right(encoder, draw),
                 "mean distance": gauges.mean_distance,

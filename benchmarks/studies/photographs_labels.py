@@ -15,8 +15,8 @@ from scipy.stats import spearmanr
 
 from benchmarks.common import DRAWS, Ledger, command_line, timed, unit
 from benchmarks.photographs import Photographs, Trial, elpv, linear, measures, trial
-from metriclearn.explore import what_to_label_next
-from metriclearn.trust import vote
+from metriclearn.cross_validation import predict_by_neighbours
+from metriclearn.curation import select_for_labelling
 
 CURVE = [10, 20, 50, 100, 200]
 START, STEP, MOST = 10, 20, 200
@@ -56,7 +56,7 @@ def active(ledger: Ledger, data: Photographs) -> None:
                 if strategy == "random":
                     chosen = random.choice(certain[labels[certain] < 0], STEP, replace=False)
                 else:
-                    rows = what_to_label_next(vectors[certain], labels[certain], STEP, strategy, draw)
+                    rows = select_for_labelling(vectors[certain], labels[certain], STEP, strategy, draw)
                     chosen = certain[rows]
                 labels[chosen] = truth[chosen]
 
@@ -93,7 +93,9 @@ def doubt(data: Photographs) -> dict[str, object]:
 def neighbours_share(vectors: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return for each picture what share of its nearest certain others is of class 1."""
     certain = np.flatnonzero(classes >= 0)
-    nearest = certain[vote(vectors[certain], classes[certain], vectors, NEIGHBOURS + 1).nearest]
+    nearest = certain[
+        predict_by_neighbours(vectors[certain], classes[certain], vectors, NEIGHBOURS + 1).nearest
+    ]
     shares = []
     for row, others in enumerate(nearest):
         shares.append((classes[others[others != row][:NEIGHBOURS]] == 1).mean())

@@ -21,8 +21,8 @@ from sklearn.semi_supervised import LabelSpreading
 from benchmarks.common import DRAWS, Ledger, command_line, timed, unit
 from benchmarks.digits import POOL, pca_views
 from metriclearn import MetricEmbedding, scarce_labels
-from metriclearn.propagate import spread_labels
-from metriclearn.validate import FloatArray
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.label_propagation import spread_labels
 
 BUDGETS, CHOSEN_ON, STEPS = [1, 10], [100, 101, 102], 300
 SPACES = ["metric embedding", "principal components"]

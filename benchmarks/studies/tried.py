@@ -32,8 +32,8 @@ from benchmarks.digits import POOL, TEST
 from benchmarks.elsewhere import omniglot
 from benchmarks.photographs import Photographs, elpv, trashnet, trial
 from metriclearn import scarce_labels, training
-from metriclearn.propagate import spread_labels, surest
-from metriclearn.trust import vote
+from metriclearn.cross_validation import predict_by_neighbours
+from metriclearn.label_propagation import most_confident, spread_labels
 
 CHOOSING_DRAWS = list(range(100, 105))
 NEIGHBOURS = 5
@@ -115,7 +115,7 @@ def told_again(task: Task, labels: np.ndarray, seed: int, device: str, **options
     """Train a second encoder, on the labels that the first one's graph gives to the pool."""
     first = learned(task, labels, seed, device, **options)
     spread, confidence = spread_labels(first.pool, labels)
-    sure = surest(spread, confidence, training.GATE_TO)
+    sure = most_confident(spread, confidence, training.GATE_TO)
     second = np.full_like(labels, -1)
     second[sure] = spread[sure]
     return learned(task, second, seed + 1000, device, pseudo_labels=False, **options)
@@ -148,8 +148,10 @@ def measured(make: Callable[[int], Task], change: str, draw: int, device: str) -
     labels = scarce_labels(task.classes, task.per_class, draw)
     found = CHANGES[change](task, labels, draw, device)
     seconds, known = time.process_time() - start, labels >= 0
-    nearest = vote(found.pool[known], labels[known], found.test, 1).labels
-    of_pool = vote(found.pool, spread_labels(found.pool, labels)[0], found.test, NEIGHBOURS).labels
+    nearest = predict_by_neighbours(found.pool[known], labels[known], found.test, 1).labels
+    of_pool = predict_by_neighbours(
+        found.pool, spread_labels(found.pool, labels)[0], found.test, NEIGHBOURS
+    ).labels
     return 100 * float((nearest == task.truth).mean()), 100 * float((of_pool == task.truth).mean()), seconds
 
 

@@ -28,8 +28,8 @@ from benchmarks.digits import POOL, TEST
 from benchmarks.elsewhere import omniglot
 from benchmarks.photographs import trashnet
 from metriclearn import MetricEmbedding, scarce_labels
-from metriclearn.explore import lowest_allowed
-from metriclearn.trust import deal
+from metriclearn.cross_validation import stratified_folds
+from metriclearn.unknown import conformal_threshold
 
 DRAWS, BUDGET, SHARE, TEST_SHARE = [0, 1, 2], 10, 0.05, 0.22
 HEAD_STEPS, HEAD_DIM = 300, 64  # as `metriclearn fit` trains a head
@@ -123,7 +123,7 @@ def measure(case: Case, way: str, left_out: np.ndarray, draw: int) -> dict[str, 
     )
     labels = scarce_labels(case.classes[pool], BUDGET, draw)
     held: dict[str, list[np.ndarray]] = {}
-    for stay, leave in deal(labels, folds, draw):
+    for stay, leave in stratified_folds(labels, folds, draw):
         rest = np.setdiff1d(np.arange(len(pool)), leave)
         vectors = learn(case.inputs[pool], rest, labels[rest], draw)
         for name, found in scores(vectors[leave], vectors[stay], labels[stay], vectors[rest]).items():
@@ -135,7 +135,7 @@ def measure(case: Case, way: str, left_out: np.ndarray, draw: int) -> dict[str, 
     truth = np.repeat([0, 1], [len(test), outside.sum()])
     found = {}
     for name, parts in held.items():
-        threshold = lowest_allowed(np.concatenate(parts), SHARE)
+        threshold = conformal_threshold(np.concatenate(parts), SHARE)
         found[name] = {
             "strangers called unknown": 100 * float((strangers[name] < threshold).mean()),
             "known called unknown": 100 * float((ours[name] < threshold).mean()),

@@ -5,7 +5,7 @@ What the others do with an unlabelled row:
 * `train_metric` and `MetricEmbedding` learn from it as a part of the pool, `train_classifier` leaves it out;
 * the losses and the measures of `evaluate.py` leave it out: nobody knows whose positive it is;
 * `spread_labels` and `propagate_labels` give it the label that reaches it, and -1 if none does;
-* `suspicious_labels` gives it the score 0 and no vote, `what_to_label_next` chooses among such rows;
+* `label_errors` gives it the score 0 and no vote, `select_for_labelling` chooses among such rows;
 * `EmbeddingIndex` stores it and may find it as a neighbour, whose label is then -1;
 * `QdrantClassifier` leaves it out: it is no class, and nobody could vote for it.
 

@@ -10,8 +10,8 @@ import numpy as np
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
 from metriclearn.cli.model_folder import CARD_PAGE, ModelFolder, check_server, open_model
-from metriclearn.folders import check_enough, printable, read_table
-from metriclearn.trust import vote
+from metriclearn.cross_validation import predict_by_neighbours
+from metriclearn.photos.listing import check_enough, printable, read_table
 
 ENOUGH_TO_JUDGE = 10  # new labelled pictures
 MANY_MORE = 1.5  # times as many labels as before
@@ -107,7 +107,9 @@ def _train_again(before: ModelFolder, after: ModelFolder, fresh: Sequence[int]) 
         right = 0
         for row in new:
             others = examples[examples != row]
-            said = vote(after.embeddings[others], after.labels[others], after.embeddings[[row]])
+            said = predict_by_neighbours(
+                after.embeddings[others], after.labels[others], after.embeddings[[row]]
+            )
             right += int(said.labels[0] == after.labels[row])
         share, low = 100 * right / len(new), before.card["accuracy"]["low"]
         if share < low:

@@ -10,11 +10,11 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from metriclearn.app.fit import QUANTILE, Fitted, rounded, side_for
 from metriclearn.backbones import LITE0, LITE2
 from metriclearn.cli.common import label_counts
 from metriclearn.cli.model_folder import FORMAT_VERSION
 from metriclearn.cli.render import render
+from metriclearn.model_selection import QUANTILE, Fitted, rounded, side_for
 from metriclearn.photos import Photographs
 
 WAYS = {

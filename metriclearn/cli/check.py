@@ -4,9 +4,9 @@ import argparse
 from typing import Any
 
 from metriclearn.cli.common import Result, label_counts, photographs_of
-from metriclearn.folders import check_enough, printable
+from metriclearn.curation import duplicates
 from metriclearn.photos import Photographs
-from metriclearn.review import duplicates
+from metriclearn.photos.listing import check_enough, printable
 
 SHOWN = 10  # lines of a kind that a person sees; a machine gets all
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from metriclearn.cli.common import Result, UsageError, write_table
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
-from metriclearn.decode import Picture, read_pictures
-from metriclearn.folders import SUFFIXES, printable
 from metriclearn.index import EmbeddingIndex
-from metriclearn.photos import progress_bar
+from metriclearn.photos.cache import progress_bar
+from metriclearn.photos.decode import Picture, read_pictures
+from metriclearn.photos.listing import SUFFIXES, printable
 
 AT_ONCE = 64  # pictures that are classified at a time
 COLUMNS = ("file_name", "label", "confidence", "similarity", "nearest_class", "evidence", "skipped")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metriclearn.labels import LabelArray
+    from metriclearn.checks.labels import LabelArray
     from metriclearn.photos import Photographs
 
 Result = tuple[dict[str, Any], str]  # what a command says to a machine, and to a person
@@ -58,12 +58,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]
     Raises:
         OSError: if it cannot be written.
     """
-    from metriclearn.embedding import write_whole
-    from metriclearn.folders import printable
+    from metriclearn.files import write_files
+    from metriclearn.photos.listing import printable
 
     text = io.StringIO(newline="")
     csv.writer(text).writerows([columns, *rows])
     try:
-        write_whole(path.parent, {path.name: text.getvalue().encode("utf-8", "surrogateescape")})
+        write_files(path.parent, {path.name: text.getvalue().encode("utf-8", "surrogateescape")})
     except OSError as error:
         raise OSError(f"{printable(str(path))} cannot be written ({error.strerror or error}).") from None

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from metriclearn.app.fit import Steps, fit
 from metriclearn.backbones import load_backbone
+from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of, wrong_use
 from metriclearn.cli.model_folder import (
@@ -20,8 +20,8 @@ from metriclearn.cli.model_folder import (
     read_card,
 )
 from metriclearn.cli.report import report_page
-from metriclearn.folders import check_enough, printable
-from metriclearn.settings import check_device, check_seed
+from metriclearn.model_selection import Steps, fit
+from metriclearn.photos.listing import check_enough, printable
 
 
 def run(options: argparse.Namespace) -> Result:

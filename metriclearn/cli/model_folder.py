@@ -23,17 +23,17 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import numpy.typing as npt
 
+from metriclearn.checks.arguments import check_device
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.checks.labels import UNLABELLED, LabelArray, is_labelled
 from metriclearn.cli.atomic import check_replaceable, finish, replace_files
 from metriclearn.cli.common import UsageError, wrong_use
-from metriclearn.connect import connect, find_home
-from metriclearn.decode import Bytes
+from metriclearn.cross_validation import votes_of
 from metriclearn.embedding import MetricEmbedding
 from metriclearn.index import IN_MEMORY, EmbeddingIndex
-from metriclearn.labels import UNLABELLED, LabelArray, is_labelled
-from metriclearn.photos import Photographs, smaller
-from metriclearn.settings import check_device
-from metriclearn.trust import votes_of
-from metriclearn.validate import FloatArray
+from metriclearn.index.connection import connect, find_location
+from metriclearn.photos import Photographs, downscale
+from metriclearn.photos.decode import Bytes
 
 FORMAT_VERSION = 1
 CARD, EXAMPLES, EMBEDDINGS, ENCODER = "card.json", "examples.json", "embeddings.npy", "encoder"
@@ -223,7 +223,7 @@ class ModelFolder:
         side = self.card["input"]["side"]
         if side is None:
             return self.embedding.transform(squares)
-        return self.embedding.transform(smaller(squares[:, : self.card["input"]["channels"]], side))
+        return self.embedding.transform(downscale(squares[:, : self.card["input"]["channels"]], side))
 
     def classify(self, embeddings: FloatArray, index: EmbeddingIndex) -> list[Answer]:
         """Return the vote of the nearest examples, or "unknown", for embeddings of shape `(n, N)`."""
@@ -347,7 +347,7 @@ def check_server(url: str | None) -> str | None:
     if not url:
         return None
     with wrong_use():
-        connect(find_home(None, url)).close()
+        connect(find_location(None, url)).close()
     return without_password(url)
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metriclearn.app.fit import Fitted
 from metriclearn.cli import card as model_card
 from metriclearn.cli.render import render
-from metriclearn.decode import Bytes
-from metriclearn.photos import Photographs, smaller
-from metriclearn.review import Finding
+from metriclearn.curation import Finding
+from metriclearn.model_selection import Fitted
+from metriclearn.photos import Photographs, downscale
+from metriclearn.photos.decode import Bytes
 
 SIDE = 128  # pixels of the longer side of a picture
 MISTAKES = 12  # shown in the report
@@ -99,7 +99,7 @@ def _pictures(photographs: Photographs, rows: Sequence[int] | Any) -> list[str]:
     chosen = np.asarray(rows, dtype=np.int64)
     sizes = np.column_stack([photographs.widths, photographs.heights])[chosen]
     shapes = np.maximum(1, SIDE * sizes // sizes.max(axis=1, keepdims=True))
-    squares = (square for batch in photographs.batches(chosen) for square in smaller(batch, SIDE))
+    squares = (square for batch in photographs.batches(chosen) for square in downscale(batch, SIDE))
     return [_data_url(square, *shape) for square, shape in zip(squares, shapes.tolist(), strict=True)]
 
 

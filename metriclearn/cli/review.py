@@ -10,10 +10,10 @@ import numpy.typing as npt
 from metriclearn.cli.common import Result, UsageError, write_table
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
-from metriclearn.embedding import write_whole
-from metriclearn.folders import joined, list_photographs, printable
+from metriclearn.curation import Finding, duplicates, what_to_review
+from metriclearn.files import write_files
 from metriclearn.photos import Photographs, decode_listing
-from metriclearn.review import Finding, duplicates, what_to_review
+from metriclearn.photos.listing import joined, list_photographs, printable
 
 KINDS = {
     "label": "labels that look wrong",
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> Result:
     page_file, table_file = out / REVIEW_PAGE, out / REVIEW_TABLE
     write_table(table_file, COLUMNS, table)
     page = review_page(photographs, texts, model.class_names, findings)
-    write_whole(out, {REVIEW_PAGE: page.encode()})
+    write_files(out, {REVIEW_PAGE: page.encode()})
     counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
     result = {
         "findings": [dict(zip(COLUMNS, row, strict=True)) for row in table],

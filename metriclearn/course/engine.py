@@ -28,10 +28,10 @@ from qdrant_client import QdrantClient, models
 
 from metriclearn import ImageSet, MetricEmbedding
 from metriclearn.augment import random_affine
-from metriclearn.connect import connect, find_home
-from metriclearn.labels import LabelArray, check_labels
-from metriclearn.settings import check_choice, check_count, check_flag
-from metriclearn.validate import FloatArray, check_embeddings
+from metriclearn.checks.arguments import check_choice, check_count, check_flag
+from metriclearn.checks.arrays import FloatArray, check_embeddings
+from metriclearn.checks.labels import LabelArray, check_labels
+from metriclearn.index.connection import connect, find_location
 
 POINTS_PER_CALL = 5000
 QUANTILE = 0.99  # of the numbers: int8 spreads its 128 steps over these, and cuts the few beyond
@@ -110,7 +110,7 @@ def fill(
         ValueError: for arrays that do not fit.
         ConnectionError: if no server answers.
     """
-    home = find_home(None, url)
+    home = find_location(None, url)
     return (ServerEngine if home.url else EdgeEngine)(vectors, labels, settings or Settings(), url)
 
 
@@ -236,7 +236,7 @@ class ServerEngine:
         self, vectors: FloatArray, labels: LabelArray, settings: Settings, url: str | None = None
     ) -> None:
         rows, classes = _checked(vectors, labels)
-        home = find_home(None, url)
+        home = find_location(None, url)
         self._connection = connect(home)
         self._client, self._name = self._connection.client, home.full_name(f"engine-{uuid.uuid4().hex[:12]}")
         self._client.create_collection(self._name, **_server_config(rows.shape[1], settings))

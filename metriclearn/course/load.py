@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from metriclearn import EmbeddingIndex
-from metriclearn.reindex import current
-from metriclearn.settings import check_count
-from metriclearn.validate import FloatArray
+from metriclearn.checks.arguments import check_count
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.index.reindex import current
 
 SAME = 0.999  # the cosine of an embedding with itself, less what float32 rounds
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from metriclearn.checks.arguments import check_folder
+from metriclearn.checks.arrays import FloatArray
 from metriclearn.data import load_images
-from metriclearn.settings import check_folder
-from metriclearn.validate import FloatArray
 
 CLASSES = {"zero": 0, "one": 1, "two": 2, "four": 4, "six": 6, "seven": 7}
 SUFFIXES = (".jpg", ".png", ".bmp", ".webp", ".gif", ".tif")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.labels import UNLABELLED, LabelArray
+from metriclearn.checks.arrays import ImageArray
+from metriclearn.checks.labels import UNLABELLED, LabelArray
 from metriclearn.photos import read_photographs
-from metriclearn.validate import ImageArray
 
 CELLS = ("sound", "defect")
 KINDS = ("mono", "poly")
@@ -45,7 +45,7 @@ def course_photographs(folder: str | Path = "", n: int = 800, seed: int = 0) -> 
     is CC BY-NC-SA 4.0.
 
     Args:
-        folder: a folder of your own, see `metriclearn.folders`; empty for the solar cells.
+        folder: a folder of your own, see `metriclearn.photos.listing`; empty for the solar cells.
         n: how many; all if there are fewer.
         seed: seed of the choice.
 

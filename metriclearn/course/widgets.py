@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from traitlets import Dict, Float, Int, List, Unicode
 
+from metriclearn.checks.arrays import FloatArray, as_array, as_floats, check_embeddings, check_images
+from metriclearn.checks.labels import check_class_labels
 from metriclearn.classify import QdrantClassifier
 from metriclearn.data import ImageSet, load_images, scarce_labels
 from metriclearn.embedding import MetricEmbedding
-from metriclearn.explore import unknown_threshold
-from metriclearn.labels import check_class_labels
 from metriclearn.losses import Mining, triplet_loss
 from metriclearn.plots import COLOURS
-from metriclearn.validate import FloatArray, as_array, as_floats, check_embeddings, check_images
+from metriclearn.unknown import unknown_threshold
 
 LIVING = Path(__file__).parent / "living"
 TRAINING = LIVING / "training.npz"

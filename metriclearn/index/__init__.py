@@ -9,15 +9,8 @@ filters.py          conditions on points
 connection.py       memory, folder, server; locks and retries
 """
 
-from metriclearn.index import collection, connection
 from metriclearn.index.collection import Distance, NeighbourGraph, Neighbours
 from metriclearn.index.embedding_index import EmbeddingIndex
 from metriclearn.index.filters import Where
-
-HITS_PER_CALL, PER_PAGE, IN_MEMORY = (
-    collection.HITS_PER_CALL,
-    collection.PER_PAGE,
-    connection.IN_MEMORY,
-)  # shim
 
 __all__ = ["Distance", "EmbeddingIndex", "NeighbourGraph", "Neighbours", "Where"]

@@ -24,9 +24,9 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 from tqdm import tqdm
 
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.checks.labels import UNLABELLED, LabelArray
 from metriclearn.index.connection import Connection
-from metriclearn.labels import UNLABELLED, LabelArray
-from metriclearn.validate import FloatArray
 
 Distance = Literal["cosine", "euclid"]
 

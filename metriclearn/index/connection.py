@@ -27,7 +27,7 @@ from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from metriclearn.settings import check_folder, check_text
+from metriclearn.checks.arguments import check_folder, check_text
 
 IN_MEMORY = ":memory:"
 TABLE_FILE = "meta.json"  # in a folder of Qdrant's local mode: names of its collections

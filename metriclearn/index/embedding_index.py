@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
+from metriclearn.checks.arguments import check_choice, check_count, check_flag, check_text, shown
+from metriclearn.checks.arrays import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
+from metriclearn.checks.labels import check_point_labels
 from metriclearn.index.collection import (
     DISTANCES,
     INDEXED,
@@ -28,9 +31,6 @@ from metriclearn.index.collection import (
 )
 from metriclearn.index.connection import check_name, connect, find_location
 from metriclearn.index.filters import Where, filter_of
-from metriclearn.labels import check_point_labels
-from metriclearn.settings import check_choice, check_count, check_flag, check_text, shown
-from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
 
 ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one will do
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule

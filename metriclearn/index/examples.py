@@ -15,6 +15,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from metriclearn.checks.arguments import check_choice, check_count, check_number, check_text, shown
+from metriclearn.checks.arrays import FloatArray, check_embeddings, check_payloads
+from metriclearn.checks.labels import UNLABELLED, LabelArray, check_targets, is_labelled
 from metriclearn.index.collection import (
     DISTANCES,
     INDEXED,
@@ -28,9 +31,6 @@ from metriclearn.index.collection import (
 from metriclearn.index.connection import Connection, Location, connect
 from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors, source_id
 from metriclearn.index.export import Points
-from metriclearn.labels import UNLABELLED, LabelArray, check_targets, is_labelled
-from metriclearn.settings import check_choice, check_count, check_number, check_text, shown
-from metriclearn.validate import FloatArray, check_embeddings, check_payloads
 
 Classes = npt.NDArray[Any]
 

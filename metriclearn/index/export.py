@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from metriclearn.embedding import write_whole
+from metriclearn.checks.arguments import check_choice, check_folder, check_text
+from metriclearn.checks.arrays import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
+from metriclearn.checks.labels import check_point_labels
+from metriclearn.files import write_files
 from metriclearn.index.collection import DISTANCES, RESERVED_METADATA, Distance, Kind
 from metriclearn.index.connection import POINTS_FILE, TABLE_FILE
 from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors
-from metriclearn.labels import check_point_labels
-from metriclearn.settings import check_choice, check_folder, check_text
-from metriclearn.validate import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
 
 VECTORS_FILE = "vectors.npy"
 FORMAT_VERSION = 1  # of the JSON; the first files call it "form"
@@ -96,7 +96,7 @@ def write_points(points: Points, folder: str | Path) -> None:
     path = check_folder(folder)
     if (path / TABLE_FILE).exists():
         raise ValueError(f"Qdrant keeps points in {path}: export them into another folder.")
-    write_whole(path, points_files(points))
+    write_files(path, points_files(points))
 
 
 def points_files(points: Points) -> dict[str, bytes]:

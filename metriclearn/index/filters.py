@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel
 from qdrant_client import models
 
-from metriclearn.validate import as_array
+from metriclearn.checks.arrays import as_array
 
 Where = Mapping[str, Any] | models.Filter
 

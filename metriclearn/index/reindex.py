@@ -19,12 +19,12 @@ import numpy as np
 from qdrant_client import models
 from tqdm import tqdm
 
-from metriclearn.explore import lowest_allowed
+from metriclearn.checks.arguments import check_count, check_flag, check_number, check_text
+from metriclearn.checks.arrays import FloatArray, check_embeddings
 from metriclearn.index.collection import PER_PAGE, SHOWN_AFTER, Collection, Kind, resolve, version_name
 from metriclearn.index.connection import check_name
 from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors
-from metriclearn.settings import check_count, check_flag, check_number, check_text
-from metriclearn.validate import FloatArray, check_embeddings
+from metriclearn.unknown import conformal_threshold
 
 AT_ONCE = 256  # images that are embedded in one call
 PROBES = 200  # points whose neighbours are compared
@@ -157,7 +157,7 @@ def reindex(
         )
     notes: dict[str, Any] = {"before": old.storage.stored_in} if switch else {}
     if held_out is not None:
-        notes["threshold"] = lowest_allowed(new.query(held_out, 1).scores[:, 0], quantile)
+        notes["threshold"] = conformal_threshold(new.query(held_out, 1).scores[:, 0], quantile)
     with new.storage.using():  # in local mode nobody writes from here on
         embedded += _bring_up(old, new, embed)[0]
         if (n := len(new)) != len(old):

@@ -101,7 +101,7 @@ class Photographs:
         return np.concatenate([downscale(batch[:, :channels], side) for batch in self.batches()])
 
     def images(self, side: int = 64) -> "ImageSet":
-        """Return the pictures at a smaller size with their labels, as an `ImageSet` of floats; see `small`."""
+        """Return the pictures at a smaller size and their labels as an `ImageSet` of floats; see `small`."""
         from metriclearn.data import ImageSet  # here: what loads the course's own sets takes seconds
 
         return ImageSet(as_floats(self.small(side)), self.labels, self.class_names)
@@ -227,8 +227,3 @@ def decode_listing(
         store=store,
         listing=listing,
     )
-
-
-from metriclearn.photos.cache import progress_bar as progress_bar  # noqa: E402  shim
-
-smaller = downscale  # shim

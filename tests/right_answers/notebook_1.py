@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from metriclearn.evaluate import mean_interval
+from metriclearn.metrics import t_interval
 
 FEW, MANY = [43.0, 43.2, 31.9, 46.7, 48.2], [82.8, 85.6, 84.1, 84.2, 86.1]
 OTHER_SEEDS = {1: [41.2, 52.2, 37.6, 48.6, 49.9], 50: [85.3, 85.1, 87.1, 86.7, 86.2]}  # 5 to 9
@@ -32,6 +32,6 @@ RIGHT = [
     ("1.3", (lambda a, b: list(by_formula(a, b)),)),
     ("1.3", (lambda a, b: np.array(by_formula(a, b)),)),
     ("1.3", (lambda a, b: torch.tensor(by_formula(a, b)),)),
-    ("1.3", (lambda a, b: mean_interval(np.subtract(a, b)),)),
+    ("1.3", (lambda a, b: t_interval(np.subtract(a, b)),)),
     ("1.3", (lambda a, b: [round(end, 2) for end in by_formula(a, b)],)),
 ]

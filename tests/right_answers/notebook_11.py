@@ -9,7 +9,7 @@ import torch
 from loaded import loaded
 from scipy.stats import binom, binomtest
 
-from metriclearn.review import duplicates
+from metriclearn.curation import duplicates
 
 wrong = loaded(Path(__file__).parent.parent / "wrong_answers" / "notebook_11.py")
 PICTURES, PAIRS, needed = wrong.PICTURES, wrong.PAIRS, wrong.needed

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, inf
 
-from metriclearn.evaluate import Gauges
 from metriclearn.losses import negative_mask, pairwise_distances, positive_mask, triplet_loss
+from metriclearn.metrics import CollapseDiagnostics
 
-POINT, SPECK = Gauges(0.01, 1.1, 0.5, 1.0), Gauges(0.09, 2.6, 0.18, 1.0)
+POINT, SPECK = CollapseDiagnostics(0.01, 1.1, 0.5, 1.0), CollapseDiagnostics(0.09, 2.6, 0.18, 1.0)
 HARD = partial(triplet_loss, mining="hard", margin=0.5)
 
 
@@ -55,10 +55,16 @@ def of_one_number(e: Tensor, y: Tensor, margin: float) -> Tensor:
 
 RIGHT = [
     ("3.1", (0.5, HARD, POINT)),
-    ("3.1", (np.float32(0.2), by_name, Gauges(0.0, 1.0, 0.5, 1.0))),
-    ("3.1", (torch.tensor(1.0), with_a_loop, Gauges(0.02, 1.3, 0.499, 0.99))),
-    ("3.1", (0, partial(triplet_loss, margin=1 / 2, mining="hard"), Gauges(0.15, 1.9, 0.51, 1.0))),
-    ("3.1", (2.5, lambda e, y: HARD(e, y), Gauges(*(np.float32(v) for v in (0.01, 1.1, 0.5, 1.0))))),
+    ("3.1", (np.float32(0.2), by_name, CollapseDiagnostics(0.0, 1.0, 0.5, 1.0))),
+    ("3.1", (torch.tensor(1.0), with_a_loop, CollapseDiagnostics(0.02, 1.3, 0.499, 0.99))),
+    (
+        "3.1",
+        (0, partial(triplet_loss, margin=1 / 2, mining="hard"), CollapseDiagnostics(0.15, 1.9, 0.51, 1.0)),
+    ),
+    (
+        "3.1",
+        (2.5, lambda e, y: HARD(e, y), CollapseDiagnostics(*(np.float32(v) for v in (0.01, 1.1, 0.5, 1.0)))),
+    ),
     ("3.2", (with_a_loop,)),
     ("3.2", (with_two,)),
     ("3.2", (multiplied,)),
@@ -66,8 +72,8 @@ RIGHT = [
     ("3.2", (of_one_number,)),
     ("3.2", (lambda e, y, margin: with_two(e.double(), y, margin),)),
     ("3.3", (SPECK, 94.2, "gauges")),
-    ("3.3", (Gauges(0.2, 3.1, 0.15, 0.9), 92.0, "Gauges")),  # another seed
-    ("3.3", (Gauges(0.04, 2.0, 0.19, 1.0), np.float32(95.1), " gauges")),
+    ("3.3", (CollapseDiagnostics(0.2, 3.1, 0.15, 0.9), 92.0, "Gauges")),  # another seed
+    ("3.3", (CollapseDiagnostics(0.04, 2.0, 0.19, 1.0), np.float32(95.1), " gauges")),
     ("3.3", (SPECK, torch.tensor(93.7), "gauges")),
     ("3.3", (SPECK, np.array([90]), np.str_("gauges"))),
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from metriclearn.propagate import surest
+from metriclearn.label_propagation import most_confident
 
 Rows = npt.NDArray[np.int_]
 Floats = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ def in_plain_python(spread: Rows, confidence: Floats, share: float) -> list[int]
 
 
 def in_place(spread: Rows, confidence: Floats, share: float) -> Rows:
-    found = surest(spread, confidence, share)
+    found = most_confident(spread, confidence, share)
     confidence[:], spread[:] = 0, 0
     return found
 
@@ -62,10 +62,10 @@ RIGHT = [
         ),
     ),
     ("4.3", (MOONS, {k: np.int64(n) for k, n in reversed(BRIDGES.items())}, " cut off ")),
-    ("4.4", (surest,)),
+    ("4.4", (most_confident,)),
     ("4.4", (by_mask,)),
     ("4.4", (in_plain_python,)),
     ("4.4", (in_place,)),
-    ("4.4", (lambda *given: tuple(surest(*given)),)),
-    ("4.4", (lambda *given: torch.as_tensor(surest(*given)),)),
+    ("4.4", (lambda *given: tuple(most_confident(*given)),)),
+    ("4.4", (lambda *given: torch.as_tensor(most_confident(*given)),)),
 ]

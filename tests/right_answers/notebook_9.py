@@ -5,7 +5,8 @@ import torch
 from numpy.typing import NDArray
 
 from metriclearn import EmbeddingIndex
-from metriclearn.explore import propagate_labels, what_to_label_next
+from metriclearn.curation import select_for_labelling
+from metriclearn.label_propagation import propagate_labels
 
 Array = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -95,5 +96,5 @@ RIGHT = [
     ("9.4", (in_place,)),
     ("9.4", (lambda *given: tuple(with_distances(*given)),)),
     ("9.4", (lambda *given: torch.tensor(with_distances(*given)),)),
-    ("9.4", (lambda vectors, labels, n: what_to_label_next(vectors, labels, n, "diversity", seed=7),)),
+    ("9.4", (lambda vectors, labels, n: select_for_labelling(vectors, labels, n, "diversity", seed=7),)),
 ]

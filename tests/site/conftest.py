@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +30,7 @@ FLAGS = [
 
 
 WAYS = ("http", "file")  # how a reader opens the site: from a server, or by a double-click on a file
-DESKTOP: playwright.ViewportSize = {"width": 1280, "height": 900}
+DESKTOP = {"width": 1280, "height": 900}
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Visit:
     errors: list[str] = field(default_factory=list)
     external: list[str] = field(default_factory=list)
 
-    def open(self, path: str) -> playwright.Page:
+    def open(self, path):
         """Go to a page of the site, such as `notebooks/01_scarce_labels.html`; forget earlier complaints."""
         self.page.goto("about:blank")  # what the page before still had to say comes now
         self.errors.clear()
@@ -55,11 +54,11 @@ class Visit:
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serve files without a line of log for each."""
 
-    def log_message(self, *arguments: object) -> None:
+    def log_message(self, *arguments):
         """Say nothing."""
 
 
-def serve(folder: Path) -> http.server.ThreadingHTTPServer:
+def serve(folder):
     """Serve a folder on a free port of this machine, in a thread."""
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
@@ -69,7 +68,7 @@ def serve(folder: Path) -> http.server.ThreadingHTTPServer:
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
+def site():
     """Return the folder of the built site; build it if nobody has."""
     folder = ROOT / "build" / "site"
     if not (folder / "index.html").exists():
@@ -78,20 +77,20 @@ def site() -> Path:
 
 
 @pytest.fixture(scope="session")
-def addresses(site: Path) -> Iterator[dict[str, str]]:
+def addresses(site):
     """Serve the built site and return where it is, each way."""
     server = serve(site)
     yield both(server, site)
     server.shutdown()
 
 
-def both(server: http.server.ThreadingHTTPServer, folder: Path) -> dict[str, str]:
+def both(server, folder):
     """Return the addresses of a folder that is served: by HTTP, and on the disk."""
     return {"http": f"http://127.0.0.1:{server.server_port}", "file": folder.resolve().as_uri()}
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[playwright.Browser]:
+def browser():
     """Start one Chromium with a profile of its own for all tests."""
     path = find_browser(install=True)
     if path is None and os.environ.get("CI") == "true":
@@ -105,7 +104,7 @@ def browser() -> Iterator[playwright.Browser]:
 
 
 @pytest.fixture(scope="session")
-def only_visit(browser: playwright.Browser) -> Iterator[Visit]:
+def only_visit(browser):
     """Open a page that keeps console errors, failed requests, and requests that leave; all tests share it."""
     page = browser.new_page(viewport=DESKTOP)
     page.set_default_timeout(30_000)
@@ -125,7 +124,7 @@ def only_visit(browser: playwright.Browser) -> Iterator[Visit]:
 
 
 @pytest.fixture
-def new_visit(only_visit: Visit) -> Visit:
+def new_visit(only_visit):
     """Return the visit as at the start: the caller says whereto."""
     only_visit.page.goto("about:blank")
     only_visit.page.set_viewport_size(DESKTOP)
@@ -134,12 +133,12 @@ def new_visit(only_visit: Visit) -> Visit:
 
 
 @pytest.fixture(params=WAYS)
-def visit(request: pytest.FixtureRequest, new_visit: Visit, addresses: dict[str, str]) -> Visit:
+def visit(request, new_visit, addresses):
     """Return a visit whose `open` goes to the built site, once by HTTP and once from the disk."""
     new_visit.address = addresses[request.param]
     return new_visit
 
 
-def leaves(url: str, address: str) -> bool:
+def leaves(url, address):
     """Return whether a request asks for anything outside the folder at an address."""
     return not url.startswith((f"{address}/", "data:", "blob:", "about:", "chrome"))

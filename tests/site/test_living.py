@@ -13,10 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from conftest import WAYS, both, leaves
 from conftest import serve as serve_folder
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import expect
 from test_site import AXE
 
 from metriclearn import load_images
@@ -38,7 +36,7 @@ import living_data  # noqa: E402
 
 # Ten digits as a hand draws them: strokes of points on a pad that is 1 wide and 1 high.
 ARC = np.linspace(0, 2 * np.pi, 24)
-DIGITS: dict[int, list[list[tuple[float, float]]]] = {
+DIGITS = {
     0: [[(0.5 + 0.2 * np.sin(t), 0.5 - 0.32 * np.cos(t)) for t in ARC]],
     1: [[(0.52, 0.18), (0.5, 0.5), (0.48, 0.82)]],
     2: [
@@ -136,12 +134,12 @@ VOILA_ICONS = "https://cdn.jsdelivr.net/npm/@fortawesome/"
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+def open_page(browser):
     """Open pages that must log no error and must ask no other place for anything."""
     pages, complaints = [], []
 
-    def open_at(url: str, **options: object) -> Page:
-        page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
+    def open_at(url, **options):
+        page = browser.new_context(**options).new_page()
         pages.append(page)
         page.on(
             "console", lambda message: complaints.append(message.text) if message.type == "error" else None
@@ -152,7 +150,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.goto(url, timeout=120_000)  # Voilà answers when the notebook has run
         return page
 
-    def outside(url: str, folder: str) -> None:
+    def outside(url, folder):
         here = leaves(url, folder) and not re.match(r"(https?|ws)://(127\.0\.0\.1|localhost)[:/]", url)
         if here and not url.startswith(VOILA_ICONS):
             complaints.append(f"asks {url}")
@@ -164,7 +162,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture(params=["http"])
-def play(request: pytest.FixtureRequest, open_page: Callable[..., Page], addresses: dict[str, str]) -> Page:
+def play(request, open_page, addresses):
     """Return the page with its three figures, from a server unless a test asks for more."""
     return loaded(open_page(f"{addresses[request.param]}/play.html"))
 
@@ -172,13 +170,13 @@ def play(request: pytest.FixtureRequest, open_page: Callable[..., Page], address
 both_ways = pytest.mark.parametrize("play", WAYS, indirect=True)
 
 
-def loaded(page: Page) -> Page:
+def loaded(page):
     expect(page.locator("[data-state=ready]")).to_have_count(3)
     expect(page.locator(".living-missing")).to_have_count(0)
     return page
 
 
-def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
+def draw(page, strokes):
     pad = page.locator(".living-pad canvas")
     pad.scroll_into_view_if_needed()
     box = pad.bounding_box()
@@ -192,12 +190,12 @@ def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
         page.mouse.up()
 
 
-def said(page: Page) -> str:
+def said(page):
     return page.locator(".living-draw .living-say").inner_text()
 
 
 @both_ways
-def test_thirty_drawn_digits(play: Page) -> None:
+def test_thirty_drawn_digits(play):
     """All ten digits with three pens: at least 27 of 30 are recognised."""
     answers = []
     for pen in ("thin", "medium", "thick"):
@@ -212,7 +210,7 @@ def test_thirty_drawn_digits(play: Page) -> None:
     assert len(wrong) <= 3, wrong
 
 
-def test_a_letter_is_unknown_and_an_empty_pad_is_nothing(play: Page) -> None:
+def test_a_letter_is_unknown_and_an_empty_pad_is_nothing(play):
     expect(play.locator(".living-draw .living-say")).to_have_text("Nothing drawn yet.")
     letter_n = [[(0.25, 0.8), (0.25, 0.2), (0.75, 0.8), (0.75, 0.2)]]
     for strange in (letter_n, [[(y, 1 - x) for x, y in stroke] for stroke in DIGITS[2]]):  # a 2 on its side
@@ -225,14 +223,14 @@ def test_a_letter_is_unknown_and_an_empty_pad_is_nothing(play: Page) -> None:
     expect(play.locator(".living-neighbours .living-image")).to_have_count(0)
 
 
-def test_drawing_with_keys(play: Page) -> None:
+def test_drawing_with_keys(play):
     play.locator(".living-pad canvas").focus()
     for key in [*["ArrowUp"] * 10, " ", *["ArrowDown"] * 20, " "]:
         play.keyboard.press(key)
     assert said(play) == "This is a 1."
 
 
-def test_drawing_with_a_finger(open_page: Callable[..., Page], addresses: dict[str, str]) -> None:
+def test_drawing_with_a_finger(open_page, addresses):
     page = loaded(
         open_page(f"{addresses['file']}/play.html", has_touch=True, viewport={"width": 390, "height": 800})
     )
@@ -241,7 +239,7 @@ def test_drawing_with_a_finger(open_page: Callable[..., Page], addresses: dict[s
     assert box
     touch = page.context.new_cdp_session(page)
 
-    def send(kind: str, points: list[tuple[float, float]]) -> None:
+    def send(kind, points):
         places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in points]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
 
@@ -253,7 +251,7 @@ def test_drawing_with_a_finger(open_page: Callable[..., Page], addresses: dict[s
     expect(page.locator(".living-draw .living-say")).to_have_text("This is a 7.")
 
 
-def test_a_drawing_is_centred_and_scaled_like_mnist(play: Page) -> None:
+def test_a_drawing_is_centred_and_scaled_like_mnist(play):
     """A bar of 40 x 120 in a corner becomes 20 high, about 7 wide, its mass in the middle."""
     image = np.array(
         play.evaluate("""() => {
@@ -270,7 +268,7 @@ def test_a_drawing_is_centred_and_scaled_like_mnist(play: Page) -> None:
     assert across == pytest.approx(14, abs=0.05)
 
 
-def test_the_encoder_in_the_browser_is_torchs(play: Page) -> None:
+def test_the_encoder_in_the_browser_is_torchs(play):
     _, test = load_images("mnist-5k")
     images = np.round(test.pixels[:20] * 255).astype(np.uint8)
     embeddings = play.evaluate(
@@ -289,7 +287,7 @@ def test_the_encoder_in_the_browser_is_torchs(play: Page) -> None:
 
 
 @pytest.mark.parametrize("mining", MINERS)
-def test_triplets_in_the_browser_are_those_of_the_loss(play: Page, mining: str) -> None:
+def test_triplets_in_the_browser_are_those_of_the_loss(play, mining):
     random = np.random.default_rng(0)
     for margin in (0.0, 0.2, 1.0):
         for n in (2, 5, 9):
@@ -299,19 +297,19 @@ def test_triplets_in_the_browser_are_those_of_the_loss(play: Page, mining: str) 
                 [points.tolist(), labels.tolist(), margin, mining],
             )
             at = torch.tensor(points, requires_grad=True)
-            loss = triplet_loss(at, torch.tensor(labels), margin, mining)  # type: ignore[arg-type]
+            loss = triplet_loss(at, torch.tensor(labels), margin, mining)
             loss.backward()
             assert found["loss"] == pytest.approx(loss.item(), abs=1e-9)
             np.testing.assert_allclose(found["pulls"], -at.grad.numpy(), atol=1e-9)
 
 
 @cache
-def map_state() -> dict[str, Any]:
-    state: dict[str, Any] = living_data.map_data()["state"]
+def map_state():
+    state = living_data.map_data()["state"]
     return state
 
 
-def on_map(page: Page, row: int, snapshot: int) -> dict[str, float]:
+def on_map(page, row, snapshot):
     """Where the map draws an image, in pixels of the canvas on the screen."""
     places = map_state()["places"][snapshot][row]
     box = page.locator(".living-map canvas").first.bounding_box()
@@ -322,14 +320,14 @@ def on_map(page: Page, row: int, snapshot: int) -> dict[str, float]:
 
 
 @both_ways
-def test_map_hover_click_and_slide(play: Page) -> None:
+def test_map_hover_click_and_slide(play):
     state = map_state()
     canvas, last = play.locator(".living-map canvas").first, len(state["titles"]) - 1
     alone = int(np.argmax([isolation(state["places"][last], row) for row in range(len(state["labels"]))]))
-    canvas.hover(position=on_map(play, alone, last))  # type: ignore[arg-type]
+    canvas.hover(position=on_map(play, alone, last))
     name = state["class_names"][state["labels"][alone]]
     expect(play.locator(".living-hover .living-image")).to_have_text(name)
-    canvas.click(position=on_map(play, alone, last))  # type: ignore[arg-type]
+    canvas.click(position=on_map(play, alone, last))
     chosen = play.locator(".living-chosen")
     expect(chosen.locator(".living-say")).to_have_text(f"Nearest to this {name}")
     expect(chosen.locator(".living-image")).to_have_text(
@@ -350,20 +348,20 @@ def test_map_hover_click_and_slide(play: Page) -> None:
     expect(play.locator(".living-map output")).to_have_text("after 10 of 600 steps")
 
 
-def isolation(places: list[list[float]], row: int) -> float:
+def isolation(places, row):
     away = np.linalg.norm(np.array(places) - places[row], axis=1)
     return float(np.sort(away)[1])
 
 
-def names(state: dict[str, list[int]], nearest: list[list[int]], row: int) -> list[str]:
+def names(state, nearest, row):
     return [str(state["class_names"][state["labels"][other]]) for other in nearest[row]]
 
 
-def pixels(canvas: Locator) -> str:
+def pixels(canvas):
     return str(canvas.evaluate("canvas => canvas.toDataURL()"))
 
 
-def test_map_by_keys(play: Page) -> None:
+def test_map_by_keys(play):
     play.locator(".living-map canvas").first.focus()
     play.keyboard.press("ArrowRight")
     expect(play.locator(".living-hover .living-image")).to_have_count(1)
@@ -372,12 +370,12 @@ def test_map_by_keys(play: Page) -> None:
     expect(play.locator(".living-chosen .living-image")).to_have_count(12)
 
 
-def playground_says(page: Page) -> str:
+def playground_says(page):
     return page.locator(".living-triplets .living-say").inner_text()
 
 
 @both_ways
-def test_playground_drag_slide_pick_and_step(play: Page) -> None:
+def test_playground_drag_slide_pick_and_step(play):
     assert playground_says(play) == "8 of 12 mined triplets are active. Loss 0.117."
     play.get_by_label("Margin").fill("0")
     loss, _ = TripletPlayground(margin=0).loss_and_pull()
@@ -412,7 +410,7 @@ def test_playground_drag_slide_pick_and_step(play: Page) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_everybody_can_read_the_figures(play: Page, dark: bool) -> None:
+def test_everybody_can_read_the_figures(play, dark):
     if dark:
         play.evaluate("document.documentElement.dataset.theme = 'dark'")
     draw(play, DIGITS[3])
@@ -425,14 +423,14 @@ def test_everybody_can_read_the_figures(play: Page, dark: bool) -> None:
     ] == []
 
 
-def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], addresses: dict[str, str]) -> None:
+def test_nothing_is_wider_than_a_phone(open_page, addresses):
     page = loaded(open_page(f"{addresses['file']}/play.html", viewport={"width": 390, "height": 800}))
     draw(page, DIGITS[8])
     page.locator(".living-map canvas").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_sentence_keeps_its_distance_from_a_figure(play: Page) -> None:
+def test_a_sentence_keeps_its_distance_from_a_figure(play):
     gaps = play.locator("[data-living]").evaluate_all("""all => all.map(figure => {
         const [top, bottom] = [figure.getBoundingClientRect().top, figure.getBoundingClientRect().bottom];
         return [top - figure.previousElementSibling.getBoundingClientRect().bottom,
@@ -447,7 +445,7 @@ def test_a_sentence_keeps_its_distance_from_a_figure(play: Page) -> None:
 FIGURES = ("draw", "map", "triplets")
 
 
-def place(page: Page, name: str) -> Locator:
+def place(page, name):
     """Return what is seen in the place of a figure, which must be one sentence that says what to do."""
     advice = page.locator(f"[data-living={name}]")
     expect(advice).to_have_text(
@@ -459,9 +457,7 @@ def place(page: Page, name: str) -> Locator:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_without_javascript_a_sentence_is_there(
-    browser: Browser, addresses: dict[str, str], way: str
-) -> None:
+def test_without_javascript_a_sentence_is_there(browser, addresses, way):
     page = browser.new_page(java_script_enabled=False)
     page.goto(f"{addresses[way]}/play.html")
     for name in FIGURES:
@@ -470,7 +466,7 @@ def test_without_javascript_a_sentence_is_there(
 
 
 # What is broken: a file, what becomes of it (None: it is gone), and the figures that then do not start.
-BROKEN: dict[str, tuple[str, Callable[[str], str] | None, tuple[str, ...]]] = {
+BROKEN = {
     "no script": ("living.js", None, FIGURES),
     "half a script": ("living.js", lambda text: text[: len(text) // 2], FIGURES),
     "no data": ("map-data.js", None, ("map",)),
@@ -483,9 +479,7 @@ BROKEN: dict[str, tuple[str, Callable[[str], str] | None, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_figure_that_cannot_start_says_so(
-    browser: Browser, site: Path, tmp_path: Path, what: str, way: str
-) -> None:
+def test_a_figure_that_cannot_start_says_so(browser, site, tmp_path, what, way):
     name, change, silent = BROKEN[what]
     shutil.copytree(site / "_static" / "living", tmp_path / "_static" / "living")
     text = (site / "play.html").read_text(encoding="utf-8")
@@ -509,7 +503,7 @@ def test_a_figure_that_cannot_start_says_so(
     server.shutdown()
 
 
-def test_the_advice_does_not_flash_up(browser: Browser, site: Path) -> None:
+def test_the_advice_does_not_flash_up(browser, site):
     page = browser.new_page(java_script_enabled=False)
     page.goto((site / "play.html").as_uri())
     delay = page.locator(".living-missing").first.evaluate("p => getComputedStyle(p).animationDelay")
@@ -520,18 +514,18 @@ def test_the_advice_does_not_flash_up(browser: Browser, site: Path) -> None:
 # One plain script of all modules.
 
 
-def script_of(folder: Path, **modules: str) -> str:
+def script_of(folder, **modules):
     for name, source in modules.items():
         (folder / f"{name}.js").write_text(source, encoding="utf-8")
     return living_data.plain_script(folder, "site")
 
 
-def test_the_site_has_the_figures_as_they_are_now(site: Path) -> None:
+def test_the_site_has_the_figures_as_they_are_now(site):
     script = (site / "_static" / "living" / "living.js").read_text(encoding="utf-8")
     assert script == living_data.plain_script(LIVING, "site"), "The site is old: run make site."
 
 
-def test_modules_become_one_plain_script(tmp_path: Path, browser: Browser) -> None:
+def test_modules_become_one_plain_script(tmp_path, browser):
     script = script_of(
         tmp_path,
         site='import one from "./one.js";\nimport { two, Three } from "./two.js";\n'
@@ -566,7 +560,7 @@ def test_modules_become_one_plain_script(tmp_path: Path, browser: Browser) -> No
         ('import site from "./site.js";', "in a circle"),
     ],
 )
-def test_other_forms_of_modules_are_refused(tmp_path: Path, source: str, message: str) -> None:
+def test_other_forms_of_modules_are_refused(tmp_path, source, message):
     with pytest.raises(SystemExit, match=message):
         script_of(tmp_path, site=source, one="export default {};\nexport function one() {}\n")
 
@@ -574,14 +568,14 @@ def test_other_forms_of_modules_are_refused(tmp_path: Path, source: str, message
 # With a kernel: JupyterLab and Voilà.
 
 
-def free_port() -> int:
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[[list[str]], str]]:
+def serve(tmp_path):
     """Start a Jupyter server in a fresh folder, with fresh settings, and stop it in the end.
 
     The kernel's command is a bare `python`, so that of this environment must be the first on the path.
@@ -598,7 +592,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[list[str]], str]]:
     fresh["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     servers = []
 
-    def start(arguments: list[str]) -> str:
+    def start(arguments):
         port = free_port()
         command = [sys.executable, "-m", *arguments, "--no-browser", f"--port={port}"]
         log = (tmp_path / "log").open("w")
@@ -622,7 +616,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[list[str]], str]]:
             server.kill()
 
 
-def check_all_three(page: Page) -> None:
+def check_all_three(page):
     """Draw, click, slide and drag where a kernel answers."""
     page.locator(".living-triplets svg").wait_for(timeout=120_000)
     verdict = page.locator(".living-draw .living-say")
@@ -649,7 +643,7 @@ def check_all_three(page: Page) -> None:
     assert playground_says(page) != "8 of 12 mined triplets are active. Loss 0.117."
 
 
-def test_figures_in_jupyterlab(serve: Callable[[list[str]], str], open_page: Callable[..., Page]) -> None:
+def test_figures_in_jupyterlab(serve, open_page):
     options = ["--IdentityProvider.token=", "--allow-root", "--LabApp.expose_app_in_browser=True"]
     address = serve(["jupyterlab", *options])
     page = open_page(f"{address}/lab/tree/playground.ipynb", viewport={"width": 1300, "height": 900})
@@ -661,6 +655,6 @@ def test_figures_in_jupyterlab(serve: Callable[[list[str]], str], open_page: Cal
     check_all_three(page)
 
 
-def test_figures_in_voila(serve: Callable[[list[str]], str], open_page: Callable[..., Page]) -> None:
+def test_figures_in_voila(serve, open_page):
     page = open_page(serve(["voila", "playground.ipynb"]), viewport={"width": 1300, "height": 900})
     check_all_three(page)

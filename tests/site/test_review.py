@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def project(tmp_path_factory):
     """A classifier of drawn pictures with hostile names, three of them with a wrong label."""
     root = tmp_path_factory.mktemp("review")
     photos = draw_folder(root / "photos", n=10, free=2)
@@ -35,9 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root
 
 
-def test_a_label_is_corrected_by_keyboard_and_counts(
-    project: Path, new_visit, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_label_is_corrected_by_keyboard_and_counts(project, new_visit, capsys):
     folder = project / "model" / "review"
     with (folder / "review.csv").open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
@@ -82,7 +79,7 @@ def test_a_label_is_corrected_by_keyboard_and_counts(
     assert after["label"] == "disc"
 
 
-def test_the_report_shows_no_error_and_asks_nobody(project: Path, new_visit) -> None:
+def test_the_report_shows_no_error_and_asks_nobody(project, new_visit):
     new_visit.address = (project / "model").as_uri()
     page = new_visit.open("report.html")
     assert page.locator("h1").inner_text() == "3 classes from 30 labels"

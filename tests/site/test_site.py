@@ -5,7 +5,6 @@ Each guard is also shown to catch a broken page.
 
 import re
 import sys
-from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import DESKTOP, ROOT, WAYS, Visit, both, leaves, serve
-from playwright.sync_api import Page, ViewportSize, expect
+from conftest import DESKTOP, ROOT, WAYS, both, leaves, serve
+from playwright.sync_api import expect
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build_site
@@ -25,7 +24,7 @@ PAGES = [
     "notebooks/index.html",
     *(f"api/{name}.html" for name in build_site.modules()),
 ]
-PHONE: ViewportSize = {"width": 390, "height": 844}
+PHONE = {"width": 390, "height": 844}
 SERIOUS = {"serious", "critical"}
 # Preloading would ask for style sheets again, at wrong addresses; only the findings are of interest.
 AXE = {"preload": False, "resultTypes": ["violations"]}
@@ -33,12 +32,12 @@ RUN_AXE = "options => axe.run(document, options).then(result => result.violation
 LARGEST_SITE = 30_000_000
 
 
-def complaints(visit: Visit) -> list[str]:
+def complaints(visit):
     """Return console errors and failed requests, and requests that leave the site."""
     return visit.errors + [f"asks another place: {url}" for url in visit.external]
 
 
-def bad_pictures(visit: Visit) -> list[str]:
+def bad_pictures(visit):
     """Return the pictures that do not load or have no description."""
     found = visit.page.evaluate(
         """() => Promise.all([...document.images].map(async picture => {
@@ -49,7 +48,7 @@ def bad_pictures(visit: Visit) -> list[str]:
     return [f"{src}: width {width}, alt {alt!r}" for src, width, alt in found if not width or not alt]
 
 
-def raw_maths(visit: Visit) -> list[str]:
+def raw_maths(visit):
     """Return formulas that MathJax did not turn into pictures."""
     if not visit.page.locator(".math").count():
         return []
@@ -113,14 +112,14 @@ ON_A_PHONE = """() => {
 }"""
 
 
-def resize(page: Page, size: ViewportSize) -> None:
+def resize(page, size):
     """Give a page another size, and wait until it has seen it and is laid out anew."""
     page.set_viewport_size(size)
     page.wait_for_function("width => innerWidth === width", arg=size["width"])
     page.evaluate("async () => { for (const _ of [1, 2]) await new Promise(requestAnimationFrame); }")
 
 
-def poor_on_a_phone(visit: Visit) -> list[str]:
+def poor_on_a_phone(visit):
     """Return what a reader with a phone cannot see or reach."""
     resize(visit.page, PHONE)
     found = visit.page.evaluate(ON_A_PHONE)
@@ -142,7 +141,7 @@ THIN_OUT = """() => {
 }"""
 
 
-def hard_to_use(visit: Visit) -> list[str]:
+def hard_to_use(visit):
     """Return axe's serious and critical findings, in light and, for what depends on colours, in dark."""
     found = []
     visit.page.add_style_tag(content="* { transition: none !important }")  # no colour on its way to another
@@ -156,15 +155,15 @@ def hard_to_use(visit: Visit) -> list[str]:
     return found
 
 
-GUARDS: list[Callable[[Visit], list[str]]] = [complaints, bad_pictures, raw_maths, poor_on_a_phone]
+GUARDS = [complaints, bad_pictures, raw_maths, poor_on_a_phone]
 # All elements of a page, but what is said about files, and all words of its text.
 SHAPE = """() => [...document.querySelectorAll("body *:not(.page-files *)")].map(e => e.tagName)
     + document.querySelector("article").innerText"""
-shapes: dict[str, str] = {}  # of each page, as it is the way that is tested first
+shapes = {}  # of each page, as it is the way that is tested first
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_page(visit: Visit, path: str) -> None:
+def test_page(visit, path):
     page = visit.open(path)
     assert page.locator("h1").count() >= 1
     if path == "play.html":
@@ -179,19 +178,19 @@ def test_page(visit: Visit, path: str) -> None:
     assert {name: what for name, what in found.items() if what} == {}
 
 
-def links(text: str) -> Iterator[str]:
+def links(text):
     """Yield where a page's links, pictures, styles and scripts point."""
     for match in re.finditer(r'<[^>]*?\s(?:href|src)="([^"]*)"', text):
         yield match[1].replace("&amp;", "&")
 
 
 @cache
-def text_of(file: Path) -> str:
+def text_of(file):
     """Return the text of a page; many links lead to the same."""
     return file.read_text(encoding="utf-8")
 
 
-def dead(folder: Path, file: Path) -> list[str]:
+def dead(folder, file):
     """Return the links of a page of the site whose file or anchor is not there.
 
     A folder is no page: only a server looks for its index.html.
@@ -211,11 +210,11 @@ def dead(folder: Path, file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_internal_links_and_anchors_resolve(site: Path, path: str) -> None:
+def test_internal_links_and_anchors_resolve(site, path):
     assert dead(site, site / path) == []
 
 
-def test_search_finds_a_word_and_shows_where(visit: Visit) -> None:
+def test_search_finds_a_word_and_shows_where(visit):
     page = visit.open("search.html?q=triplets")
     expect(page.locator(".search-summary")).to_contain_text(re.compile(r"found \d+ pages"))
     pages = page.locator("#search-results li:has(a[href='notebooks/03_positives_and_negatives.html'])")
@@ -227,13 +226,13 @@ def test_search_finds_a_word_and_shows_where(visit: Visit) -> None:
     expect(page.locator("h1")).to_contain_text("Positives and negatives")
 
 
-def test_a_section_that_is_found_is_shown_itself(visit: Visit) -> None:
+def test_a_section_that_is_found_is_shown_itself(visit):
     page = visit.open("search.html?q=hard+negative")
     found = page.locator("#search-results li:has(a[href='glossary.html#hard-negative'])")
     expect(found.locator(".context")).to_contain_text(re.compile(r"^Hard negative"))
 
 
-def test_a_notebook_can_be_downloaded(visit: Visit) -> None:
+def test_a_notebook_can_be_downloaded(visit):
     """From a server the browser saves the file; from the disk it shows it, and the page says what to do."""
     page = visit.open("notebooks/01_scarce_labels.html")
     link, how = (
@@ -254,7 +253,7 @@ def test_a_notebook_can_be_downloaded(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("visit", ["file"], indirect=True)
-def test_the_theme_is_kept_from_page_to_page(visit: Visit) -> None:
+def test_the_theme_is_kept_from_page_to_page(visit):
     theme = "() => document.documentElement.dataset.theme"
     page = visit.open("index.html")
     assert page.evaluate(theme) == "light"
@@ -265,7 +264,7 @@ def test_the_theme_is_kept_from_page_to_page(visit: Visit) -> None:
     page.evaluate("() => localStorage.clear()")
 
 
-def test_notebooks_follow_each_other_and_can_be_downloaded(site: Path) -> None:
+def test_notebooks_follow_each_other_and_can_be_downloaded(site):
     notebooks = [path for path in PAGES if re.match(r"notebooks/\d", path)]
     for before, path in pairwise(notebooks):
         for here, way, there in ((path, "left-prev", before), (before, "right-next", path)):
@@ -278,7 +277,7 @@ def test_notebooks_follow_each_other_and_can_be_downloaded(site: Path) -> None:
         assert (site / copy).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_the_list_of_notebooks_is_the_map_of_the_course() -> None:
+def test_the_list_of_notebooks_is_the_map_of_the_course():
     page = build_site.notebook_list()
     for path in build_site.notebooks():
         name = path.removeprefix("notebooks/")
@@ -289,20 +288,20 @@ def test_the_list_of_notebooks_is_the_map_of_the_course() -> None:
             )
 
 
-def test_formulas_are_there(visit: Visit) -> None:
+def test_formulas_are_there(visit):
     page = visit.open("index.html")
     page.locator("mjx-container svg").first.wait_for(state="attached")
     assert page.locator("mjx-container svg").count() >= 5
 
 
-def test_every_page_was_tested(site: Path) -> None:
+def test_every_page_was_tested(site):
     built = {
         path.relative_to(site).as_posix() for path in site.rglob("*.html") if "_static" not in path.parts
     }
     assert built - set(PAGES) == {"search.html", "genindex.html", "py-modindex.html"}
 
 
-def test_the_site_is_small(site: Path) -> None:
+def test_the_site_is_small(site):
     assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < LARGEST_SITE
 
 
@@ -370,14 +369,14 @@ HINT = '<p class="scrolls-hint">Scroll.</p>'
 )
 @pytest.mark.parametrize("way", WAYS)
 def test_guards_catch_broken_pages(
-    new_visit: Visit,
-    tmp_path: Path,
-    way: str,
-    guard: Callable[[Visit], list[str]],
-    sound: str,
-    broken: str,
-    message: str,
-) -> None:
+    new_visit,
+    tmp_path,
+    way,
+    guard,
+    sound,
+    broken,
+    message,
+):
     (tmp_path / "favicon.ico").touch()
     server = serve(tmp_path)
     new_visit.address = both(server, tmp_path)[way]
@@ -395,7 +394,7 @@ def test_guards_catch_broken_pages(
     "modern",
     ['<script type="module" src="a.js"></script>', '<script>fetch("a.js").then(() => 0)</script>'],
 )
-def test_what_works_only_on_a_server_is_caught(new_visit: Visit, tmp_path: Path, modern: str) -> None:
+def test_what_works_only_on_a_server_is_caught(new_visit, tmp_path, modern):
     (tmp_path / "a.js").write_text("export default 1;", encoding="utf-8")
     (tmp_path / "favicon.ico").touch()
     (tmp_path / "page.html").write_text(GOOD.format(modern), encoding="utf-8")
@@ -407,7 +406,7 @@ def test_what_works_only_on_a_server_is_caught(new_visit: Visit, tmp_path: Path,
     server.shutdown()
 
 
-def test_dead_links_of_the_site_are_caught(tmp_path: Path) -> None:
+def test_dead_links_of_the_site_are_caught(tmp_path):
     (tmp_path / "b.html").write_text('<h2 id="here">', encoding="utf-8")
     page = tmp_path / "a.html"
     page.write_text(
@@ -417,7 +416,7 @@ def test_dead_links_of_the_site_are_caught(tmp_path: Path) -> None:
     assert dead(tmp_path, page) == ["b.html#gone: no such anchor", "c.html: no such file", "./: no such file"]
 
 
-def test_links_follow_their_pages() -> None:
+def test_links_follow_their_pages():
     moved = {"docs/a.md": "a.md", "notebooks/1.ipynb": "notebooks/1.ipynb", "README.md": "readme.md"}
     text = "[n](../notebooks/1.ipynb#x) [r](../README.md) [l](../LICENSE) [w](https://a.org) `[c](d.md)`"
     new, files = build_site.relink(text, "docs/a.md", "a.md", moved)
@@ -425,7 +424,7 @@ def test_links_follow_their_pages() -> None:
     assert files == {"LICENSE"}
 
 
-def test_what_leaves_the_site_is_told_from_what_does_not() -> None:
+def test_what_leaves_the_site_is_told_from_what_does_not():
     here, disk = "http://127.0.0.1:8000", "file:///course/site"
     assert leaves("https://example.org/a.js", here)
     assert leaves(f"{disk}/a.js", here)
@@ -436,7 +435,7 @@ def test_what_leaves_the_site_is_told_from_what_does_not() -> None:
     assert not leaves("data:image/png;base64,AA", here)
 
 
-def test_a_missing_browser_is_not_installed_without_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_browser_is_not_installed_without_leave(monkeypatch):
     monkeypatch.setattr(find_browser.shutil, "which", lambda name: None)
     assert find_browser.find_browser() is None
     assert find_browser.find_browser(install=True) is None  # there is no apt-get
@@ -444,8 +443,8 @@ def test_a_missing_browser_is_not_installed_without_leave(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("visit", ["file"], indirect=True)
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
-def test_the_cheat_sheet_prints_on_one_page(visit: Visit, paper: str) -> None:
-    def sheets() -> int:
+def test_the_cheat_sheet_prints_on_one_page(visit, paper):
+    def sheets():
         return len(re.findall(rb"/Type\s*/Page\b", visit.page.pdf(format=paper)))
 
     visit.open("cheatsheet.html")

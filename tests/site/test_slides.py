@@ -1,19 +1,15 @@
 """The slides: the rules that make them, and every deck in a real browser, where no slide may overflow."""
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, WAYS, Visit, both, serve
-from nbformat import NotebookNode
+from conftest import ROOT, WAYS, both, serve
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from test_site import bad_pictures, complaints, dead, raw_maths
 
 sys.path.insert(0, str(ROOT / "tools"))
 import make_slides
-from make_slides import Deck, Slide
 
 SCREEN = {"width": 1280, "height": 720}
 FEWEST = 25  # slides in a deck
@@ -37,7 +33,7 @@ OVERFLOW = """() => {
 
 
 @pytest.fixture(scope="session")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def slides(tmp_path_factory):
     """Make all decks anew, which takes two seconds."""
     folder = tmp_path_factory.mktemp("slides")
     make_slides.write(make_slides.numbered(), folder)
@@ -45,7 +41,7 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def slides_addresses(slides: Path) -> Iterator[dict[str, str]]:
+def slides_addresses(slides):
     """Serve the decks and return where they are, each way."""
     server = serve(slides)
     yield both(server, slides)
@@ -53,21 +49,21 @@ def slides_addresses(slides: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(params=WAYS)
-def show(request: pytest.FixtureRequest, new_visit: Visit, slides_addresses: dict[str, str]) -> Visit:
+def show(request, new_visit, slides_addresses):
     """Return a visit whose `open` goes to the decks, on a projector's screen, each way."""
     new_visit.address = slides_addresses[request.param]
     new_visit.page.set_viewport_size(SCREEN)
     return new_visit
 
 
-def overflows(visit: Visit) -> list[str]:
+def overflows(visit):
     """Return what does not fit its slide."""
     visit.page.wait_for_function("() => window.Reveal?.isReady()")
     return visit.page.evaluate(OVERFLOW)
 
 
 @pytest.mark.parametrize("path", make_slides.numbered(), ids=lambda path: path.stem)
-def test_deck(show: Visit, slides: Path, path: Path) -> None:
+def test_deck(show, slides, path):
     page = show.open(f"{path.stem}.html")
     assert overflows(show) == []
     assert bad_pictures(show) == []
@@ -80,7 +76,7 @@ def test_deck(show: Visit, slides: Path, path: Path) -> None:
     assert page.locator("html").get_attribute("lang") == "en"
 
 
-def test_arrow_keys_visit_every_slide(show: Visit) -> None:
+def test_arrow_keys_visit_every_slide(show):
     page = show.open("01_scarce_labels.html")
     page.wait_for_function("() => window.Reveal?.isReady()")
     count = page.evaluate("Reveal.getTotalSlides()")
@@ -92,7 +88,7 @@ def test_arrow_keys_visit_every_slide(show: Visit) -> None:
     assert page.locator(".slide-number-a").inner_text() == str(count - 1)
 
 
-def test_a_deck_opens_from_the_list(show: Visit) -> None:
+def test_a_deck_opens_from_the_list(show):
     page = show.open("index.html")
     page.get_by_role("link", name="1. Scarce labels").click()
     page.wait_for_function("() => window.Reveal?.isReady()")
@@ -101,7 +97,7 @@ def test_a_deck_opens_from_the_list(show: Visit) -> None:
     assert complaints(show) == []
 
 
-def test_speakers_window_has_the_notes(show: Visit) -> None:
+def test_speakers_window_has_the_notes(show):
     page = show.open("01_scarce_labels.html")
     page.wait_for_function("() => window.Reveal?.isReady()")
     while not page.evaluate("Reveal.getSlideNotes()"):
@@ -114,7 +110,7 @@ def test_speakers_window_has_the_notes(show: Visit) -> None:
     assert complaints(show) == []
 
 
-def test_the_list_has_all_decks(show: Visit, slides: Path) -> None:
+def test_the_list_has_all_decks(show, slides):
     page = show.open("index.html")
     names = page.locator("li a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
     assert names == [f"{path.stem}.html" for path in make_slides.numbered()]
@@ -125,25 +121,25 @@ def test_the_list_has_all_decks(show: Visit, slides: Path) -> None:
 # Small notebooks made here: maths, and each guard on a broken deck.
 
 
-def save(folder: Path, *cells: NotebookNode, name: str = "small") -> Path:
+def save(folder, *cells, name="small"):
     path = folder / f"{name}.ipynb"
     nbformat.write(new_notebook(cells=[new_markdown_cell("# Small"), *cells]), path)
     return path
 
 
-def printed(code: str, text: str, **metadata: object) -> NotebookNode:
+def printed(code, text, **metadata):
     return new_code_cell(code, outputs=[new_output("stream", name="stdout", text=text)], metadata=metadata)
 
 
 PIXEL = "R0lGODlhAQABAAAAACw="
 
 
-def drawn(code: str, **metadata: object) -> NotebookNode:
+def drawn(code, **metadata):
     return new_code_cell(code, outputs=[new_output("display_data", {"image/png": PIXEL})], metadata=metadata)
 
 
 @pytest.fixture
-def open_small(new_visit: Visit, tmp_path: Path) -> Iterator[Visit]:
+def open_small(new_visit, tmp_path):
     (tmp_path / "out").mkdir()
     server = serve(tmp_path / "out")
     new_visit.address = f"http://127.0.0.1:{server.server_port}"
@@ -161,7 +157,7 @@ def open_small(new_visit: Visit, tmp_path: Path) -> Iterator[Visit]:
         (printed("run()", "line\n" * 40), "PRE"),
     ],
 )
-def test_overflow_is_caught(open_small: Visit, tmp_path: Path, cell: NotebookNode, tag: str) -> None:
+def test_overflow_is_caught(open_small, tmp_path, cell, tag):
     good, broken = [new_markdown_cell("A short text.")], [new_markdown_cell("A short text."), cell]
     paths = [save(tmp_path, *good, name="good"), save(tmp_path, *broken, name="broken")]
     make_slides.write(paths, tmp_path / "out")
@@ -171,7 +167,7 @@ def test_overflow_is_caught(open_small: Visit, tmp_path: Path, cell: NotebookNod
     assert any(line.startswith(f"slide 2: {tag} overflows") for line in overflows(open_small))
 
 
-def test_maths_is_set_without_a_network(open_small: Visit, tmp_path: Path) -> None:
+def test_maths_is_set_without_a_network(open_small, tmp_path):
     out = tmp_path / "out"
     make_slides.write([save(tmp_path, new_markdown_cell("It costs 5 dollars."))], out)
     assert not (out / "_static" / make_slides.mathjax_file().name).exists()
@@ -184,19 +180,19 @@ def test_maths_is_set_without_a_network(open_small: Visit, tmp_path: Path) -> No
 # The rules.
 
 
-def deck(folder: Path, *cells: NotebookNode) -> Deck:
+def deck(folder, *cells):
     return make_slides.read_deck(save(folder, *cells))
 
 
-def bodies(made: Deck) -> list[list[str]]:
+def bodies(made):
     return [[slide.body for slide in column] for column in made.columns]
 
 
-def last(made: Deck) -> Slide:
+def last(made):
     return made.columns[-1][-1]
 
 
-def test_title_cell(tmp_path: Path) -> None:
+def test_title_cell(tmp_path):
     text = "# 1. A *title*\n\nWhat it is about.\n\n**What you will learn**\n* this;\n* that.\n\n"
     text += "**What you need:** a pen."
     path = save(tmp_path)
@@ -211,7 +207,7 @@ def test_title_cell(tmp_path: Path) -> None:
     assert "a pen" in learn.notes
 
 
-def test_headings_begin_columns_and_long_text_is_cut(tmp_path: Path) -> None:
+def test_headings_begin_columns_and_long_text_is_cut(tmp_path):
     sentence = "This is a sentence of fifty characters, or so, no more. "
     text = new_markdown_cell(
         f"Before.\n\n## First\n\n{sentence * 12}\n\n## Second\n\nAfter that:\n\n* one\n* two"
@@ -223,14 +219,14 @@ def test_headings_begin_columns_and_long_text_is_cut(tmp_path: Path) -> None:
     assert [len(column) for column in made.columns] == [1, 2, 1]
 
 
-def test_bold_text_code_and_links_are_not_torn(tmp_path: Path) -> None:
+def test_bold_text_code_and_links_are_not_torn(tmp_path):
     long = "words and more words " * 12
     for torn in (f"**{long}. Bold** end", f"`{long}. Code` end", f"[{long}. Link](https://a.org) end"):
         made = deck(tmp_path, new_markdown_cell(torn))
         assert sum(slide.body.count("<p>") for slide in made.columns[0]) == 1
 
 
-def test_pictures_have_a_caption_and_a_description(tmp_path: Path) -> None:
+def test_pictures_have_a_caption_and_a_description(tmp_path):
     text = new_markdown_cell("## Look\n\nFirst. Is it *here*?")
     made = deck(tmp_path, text, drawn("draw(1)"), drawn("draw(2)", mystnb={"image": {"alt": 'A "pixel".'}}))
     _, one, two = made.columns[0]
@@ -241,7 +237,7 @@ def test_pictures_have_a_caption_and_a_description(tmp_path: Path) -> None:
     assert one.notes == "<pre>draw(1)</pre>"
 
 
-def test_code_is_shown_if_it_is_short(tmp_path: Path) -> None:
+def test_code_is_shown_if_it_is_short(tmp_path):
     long = "\n".join(f"x = {i}" for i in range(20))
     made = deck(
         tmp_path, new_markdown_cell("Text."), printed("print(1)", "1\n"), printed(f"{long}\nprint(2)", "2")
@@ -254,7 +250,7 @@ def test_code_is_shown_if_it_is_short(tmp_path: Path) -> None:
     assert "x = 1" in cut.notes
 
 
-def test_code_without_output_is_left_to_the_notes(tmp_path: Path) -> None:
+def test_code_without_output_is_left_to_the_notes(tmp_path):
     made = deck(
         tmp_path,
         new_markdown_cell("Text."),
@@ -266,17 +262,17 @@ def test_code_without_output_is_left_to_the_notes(tmp_path: Path) -> None:
     assert "return" in last(made).body
 
 
-def test_a_print_is_not_shown_beside_what_a_loop_printed(tmp_path: Path) -> None:
+def test_a_print_is_not_shown_beside_what_a_loop_printed(tmp_path):
     long = "for i in range(2):\n    print(i)\n" + "x = 1\n" * 20 + "print(2)"
     assert last(deck(tmp_path, new_markdown_cell("Text."), printed(long, "0\n1\n2"))).body.count("<pre") == 1
 
 
-def test_jupyters_own_commands_are_no_hindrance(tmp_path: Path) -> None:
+def test_jupyters_own_commands_are_no_hindrance(tmp_path):
     long = "%time x = 1\n" * 20
     assert last(deck(tmp_path, new_markdown_cell("Text."), printed(long, "1"))).body.count("<pre") == 1
 
 
-def test_exercises_are_one_slide(tmp_path: Path) -> None:
+def test_exercises_are_one_slide(tmp_path):
     tag = {"tags": ["exercise"]}
     hidden = "<details><summary>Hint</summary>\n\nsecret\n\n</details>"
     made = deck(
@@ -296,8 +292,8 @@ def test_exercises_are_one_slide(tmp_path: Path) -> None:
     assert "Who?" not in everything
 
 
-def test_a_cell_may_overrule(tmp_path: Path) -> None:
-    def kind(name: str) -> dict[str, dict[str, str]]:
+def test_a_cell_may_overrule(tmp_path):
+    def kind(name):
         return {"slideshow": {"slide_type": name}}
 
     made = deck(
@@ -315,7 +311,7 @@ def test_a_cell_may_overrule(tmp_path: Path) -> None:
     assert "Unseen" not in str(bodies(made))
 
 
-def test_links_to_files_become_text_and_pictures_lie_within(tmp_path: Path) -> None:
+def test_links_to_files_become_text_and_pictures_lie_within(tmp_path):
     (tmp_path / "dot.svg").write_text("<svg/>", encoding="utf-8")
     text = new_markdown_cell("[file](x.py) [anchor](#a) [web](https://a.org)\n\n![A dot](dot.svg)")
     [[shown, picture]] = bodies(deck(tmp_path, text))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metriclearn.evaluate import mean_interval
+from metriclearn.metrics import t_interval
 
 FEW, MANY = [43.0, 43.2, 31.9, 46.7, 48.2], [82.8, 85.6, 84.1, 84.2, 86.1]
 
@@ -45,7 +45,7 @@ def in_order(*order: int) -> Callable[[list[float], list[float]], list[float]]:
 
 
 def ends_subtracted(first: list[float], second: list[float]) -> tuple[float, float, float]:
-    a, b = mean_interval(first), mean_interval(second)
+    a, b = t_interval(first), t_interval(second)
     return a.mean - b.mean, a.low - b.low, a.high - b.high
 
 
@@ -103,7 +103,7 @@ WRONG = [
     ("1.3", (in_order(0, 2, 1),), "comes before the upper"),
     ("1.3", (ends_subtracted,), "ends of two intervals"),
     ("1.3", (half_widths,), "the two ends themselves"),
-    ("1.3", (lambda a, b: (mean_interval(a), mean_interval(b)),), "intervals of each method"),
+    ("1.3", (lambda a, b: (t_interval(a), t_interval(b)),), "intervals of each method"),
     ("1.3", (lambda a, b: (np.nan, np.nan, np.nan),), "NaN"),
     ("1.3", (lambda a, b: [f"{value:.1f}" for value in of_gaps(2.7764)(a, b)],), "should hold numbers"),
     ("1.3", (2.4,), "function itself"),

@@ -4,8 +4,8 @@ from functools import partial
 
 from torch import Tensor, inf, nan
 
-from metriclearn.evaluate import Gauges
 from metriclearn.losses import negative_mask, pairwise_distances, positive_mask, triplet_loss
+from metriclearn.metrics import CollapseDiagnostics
 
 
 def parts(e: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,17 +120,17 @@ def of_one_anchor(e: Tensor, y: Tensor, margin: float) -> Tensor:
     return per_anchor(e, y, margin)[0]
 
 
-SPECK, POINT = Gauges(0.09, 2.6, 0.18, 1.0), Gauges(0.01, 1.1, 0.5, 1.0)
+SPECK, POINT = CollapseDiagnostics(0.09, 2.6, 0.18, 1.0), CollapseDiagnostics(0.01, 1.1, 0.5, 1.0)
 HARD = partial(triplet_loss, mining="hard", margin=0.5)
 
 WRONG = [
-    ("3.1", (0.5, HARD, 0.5), "what `collapse_gauges` returns"),
+    ("3.1", (0.5, HARD, 0.5), "what `collapse_diagnostics` returns"),
     ("3.1", (-1, HARD, POINT), "between 0 and 2.5"),
     ("3.1", (nan, HARD, POINT), "NaN"),
-    ("3.1", (0.3, HARD, Gauges(1.2, 9.0, 0.05, 0.02)), "of the encoder that `train` returned"),
-    ("3.1", (0.3, HARD, Gauges(0.01, 1.1, 0.2, 1.0)), "the margin of 0.5"),
-    ("3.1", (0.3, HARD, Gauges(0.01, 1.1, 1.0, 1.0)), "not that of margin 0.5"),
-    ("3.1", (0.3, HARD, Gauges(nan, 1.1, 0.5, 1.0)), "is NaN"),
+    ("3.1", (0.3, HARD, CollapseDiagnostics(1.2, 9.0, 0.05, 0.02)), "of the encoder that `train` returned"),
+    ("3.1", (0.3, HARD, CollapseDiagnostics(0.01, 1.1, 0.2, 1.0)), "the margin of 0.5"),
+    ("3.1", (0.3, HARD, CollapseDiagnostics(0.01, 1.1, 1.0, 1.0)), "not that of margin 0.5"),
+    ("3.1", (0.3, HARD, CollapseDiagnostics(nan, 1.1, 0.5, 1.0)), "is NaN"),
     ("3.1", (0.3, HARD, (0.01, 1.1, 0.5, 1.0)), "not a tuple"),
     ("3.1", (0.3, partial(triplet_loss, mining="hard"), POINT), "default margin of 0.2"),
     ("3.1", (0.3, partial(triplet_loss, margin=0.5), POINT), "semi-hard triplets"),
@@ -160,15 +160,15 @@ WRONG = [
     ("3.2", (per_anchor,), "one number"),
     ("3.3", (SPECK, 94.25, "gauges"), "on the test images"),
     ("3.3", (SPECK, nan, "gauges"), "NaN"),
-    ("3.3", (Gauges(0.09, 2.6, 0.48, 1.0), 93.0, "gauges"), "their own margin"),
-    ("3.3", (Gauges(0.09, 2.6, nan, 1.0), 93.0, "gauges"), "is NaN"),
+    ("3.3", (CollapseDiagnostics(0.09, 2.6, 0.48, 1.0), 93.0, "gauges"), "their own margin"),
+    ("3.3", (CollapseDiagnostics(0.09, 2.6, nan, 1.0), 93.0, "gauges"), "is NaN"),
     ("3.3", (SPECK, 5.8, "gauges"), "same encoder"),  # the errors
     ("3.3", (SPECK, 0.93, "gauges"), "looks like a share"),
-    ("3.3", (Gauges(1.3, 9.0, 0.03, 0.01), 94.0, "gauges"), "did batch-hard take over"),
+    ("3.3", (CollapseDiagnostics(1.3, 9.0, 0.03, 0.01), 94.0, "gauges"), "did batch-hard take over"),
     ("3.3", (SPECK, 9.8, "gauges"), "same encoder"),
-    ("3.3", (Gauges(0.01, 1.3, 0.2, 1.0), 75.0, "gauges"), "the first 50 steps"),
+    ("3.3", (CollapseDiagnostics(0.01, 1.3, 0.2, 1.0), 75.0, "gauges"), "the first 50 steps"),
     ("3.3", (SPECK, 100.0, "gauges"), "too good"),
     ("3.3", (SPECK, 93.0, "accuracy"), "Does yours stand out"),
     ("3.3", (SPECK, 93.0, "the loss"), "one of 'gauges', 'accuracy'"),
-    ("3.3", (0.1, 93.0, "gauges"), "what `collapse_gauges` returns"),
+    ("3.3", (0.1, 93.0, "gauges"), "what `collapse_diagnostics` returns"),
 ]

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metriclearn import EmbeddingIndex
-from metriclearn.explore import suspicious_labels
+from metriclearn.curation import label_errors
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -94,7 +94,7 @@ def heads_and_itself(embeddings: Floats, labels: Ints, k: int) -> Floats:
 
 
 def with_temperature(embeddings: Floats, labels: Ints, k: int) -> Floats:
-    return suspicious_labels(embeddings, labels, k=k)
+    return label_errors(embeddings, labels, k=k)
 
 
 def of_classes(embeddings: Floats, labels: Ints, k: int) -> Floats:

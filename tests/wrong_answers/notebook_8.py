@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metriclearn.explore import unknown_threshold
+from metriclearn.unknown import unknown_threshold
 
 Array = NDArray[np.floating]
 SIXTH = 1 / 6

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metriclearn import EmbeddingIndex
-from metriclearn.explore import propagate_labels, what_to_label_next
+from metriclearn.curation import select_for_labelling
+from metriclearn.label_propagation import propagate_labels
 
 Array = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -60,11 +61,11 @@ def at_once(distance: Callable[[Array], Array]) -> Chooser:
 
 def changed(change: Callable[[Labels, Labels], object]) -> Chooser:
     """The right rows, changed by a function of rows and labels."""
-    return lambda vectors, labels, n: change(what_to_label_next(vectors, labels, n, "diversity"), labels)
+    return lambda vectors, labels, n: change(select_for_labelling(vectors, labels, n, "diversity"), labels)
 
 
 def only_from_the_chosen(vectors: Array, labels: Labels, n: int) -> object:
-    chosen = [what_to_label_next(vectors, labels, 1, "diversity")[0]]
+    chosen = [select_for_labelling(vectors, labels, 1, "diversity")[0]]
     while len(chosen) < n:
         nearest = (vectors @ vectors[chosen].T).max(axis=1)
         nearest[labels >= 0] = nearest[chosen] = np.inf
@@ -208,7 +209,7 @@ WRONG = [
     ("9.4", (changed(lambda rows, labels: rows[::-1]),), "the order in which"),
     ("9.4", (changed(lambda rows, labels: rows * np.nan),), "NaN"),
     ("9.4", (changed(lambda rows, labels: np.isin(np.arange(len(labels)), rows)),), "should have the shape"),
-    ("9.4", (lambda v, y, n: what_to_label_next(v, y, n, "uncertainty"),), "The first choice is wrong"),
+    ("9.4", (lambda v, y, n: select_for_labelling(v, y, n, "uncertainty"),), "The first choice is wrong"),
     ("9.4", (changed(lambda rows, labels: np.sort(rows)),), "the order in which"),
     ("9.4", (changed(lambda rows, labels: np.repeat(rows[0], len(rows))),), "chosen twice"),
     ("9.4", (changed(lambda rows, labels: rows[:1].repeat(len(rows) + 1)),), "should have the shape"),

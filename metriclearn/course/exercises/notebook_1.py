@@ -16,7 +16,7 @@ from metriclearn.course.exercises import (
     percent,
     percents,
 )
-from metriclearn.evaluate import Interval, mean_interval
+from metriclearn.metrics import Interval, t_interval
 
 # 1-NN on raw pixels, with one and with fifty labels per class, for the seeds 0 to 19.
 ONE_LABEL = [43.0, 43.2, 31.9, 46.7, 48.2, 41.2, 52.2, 37.6, 48.6, 49.9]
@@ -48,7 +48,7 @@ def exercise_1_1(guess: object, measured: object) -> str:
             "These are not 1-NN's accuracies on raw pixels: check the model, the distance, the two budgets "
             "and the five seeds."
         )
-    width = [(interval := mean_interval(found)).high - interval.low for found in (few, many)]
+    width = [(interval := t_interval(found)).high - interval.low for found in (few, many)]
     return (
         f"{of_guess(guessed, many.mean())} The interval is {width[0] / width[1]:.0f} times as wide "
         "with one label per class: there, one odd image speaks for a whole class."
@@ -81,8 +81,8 @@ def exercise_1_3(interval_of_difference: Callable[..., object]) -> str:
     if isinstance(found, list | tuple) and any(isinstance(part, Interval) for part in found):
         raise NotYet("You return intervals of each method. Subtract accuracies, then take one interval.")
     got = array(found, "what it returns", (3,)).astype(float)
-    truth = mean_interval(np.subtract(first, second))
-    a, b = mean_interval(first), mean_interval(second)
+    truth = t_interval(np.subtract(first, second))
+    a, b = t_interval(first), t_interval(second)
     wanted = np.array([truth.mean, truth.low, truth.high])
     if np.allclose(got, wanted, atol=0.01):
         return "The two intervals overlap widely, but the difference is clear: the luck of the draw is out."

@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_images
 
 from metriclearn.backbones import load_backbone
 from metriclearn.course.exercises import NotYet, call, choice, compare, entries, number, of_guess, percent
-from metriclearn.evaluate import mean_interval
+from metriclearn.metrics import t_interval
 
 DAISY = 985
 BUDGETS = ("10", "50")
@@ -62,7 +62,7 @@ def exercise_10_2(lead: object, clear: object, ways: Mapping[str, Any]) -> str:
     words = []
     for n in BUDGETS:
         ours, theirs = (np.array(ways[way][n]["accuracy"]) for way in ("head + pool", "logistic regression"))
-        interval = mean_interval(ours - theirs)
+        interval = t_interval(ours - theirs)
         found = number(given[n], f"the lead at {n} per class", -100, 100)
         mistakes = [
             (-interval.mean, "The sign is turned round: a lead is ours minus theirs."),

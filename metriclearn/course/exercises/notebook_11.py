@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from metriclearn.course.exercises import NotYet, call, choice, compare, count, entries, number, of_guess
-from metriclearn.review import duplicates
+from metriclearn.curation import duplicates
 
 NEEDED = {"5 in 100": 19, "1 in 100": 99}
 THRESHOLDS = (0.9, 0.95, 0.99)

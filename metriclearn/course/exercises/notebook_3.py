@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metriclearn.course.exercises import NotYet, call, choice, is_of_test, number, percent
-from metriclearn.evaluate import Gauges
 from metriclearn.losses import Mining, negative_mask, pairwise_distances, positive_mask, triplet_loss
+from metriclearn.metrics import CollapseDiagnostics
 
 
 def exercise_3_1(guess: object, loss: Callable[..., object], end: object) -> str:
@@ -89,9 +89,11 @@ def exercise_3_3(end: object, right: object, shown_by: object) -> str:
     )
 
 
-def _gauges(answer: object, name: str) -> Gauges:
-    if not isinstance(answer, Gauges):
-        raise NotYet(f"`{name}` should be what `collapse_gauges` returns, not a {type(answer).__name__}.")
+def _gauges(answer: object, name: str) -> CollapseDiagnostics:
+    if not isinstance(answer, CollapseDiagnostics):
+        raise NotYet(
+            f"`{name}` should be what `collapse_diagnostics` returns, not a {type(answer).__name__}."
+        )
     if not np.isfinite([answer.mean_distance, answer.rank, answer.hard_loss, answer.active]).all():
         raise NotYet(f"In `{name}` is NaN: are the embeddings finite, and the labels those of these images?")
     return answer

@@ -17,7 +17,7 @@ from metriclearn.course.exercises import (
     percents,
     plain,
 )
-from metriclearn.propagate import surest
+from metriclearn.label_propagation import most_confident
 
 
 def exercise_4_1(guess: object, right: object, wrong_that_pass: object) -> str:
@@ -33,7 +33,7 @@ def exercise_4_1(guess: object, right: object, wrong_that_pass: object) -> str:
     if min(before, after) < 50:
         raise NotYet("Compare with the hidden truth, `pool.labels`: in `labels` nearly all are -1.")
     if max(abs(before - 89.3), abs(after - 88.6)) < 0.8:
-        raise NotYet("That is the share without a gate: let `surest` pass half of each class.")
+        raise NotYet("That is the share without a gate: let `most_confident` pass half of each class.")
     if before > 99.3:
         raise NotYet("That is better than raw pixels can do: hand `points` to the flow, not embeddings.")
     if max(abs(before - 98.70), abs(after - 98.30)) < 0.03:
@@ -41,7 +41,7 @@ def exercise_4_1(guess: object, right: object, wrong_that_pass: object) -> str:
     if max(abs(before - 98.48), abs(after - 98.63)) < 0.03:
         raise NotYet("Wrong labels do not help: are the two keys swapped?")
     if max(abs(before - 97.89), abs(after - 97.53)) < 0.03:
-        raise NotYet("That is one gate for all: let `surest` pass half of each class.")
+        raise NotYet("That is one gate for all: let `most_confident` pass half of each class.")
     if max(abs(before - 98.63), abs(after - 98.48)) > 0.06:
         raise NotYet("These are not the shares of the surest half, without the images in `known`.")
     if passed == 0:
@@ -128,7 +128,7 @@ def exercise_4_4(gate: Callable[..., object]) -> str:
     cases.append((np.array([5, 5, 5, 5, 2]), np.array([0.1, 0.7, 0.3, 0.9, 0.2]), 0.3))
     for case in cases:
         labels, sure, share = case
-        wanted, passed = surest(*case), call(gate, labels.copy(), sure.copy(), share)
+        wanted, passed = most_confident(*case), call(gate, labels.copy(), sure.copy(), share)
         if isinstance(passed, list | tuple) and any(np.ndim(part) for part in passed):
             raise NotYet("Join what passes of each class into one array: `np.concatenate` does it.")
         got = plain(passed)
@@ -152,7 +152,7 @@ def exercise_4_4(gate: Callable[..., object]) -> str:
         if len(got) > len(wanted):
             raise NotYet("Too many pass: the share is one of each class, rounded up.")
         array(got, "what it returns", wanted.shape)
-        if np.array_equal(got, surest(labels, -sure, share)):
+        if np.array_equal(got, most_confident(labels, -sure, share)):
             raise NotYet("These are the least sure ones: which way round does `argsort` sort?")
         raise NotYet(f"With share={share:g} other rows should pass: sort each class by its confidence.")
     return (

@@ -16,7 +16,7 @@ from metriclearn.course.exercises import (
     of_guess,
     percent,
 )
-from metriclearn.explore import suspicious_labels
+from metriclearn.curation import label_errors
 
 KINDS = ("any class", "4 and 9", "0 and 1")
 
@@ -92,7 +92,7 @@ def exercise_7_3(suspicion_of: Callable[..., object]) -> str:
     for k in (4, 1, 39):
         given = call(suspicion_of, vectors.copy(), labels.copy(), k)
         got = array(given, "what it returns", (40,)).astype(float)
-        wanted = suspicious_labels(vectors, labels, k=k, temperature=1e9)
+        wanted = label_errors(vectors, labels, k=k, temperature=1e9)
         if np.allclose(got, wanted):
             continue
         if np.allclose(got, 1 - wanted):
@@ -112,9 +112,7 @@ def exercise_7_3(suspicion_of: Callable[..., object]) -> str:
         if np.allclose(got, far.mean(axis=1)):
             raise NotYet("These are the *farthest* images: the nearest have the largest cosines.")
         raise NotYet(f"With k={k} some scores are not right: the k nearest others, and one vote for each.")
-    return (
-        "That is all of it. `suspicious_labels` only adds a temperature, so that near neighbours count more."
-    )
+    return "That is all of it. `label_errors` only adds a temperature, so that near neighbours count more."
 
 
 def exercise_7_4(evidence: Callable[..., object]) -> str:

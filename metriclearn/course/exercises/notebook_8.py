@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.checks.labels import LabelArray
 from metriclearn.course.exercises import NotYet, array, call, choice, compare, entries, number, plain
-from metriclearn.explore import unknown_threshold
-from metriclearn.labels import LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn.unknown import unknown_threshold
 
 Scores = npt.NDArray[np.float64]
 WAYS = ("all examples", "class means")

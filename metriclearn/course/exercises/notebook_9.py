@@ -6,11 +6,12 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from metriclearn.checks.arrays import FloatArray
+from metriclearn.checks.labels import LabelArray
 from metriclearn.course.exercises import NotYet, array, call, compare, count, entries, number, percent
-from metriclearn.explore import propagate_labels, what_to_label_next
+from metriclearn.curation import select_for_labelling
 from metriclearn.index import EmbeddingIndex
-from metriclearn.labels import LabelArray
-from metriclearn.validate import FloatArray
+from metriclearn.label_propagation import propagate_labels
 
 DEGREES = np.array([0, 5, 10, 45, 80, 85, 90, -70])
 TOY_LABELS = np.array([0, -1, -1, -1, -1, -1, 1, -1])
@@ -32,7 +33,7 @@ def exercise_9_1(guess: object, picked: object, wanted_by_both: object) -> str:
             raise NotYet("The two strategies are swapped in `picked`.")
         if angle in (0, 90):
             raise NotYet(
-                f"{angle:g} degrees has a label already: let `what_to_label_next` choose for {strategy}."
+                f"{angle:g} degrees has a label already: let `select_for_labelling` choose for {strategy}."
             )
         raise NotYet(f"{strategy.capitalize()} asks for another one: keep degrees and labels as they were.")
     ninth = number(wanted_by_both, "the angle of the ninth image", -360, 360)
@@ -67,7 +68,7 @@ def _rows(degrees: npt.NDArray[np.number], labels: LabelArray) -> dict[str, int]
     """Return the row that each strategy asks for, of images at these angles on a circle."""
     angles = np.radians(degrees)
     vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
-    return {name: int(what_to_label_next(vectors, labels, 1, name)[0]) for name in STRATEGIES}
+    return {name: int(select_for_labelling(vectors, labels, 1, name)[0]) for name in STRATEGIES}
 
 
 def exercise_9_2(
@@ -197,13 +198,13 @@ def exercise_9_4(farthest_first: Callable[..., object]) -> str:
         labels[random.permutation(n_images)[:n_labels]] = np.arange(n_labels)
         found = array(call(farthest_first, vectors.copy(), labels.copy(), n), "what it returns", (n,))
         _compare(found, vectors, labels, n)
-    return "One image after the other, the same as `what_to_label_next`, up to the last one of the pool."
+    return "One image after the other, the same as `select_for_labelling`, up to the last one of the pool."
 
 
 def _compare(found: npt.NDArray[np.int_], vectors: FloatArray, labels: LabelArray, n: int) -> None:
     """Raise the hint that fits, unless these are the rows of k-center greedy in their order."""
     free = np.flatnonzero(labels < 0)
-    wanted = what_to_label_next(vectors, labels, n, "diversity")
+    wanted = select_for_labelling(vectors, labels, n, "diversity")
     if np.array_equal(found, wanted):
         return
     cosine = vectors[free] @ vectors[labels >= 0].T

@@ -1,1 +1,0 @@
-from metriclearn.photos.decode import *  # noqa

@@ -1,3 +1,0 @@
-"""Moved to `metriclearn.index.filters`."""  # shim
-
-from metriclearn.index.filters import *  # noqa: F403

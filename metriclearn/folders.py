@@ -1,1 +1,0 @@
-from metriclearn.photos.listing import *  # noqa

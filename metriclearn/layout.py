@@ -1,3 +1,0 @@
-"""Moved to `metriclearn.index.collection`."""  # shim
-
-from metriclearn.index.collection import *  # noqa: F403

@@ -1,3 +1,0 @@
-"""See `metriclearn.checks.arguments`."""
-
-from metriclearn.checks.arguments import *  # noqa: F403  # shim

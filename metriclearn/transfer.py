@@ -1,3 +1,0 @@
-"""Moved to `metriclearn.index.export`."""  # shim
-
-from metriclearn.index.export import *  # noqa: F403

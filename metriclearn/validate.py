@@ -1,3 +1,0 @@
-"""See `metriclearn.checks.arrays`."""
-
-from metriclearn.checks.arrays import *  # noqa: F403  # shim
