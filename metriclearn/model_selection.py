@@ -51,7 +51,7 @@ from metriclearn.cross_validation import (
 )
 from metriclearn.embedding import MetricEmbedding, encoder_id
 from metriclearn.files import cache_folder, cached_array
-from metriclearn.finetune import features_of, train_on_backbone
+from metriclearn.finetune import features_of, frozen_encoder, train_head, train_on_backbone
 from metriclearn.metrics import Interval, wilson_interval
 from metriclearn.models import Encoder
 from metriclearn.photos import Photographs, downscale
@@ -530,13 +530,13 @@ class Candidates:
         if not METHODS[method].on_backbone:
             model, _ = train_metric(self.small[rows], labels, device=self.device, **options)
             return model.encoder
+        features, settings = self.features[rows], dict(METHODS[method].settings)
+        if METHODS[method].on_features:  # nothing looks at the images
+            if settings.pop("tune") == "frozen":
+                return frozen_encoder(self.network, features)
+            return train_head(self.network, features, labels, **settings, **options)[0]
         encoder, _ = train_on_backbone(
-            self.network,
-            None if METHODS[method].on_features else self.pixels[rows],
-            labels,
-            rows=self.features[rows],
-            **METHODS[method].settings,
-            **options,
+            self.network, self.pixels[rows], labels, features=features, **settings, **options
         )
         return encoder
 
@@ -545,7 +545,7 @@ class Candidates:
     ) -> FloatArray:
         """Return the embeddings of all images, or of some."""
         if isinstance(encoder, BackboneEncoder) and METHODS[method].on_features:
-            return in_batches(encoder.embed_rows, self.features, rows)
+            return in_batches(encoder.embed_features, self.features, rows)
         if not METHODS[method].on_backbone:
             return in_batches(encoder.embed, self.small, rows)
         return in_batches(encoder.embed, self.pixels, rows)
