@@ -23,7 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.cli.atomic import check_replaceable, finish, replace_files
+from metriclearn.cli.atomic import finish, replace_files
 from metriclearn.cli.common import UsageError, wrong_use
 from metriclearn.connect import connect, find_home
 from metriclearn.decode import Bytes
@@ -291,7 +291,6 @@ def open_model(folder: str, device: str = "auto") -> ModelFolder:
     path = Path(folder).expanduser()
     with wrong_use():
         device = str(check_device(device))
-    finish(path, FILES)
     if not (path / CARD).is_file():
         raise UsageError(f"{folder!r} is no classifier: name a folder that metriclearn fit wrote.")
     return ModelFolder.open(path, device)
@@ -304,34 +303,6 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return card if isinstance(card, dict) and {"form", "made_by"} <= card.keys() else None
-
-
-def check_new_folder(out: str, pictures: str) -> Path:
-    """Return the folder that a new classifier is written into.
-
-    Args:
-        out: where the user wants it.
-        pictures: the folder that it is made from.
-
-    Raises:
-        UsageError: if that is a file, holds foreign files in the place of its own or instead of a classifier,
-            or lies within the folder of pictures, where it would be read as a class, or around it.
-    """
-    path, source = Path(out).expanduser().resolve(), Path(pictures).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{out!r} is a file: name a new folder as MODEL.")
-    if path.is_relative_to(source):
-        raise UsageError("MODEL lies in FOLDER, or is FOLDER itself: choose a place outside.")
-    if source.is_relative_to(path):
-        raise UsageError("FOLDER lies in MODEL: choose a MODEL outside, such as a new folder beside FOLDER.")
-    try:
-        check_replaceable(path, FILES)
-        finish(path, FILES)
-    except FileExistsError as error:
-        raise UsageError(f"{out!r} cannot be used: {error}.") from None
-    if path.is_dir() and any(path.iterdir()) and read_card(path) is None:
-        raise UsageError(f"{out!r} holds something else than a classifier: choose another MODEL.")
-    return path
 
 
 def check_server(url: str | None) -> str | None:
