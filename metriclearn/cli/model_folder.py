@@ -23,17 +23,17 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.checks.arguments import check_device
-from metriclearn.checks.arrays import FloatArray
-from metriclearn.checks.labels import UNLABELLED, LabelArray, is_labelled
-from metriclearn.cli.atomic import check_replaceable, finish, replace_files
+from metriclearn.cli.atomic import finish, replace_files
 from metriclearn.cli.common import UsageError, wrong_use
-from metriclearn.cross_validation import votes_of
+from metriclearn.connect import connect, find_home
+from metriclearn.decode import Bytes
 from metriclearn.embedding import MetricEmbedding
 from metriclearn.index import IN_MEMORY, EmbeddingIndex
-from metriclearn.index.connection import connect, find_location
-from metriclearn.photos import Photographs, downscale
-from metriclearn.photos.decode import Bytes
+from metriclearn.labels import UNLABELLED, LabelArray, is_labelled
+from metriclearn.photos import Photographs, smaller
+from metriclearn.settings import check_device
+from metriclearn.trust import votes_of
+from metriclearn.validate import FloatArray
 
 FORMAT_VERSION = 1
 CARD, EXAMPLES, EMBEDDINGS, ENCODER = "card.json", "examples.json", "embeddings.npy", "encoder"
@@ -223,7 +223,7 @@ class ModelFolder:
         side = self.card["input"]["side"]
         if side is None:
             return self.embedding.transform(squares)
-        return self.embedding.transform(downscale(squares[:, : self.card["input"]["channels"]], side))
+        return self.embedding.transform(smaller(squares[:, : self.card["input"]["channels"]], side))
 
     def classify(self, embeddings: FloatArray, index: EmbeddingIndex) -> list[Answer]:
         """Return the vote of the nearest examples, or "unknown", for embeddings of shape `(n, N)`."""
@@ -291,7 +291,6 @@ def open_model(folder: str, device: str = "auto") -> ModelFolder:
     path = Path(folder).expanduser()
     with wrong_use():
         device = str(check_device(device))
-    finish(path, FILES)
     if not (path / CARD).is_file():
         raise UsageError(f"{folder!r} is no classifier: name a folder that metriclearn fit wrote.")
     return ModelFolder.open(path, device)
@@ -304,34 +303,6 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return card if isinstance(card, dict) and {"form", "made_by"} <= card.keys() else None
-
-
-def check_new_folder(out: str, pictures: str) -> Path:
-    """Return the folder that a new classifier is written into.
-
-    Args:
-        out: where the user wants it.
-        pictures: the folder that it is made from.
-
-    Raises:
-        UsageError: if that is a file, holds foreign files in the place of its own or instead of a classifier,
-            or lies within the folder of pictures, where it would be read as a class, or around it.
-    """
-    path, source = Path(out).expanduser().resolve(), Path(pictures).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{out!r} is a file: name a new folder as MODEL.")
-    if path.is_relative_to(source):
-        raise UsageError("MODEL lies in FOLDER, or is FOLDER itself: choose a place outside.")
-    if source.is_relative_to(path):
-        raise UsageError("FOLDER lies in MODEL: choose a MODEL outside, such as a new folder beside FOLDER.")
-    try:
-        check_replaceable(path, FILES)
-        finish(path, FILES)
-    except FileExistsError as error:
-        raise UsageError(f"{out!r} cannot be used: {error}.") from None
-    if path.is_dir() and any(path.iterdir()) and read_card(path) is None:
-        raise UsageError(f"{out!r} holds something else than a classifier: choose another MODEL.")
-    return path
 
 
 def check_server(url: str | None) -> str | None:
@@ -347,7 +318,7 @@ def check_server(url: str | None) -> str | None:
     if not url:
         return None
     with wrong_use():
-        connect(find_location(None, url)).close()
+        connect(find_home(None, url)).close()
     return without_password(url)
 
 
