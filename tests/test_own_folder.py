@@ -17,7 +17,7 @@ import pytest
 from drawn_pictures import draw_folder
 from PIL import Image
 
-from metriclearn import MetricEmbedding, choose, training
+from metriclearn import MetricEmbedding, training, tuning
 from metriclearn.app.cli import main
 from metriclearn.course import own_folder
 from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, Planted, write_folder
@@ -135,9 +135,7 @@ def lesson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(
         training, "train_classifier", lambda *data, **options: classifier(*data, **options | {"steps": 2})
     )
-    monkeypatch.setattr(
-        choose, "train_metric", lambda *data, **options: training.train_metric(*data, steps=2)
-    )
+    monkeypatch.setattr(tuning, "HEAD_STEPS", 2)
     monkeypatch.setattr(subprocess, "run", here)
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
