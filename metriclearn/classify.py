@@ -166,8 +166,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return a classifier whose examples are the labelled ones of these points, stored as `fit` does.
 
         Args:
-            points: as `metriclearn.index.examples.classifier_points` makes them, or as `read_points` reads them
-                from an exported folder.
+            points: as `metriclearn.index.examples.classifier_points` makes them, or `read_points` reads them.
             path: a folder to keep them in, or `":memory:"`.
             url: a Qdrant server; see `EmbeddingIndex`.
             collection: name of the collection; an earlier classifier of that name is replaced.
@@ -256,7 +255,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._vote(X)[1]
 
     def explain(self, X: npt.ArrayLike) -> Predictions:
-        """Return the prediction for each row with its evidence: the examples that voted, and how near they are.
+        """Return the prediction for each row with its evidence: the examples that voted, and their cosines.
 
         Under Euclid minus the distance stands for the cosine.
 
