@@ -3,7 +3,7 @@
 Each is trained with the pool and without it (`pseudo_labels=False`), from ten labels per class, and judged by
 the vote of 5 labelled neighbours. All of it runs on draws 100 to 104, on which nothing is reported elsewhere.
 
-    python benchmarks/head_settings.py --trashnet FOLDER    # five minutes on one core
+    python -m benchmarks.head_settings --trashnet FOLDER    # five minutes on one core
 """
 
 import argparse

@@ -43,8 +43,8 @@ MODULES = (
     losses,
     metrics,
     models,
+    unknown,
 )
-MODULES += (unknown,)
 ENTRY = re.compile(
     r"### (?P<term>.+)\n\n(?P<sentence>.+)\n\n"
     r"(?:\*Symbol:\* \$[^$]+\$ · )?(?:\*In code:\* `(?P<code>[^`]+)` · )?"
