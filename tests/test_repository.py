@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import requires, version
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
@@ -233,7 +235,9 @@ def test_ci_runs_what_learners_run():
 # The README and its neighbours.
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"]
+)
 def test_links_resolve(name):
     assert dead_links(read(name), (ROOT / name).parent) == []
 
@@ -293,6 +297,36 @@ def test_citation_agrees_with_pyproject():
     assert [author["name"] for author in citation["authors"]] == [
         author["name"] for author in project["authors"]
     ]
+
+
+# The changelog.
+
+
+def renamed(heading):
+    """Return the rows of a table of the changelog: names in code of the old version, and of the new one."""
+    table = read("CHANGELOG.md").partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    return [tuple(re.findall(r"`([\w.]+)[^`]*`", cell) for cell in row) for row in rows]
+
+
+def test_the_changelog_begins_with_this_version():
+    [latest, *_] = re.findall(r"^## \[(.+?)\]", read("CHANGELOG.md"), flags=re.MULTILINE)
+    assert latest == tomllib.loads(read("pyproject.toml"))["project"]["version"]
+
+
+def test_old_modules_are_gone_and_the_new_ones_are_there():
+    for old, new in renamed("Modules"):
+        assert [name for name in old if find_spec(name.rpartition(".")[0]) and find_spec(name)] == []
+        assert [name for name in new if "." in name and not find_spec(name)] == []
+
+
+def test_new_names_are_there():
+    for _, new in renamed("Names"):
+        for name in (name for name in new if "." in name.strip(".")):
+            found = import_module("metriclearn")
+            for part in name.split("."):
+                in_it = hasattr(found, part)
+                found = getattr(found, part) if in_it else import_module(f"{found.__name__}.{part}")
 
 
 def test_licences():
