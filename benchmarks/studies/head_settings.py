@@ -47,9 +47,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
     parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
     given = parser.parse_args()
-    ledger = Ledger(
-        "head_settings", "sets", given.fresh, {"labels per class": PER_CLASS, "draws": [*DRAWS]}
-    )
+    ledger = Ledger("head_settings", "sets", given.fresh, {"labels per class": PER_CLASS, "draws": [*DRAWS]})
     sets = [photographs.elpv, *([partial(photographs.trashnet, given.trashnet)] if given.trashnet else [])]
     for load in sets:
         data = load()
