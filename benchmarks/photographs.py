@@ -154,7 +154,7 @@ class Trial(NamedTuple):
         return self.labels >= 0
 
     def centred(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features, by default the backbone's, of pool and test pictures, minus the pool's mean."""
+        """Return features, by default the backbone's, of pool and test pictures, minus the pool's mean."""
         rows = self.data.features if rows is None else rows
         pool, test = rows[self.pool], rows[self.test]
         return pool - pool.mean(axis=0), test - pool.mean(axis=0)
