@@ -137,10 +137,8 @@ def check_folder(folder: Any) -> Path:
         path = Path(folder).expanduser()
     except (TypeError, RuntimeError):  # no path, or the folder of a user whom this machine does not have
         path = None
-    if path is None or not str(folder).strip():
-        raise ValueError(f"The folder is {shown(folder)}: pass a path, such as 'models/first'.")
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file: pass a folder.")
+    if path is None or not str(folder).strip() or path.is_file():
+        raise ValueError(f"{shown(folder)} is no folder: pass the path of one, such as 'models/first'.")
     return path
 
 
