@@ -220,10 +220,6 @@ class Backbone(nn.Module):
             )
         return features.float()
 
-    def rows(self, maps: Tensor) -> Tensor:  # shim
-        """Shim."""
-        return self.features(maps)
-
 
 def check_aspect(aspect: Any) -> float | None:
     """Return a width over a height, or None for each image's own."""
@@ -323,10 +319,6 @@ class BackboneEncoder(nn.Module):
     def embed_features(self, features: Tensor) -> Tensor:
         """Return the embeddings of the backbone's features, float32 of shape `(n, dim)`."""
         return F.normalize(self.head(features - self.centre), dim=1)
-
-    def embed_rows(self, rows: Tensor) -> Tensor:  # shim
-        """Shim."""
-        return self.embed_features(rows)
 
     def trained(self) -> dict[str, Tensor]:
         """Return the weights that the task has changed: what a file must hold beside the backbone's name."""

@@ -29,8 +29,8 @@ from metriclearn.index.examples import (
     codes_of,
     rows_of,
 )
-from metriclearn.index.export import read_points
-from metriclearn.neighbours import votes
+from metriclearn.index.export import Points, read_points
+from metriclearn.neighbours import Predictions, votes
 
 UNFITTED = (
     "This %(name)s instance is not fitted yet: call fit first, or QdrantClassifier.open for one that lies in "
@@ -139,26 +139,58 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         collection, location = check_text(collection, "collection"), find_location(path, url)
         if location.folder and location.exported:
-            classifier = cls(collection=collection, path=IN_MEMORY)
             points = read_points(location.folder)
             try:
-                classifier._take(StoredExamples.from_points(points, collection))
+                return cls.from_points(points, path=IN_MEMORY, collection=collection)
             except ValueError as error:
                 raise ValueError(
                     f"The points in {location.folder} cannot be opened as a classifier. {error}"
                 ) from None
-        else:
-            classifier = cls(collection=collection, path=path, url=url)
-            if not classifier._open_stored():
-                raise ValueError(
-                    f"There is no classifier {location.full_name(collection)!r} in {location}: fit one there "
-                    "with this path or url first."
-                )
-        stored = classifier._kept
+        classifier = cls(collection=collection, path=path, url=url)
+        if not classifier._open_stored():
+            raise ValueError(
+                f"There is no classifier {location.full_name(collection)!r} in {location}: fit one there "
+                "with this path or url first."
+            )
+        return classifier._with_stored_parameters()
+
+    @classmethod
+    def from_points(
+        cls,
+        points: Points,
+        *,
+        path: str | Path | None = None,
+        url: str | None = None,
+        collection: str = "images",
+    ) -> "QdrantClassifier":
+        """Return a classifier whose examples are the labelled ones of these points, stored as `fit` does.
+
+        Args:
+            points: as `metriclearn.index.examples.classifier_points` makes them, or as `read_points` reads them
+                from an exported folder.
+            path: a folder to keep them in, or `":memory:"`.
+            url: a Qdrant server; see `EmbeddingIndex`.
+            collection: name of the collection; an earlier classifier of that name is replaced.
+
+        Raises:
+            ValueError: if they are not those of a classifier. See also `EmbeddingIndex`.
+        """
+        connection = connect(find_location(path, url))
+        try:
+            stored = StoredExamples.from_points(connection, points, collection)
+        except BaseException:
+            connection.close()
+            raise
+        classifier = cls(collection=collection, path=path, url=url)
+        classifier._take(stored)
+        return classifier._with_stored_parameters()
+
+    def _with_stored_parameters(self) -> "QdrantClassifier":
+        """Set the parameters of the fit that stored the examples."""
+        stored, index = self._kept, self._kept.index
         parameters = {name: stored.parameters[name] for name in ("n_neighbors", "temperature")}
-        index = stored.index
-        classifier.set_params(**parameters, distance=index.distance, encoder_id=index.encoder_id)
-        return classifier
+        self.set_params(**parameters, distance=index.distance, encoder_id=index.encoder_id)
+        return self
 
     @property
     def classes_(self) -> Classes:
@@ -213,9 +245,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return the class with the most votes for each row; of equal ones the first in `classes_`."""
-        classes, shares = self._vote(X)
-        predicted: npt.NDArray[Any] = classes[shares.argmax(axis=1)]
-        return predicted
+        return self.explain(X).labels
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return each class's share of the votes, float64 of shape `(n, classes)`, ordered as `classes_`.
@@ -224,6 +254,22 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if there are fewer than `n_neighbors` examples, or X does not fit.
         """
         return self._vote(X)[1]
+
+    def explain(self, X: npt.ArrayLike) -> Predictions:
+        """Return the prediction for each row with its evidence: the examples that voted, and how near they are.
+
+        Under Euclid minus the distance stands for the cosine.
+
+        Args:
+            X: float, shape `(n, N)`.
+
+        Raises:
+            ValueError: as for `predict_proba`.
+        """
+        classes, shares, distances, rows = self._vote(X)
+        likeness = 1 - distances if self.index_.distance == "cosine" else -distances
+        cosines = likeness.astype(np.float32)
+        return Predictions(classes[shares.argmax(axis=1)], shares.max(axis=1), cosines[:, 0], rows, cosines)
 
     def score(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the share of rows whose class is predicted, of those that have a label.
@@ -378,11 +424,13 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # Asking
 
-    def _vote(self, X: npt.ArrayLike) -> tuple[Classes, npt.NDArray[np.float64]]:
-        """Return the classes, and each one's share of the votes."""
+    def _vote(
+        self, X: npt.ArrayLike
+    ) -> tuple[Classes, npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return the classes, each one's share of the votes, and distances and rows of those who voted."""
         check_is_fitted(self, "_kept", msg=UNFITTED)
         wanted = self._parameters()
-        distances, _, codes = self._search(self._check_queries(X), wanted.n_neighbors)
+        distances, rows, codes = self._search(self._check_queries(X), wanted.n_neighbors)
         kept = self._kept
         if not np.isin(codes, codes_of(kept.classes)).all():  # others have added a class meanwhile
             with self._lock():
@@ -390,7 +438,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Of cosine and Euclidean distances d both vote by -d² / 2; under cosine d² = 2 · (1 - cos).
         similarities = -distances if kept.index.distance == "cosine" else -(distances**2) / 2
         _, shares = votes(codes, similarities, codes_of(kept.classes), temperature=wanted.temperature)
-        return kept.classes, shares
+        return kept.classes, shares, distances, rows
 
     def _search(
         self, vectors: FloatArray, k: int

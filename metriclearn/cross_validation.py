@@ -16,7 +16,7 @@ from metriclearn.checks.arguments import check_count, check_seed
 from metriclearn.checks.arrays import FloatArray, check_embeddings
 from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.metrics import Interval, wilson_interval
-from metriclearn.neighbours import nearest, votes
+from metriclearn.neighbours import Predictions, nearest, votes
 from metriclearn.unknown import conformal_threshold
 
 FOLDS, NEIGHBOURS = 5, 5
@@ -24,25 +24,6 @@ RowArray = npt.NDArray[np.int_]
 
 # Trains on some rows with their labels, and returns the embeddings of all rows.
 Learn = Callable[[RowArray, LabelArray], FloatArray]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What the nearest labelled examples say of some images.
-
-    Attributes:
-        labels: int64, shape `(n,)`: the class with the most votes.
-        confidence: float64, shape `(n,)`: its share of the votes.
-        similarity: float32, shape `(n,)`: cosine to the nearest example; what "unknown" is judged by.
-        nearest: int64, shape `(n, k)`: row numbers of the examples that voted, the nearest first.
-        cosines: float32, shape `(n, k)`: their cosines.
-    """
-
-    labels: LabelArray
-    confidence: npt.NDArray[np.float64]
-    similarity: FloatArray
-    nearest: npt.NDArray[np.int64]
-    cosines: FloatArray
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,7 @@
 """MetricEmbedding: the whole method as one scikit-learn transformer, from images to embeddings."""
 
 import json
-import math
-import os
 import platform
-import tempfile
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +21,7 @@ from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
 from metriclearn.checks.arguments import check_choice, check_device, check_folder
 from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, check_images
 from metriclearn.checks.labels import check_class_labels, is_labelled
+from metriclearn.files import finish_replacing, json_bytes, plain, write_files
 from metriclearn.finetune import TUNE, embed_images, train_on_backbone
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder, fingerprint
@@ -215,11 +211,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             card = plain(card | notes)
         except RecursionError:
             raise ValueError("A note holds itself, which no file can: leave it out.") from None
-        files = {
-            WEIGHTS_FILE: save(weights_to_save(self.encoder_)),
-            CARD_FILE: (json.dumps(card, indent=2, allow_nan=False) + "\n").encode(),
-        }
-        write_whole(path, files)
+        weights = save(weights_to_save(self.encoder_))
+        write_files(path, {WEIGHTS_FILE: weights, CARD_FILE: json_bytes(card)})
         return card
 
     @classmethod
@@ -244,6 +237,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 the device is not there.
         """
         folder, where = check_folder(folder), check_device(device)
+        finish_replacing(folder, (WEIGHTS_FILE, CARD_FILE))
         for name in (WEIGHTS_FILE, CARD_FILE):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: point to a folder that save() wrote.")
@@ -334,51 +328,6 @@ def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(found.get("random_state"), int):
         found.pop("random_state", None)
     return found
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: numbers, texts, lists and dictionaries; of all else, its text.
-
-    NumPy's and PyTorch's numbers and arrays become Python's; NaN and infinity, which JSON lacks, become
-    texts.
-    """
-    if value is None or isinstance(value, bool | str):
-        return value if not isinstance(value, str) else str(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, set | frozenset):
-        return sorted((plain(part) for part in value), key=str)
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, torch.Tensor) or hasattr(value, "__array__"):
-        numbers = as_array(value, "The note").tolist()
-        return str(value) if numbers is value else plain(numbers)
-    return getattr(value, "__qualname__", str(value))
-
-
-def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, all of them or none: beside those that they replace, which are then renamed.
-
-    Raises:
-        OSError: if that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-            for name, content in files.items():
-                (Path(scratch) / name).write_bytes(content)
-            for name in files:
-                os.replace(Path(scratch) / name, folder / name)
-    except OSError as error:
-        raise OSError(
-            f"{folder} cannot be written ({error.strerror or error}): choose another folder, or make room."
-        ) from None
 
 
 def encoder_id(encoder: Encoder | BackboneEncoder) -> str:

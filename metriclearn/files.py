@@ -4,8 +4,8 @@ import io
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from metriclearn.checks.arguments import check_folder
 
+NEW, READY = ".new", ".ready"
 CACHE_VARIABLE = "METRICLEARN_CACHE"
 CHECKOUT = Path(__file__).parent.parent
 
@@ -61,7 +62,7 @@ def cached_array(path: Path, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDA
     except (OSError, ValueError, EOFError):
         pass
     array = compute()
-    write_files(path.parent, {path.name: npy_bytes(array)})
+    write_file(path, npy_bytes(array))
     return array
 
 
@@ -80,7 +81,9 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):
+        return sorted((plain(part) for part in value), key=str)
+    if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value)):
         return value
@@ -98,8 +101,25 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all: beside the one that it replaces, then renamed.
+
+    Raises:
+        OSError: if that is not possible; what lay there is then untouched.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        _flush(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from None
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, all of them or none: beside those that they replace, which are then renamed.
+    """Write files into a folder, all of them or none; who reads them calls `finish_replacing` before.
 
     Args:
         folder: made if missing.
@@ -108,17 +128,121 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         OSError: if that is not possible; what lay there is then untouched.
     """
+
+    def write(beside: Path) -> None:
+        for name, content in files.items():
+            (beside / name).write_bytes(content)
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-            for name, content in files.items():
-                with (Path(scratch) / name).open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            for name in files:
-                os.replace(Path(scratch) / name, folder / name)
+        replace_files(folder, [*files], write)
     except OSError as error:
-        raise OSError(
-            f"{folder} cannot be written ({error.strerror or error}): choose another folder, or make room."
-        ) from None
+        raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> OSError:
+    why = error.strerror or error
+    return OSError(f"{path} cannot be written ({why}): choose another folder, or make room.")
+
+
+def replace_files(folder: Path, names: Sequence[str], write: Callable[[Path], None]) -> None:
+    """Atomic replacement of several files in a folder: killed, a run leaves all old files or all new ones.
+
+        write all of them into .new, and force them onto the disk
+        rename .new to .ready          from here on the new files count
+        move each file to its place    `finish_replacing` does so for a run that was killed meanwhile
+
+    Only files whose names the caller states are ever replaced or removed. Whatever else lies in the folder
+    stays.
+
+    Args:
+        folder: made if missing, by one renaming; it is then there whole or not at all.
+        names: paths within the folder, with `/`, of the files that may be replaced.
+        write: writes files of these names, or some of them, into the empty folder that it is given.
+
+    Raises:
+        OSError: if that is not possible.
+    """
+    beside = _beside(folder)
+    check_replaceable(folder, names)
+    finish_replacing(folder, names)
+    _remove(beside, names)
+    beside.mkdir(parents=True)
+    write(beside)
+    for path in beside.rglob("*"):
+        _flush(path)
+    _flush(beside)
+    if folder.exists():
+        os.replace(beside, folder / READY)
+        finish_replacing(folder, names)
+    else:
+        os.replace(beside, folder)
+    _flush(folder.parent)
+
+
+def finish_replacing(folder: Path, names: Sequence[str]) -> None:
+    """Complete the replacement of a run that was killed after its files were ready; else do nothing.
+
+    Raises:
+        OSError: if that is not possible.
+    """
+    ready = folder / READY
+    if not ready.is_dir():
+        return
+    check_replaceable(folder, names)  # the folder may be somebody else's, with links that lead out of it
+    for name in names:
+        if (ready / name).is_file():
+            (folder / name).parent.mkdir(exist_ok=True)
+            os.replace(ready / name, folder / name)
+            _flush((folder / name).parent)
+    _remove(ready, names)
+
+
+def check_replaceable(folder: Path, names: Sequence[str]) -> None:
+    """Check that nothing stands in the way of `replace_files`.
+
+    Raises:
+        FileExistsError: for a folder where a file would be written, a link to another folder, or a foreign
+            file where the new files are written first.
+    """
+    for taken in (_beside(folder), folder / READY):
+        if taken.is_symlink() or any(_is_foreign(path, taken, names) for path in taken.rglob("*")):
+            raise FileExistsError(f"{taken} is in the way: move it elsewhere")
+    for name in names:
+        parents = [folder / parent for parent in Path(name).parents if parent.name]
+        if (folder / name).is_dir() or any(parent.is_symlink() for parent in parents):
+            raise FileExistsError(f"{name} in it is a folder or lies behind a link: move it elsewhere")
+
+
+def _beside(folder: Path) -> Path:
+    return folder / NEW if folder.exists() else folder.with_name(f".{folder.name}{NEW}")
+
+
+def _is_foreign(path: Path, root: Path, names: Sequence[str]) -> bool:
+    """Return whether a path is none of those; .encoder.new is what a killed run leaves of a folder."""
+    parts = [part for part in path.relative_to(root).parts if part not in (NEW, READY)]
+    name = "/".join(
+        part[1 : -len(NEW)] if part.startswith(".") and part.endswith(NEW) else part for part in parts
+    )
+    folders = {"", *(parent.as_posix() for name in names for parent in Path(name).parents)}
+    return path.is_symlink() or (name not in names if path.is_file() else name not in folders)
+
+
+def _remove(folder: Path, names: Sequence[str]) -> None:
+    """Remove the files of these names, and each folder that is then empty."""
+    for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.exists() and not _is_foreign(path, folder, names):
+            path.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Force a file, or the names in a folder, onto the disk; Windows can do so for files only."""
+    if path.is_dir() and os.name != "posix":
+        return
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

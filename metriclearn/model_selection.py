@@ -51,7 +51,7 @@ from metriclearn.cross_validation import (
 )
 from metriclearn.embedding import MetricEmbedding, encoder_id
 from metriclearn.files import cache_folder, cached_array
-from metriclearn.finetune import features_of, train_on_backbone
+from metriclearn.finetune import features_of, frozen_encoder, train_head, train_on_backbone
 from metriclearn.metrics import Interval, wilson_interval
 from metriclearn.models import Encoder
 from metriclearn.photos import Photographs, downscale
@@ -398,43 +398,19 @@ class Candidates:
         if note := self._impossible(method):
             return Score(method, note=note)
         self.progress(f"Judging {method} on your own labels ...")
-        start, so_far = time.monotonic(), None
 
         def check_time(*_: object) -> None:
             if time.monotonic() > deadline:
                 raise _TimeIsUpError
 
-        if not METHODS[method].by_neighbours:
-            with suppress(_TimeIsUpError):
-                check_time()
-                rows, correct = self._logistic()
-                return Score(method, rows, correct, len(self.folds), time.monotonic() - start)
-            return Score(method, note="no time was left")
-        able = [rival for rival in rivals if rival.held_out]
-        better: list[str] = []
-
-        def stop(result: CrossValidation) -> bool:
-            nonlocal so_far
-            so_far = result
-            better.extend(rival.method for rival in able if significantly_better(rival, result))
-            return bool(better)
-
-        with suppress(_TimeIsUpError):
-            so_far = cross_validate(
-                self._learner(method, "fold", check_time),
-                self.judged,
-                folds=FOLDS,
-                seed=self.random_state,
-                stop=stop,
+        if METHODS[method].by_neighbours:
+            return self._score_by_neighbours(
+                method, [rival for rival in rivals if rival.held_out], check_time
             )
-        spent = time.monotonic() - start
-        if so_far is None:
-            return Score(method, seconds=spent, note="no time was left")
-        note = ""
-        if so_far.folds < len(self.folds):
-            why = f"then {better[0]} was significantly better" if better else "then the time was up"
-            note = f"{so_far.folds} of {len(self.folds)} folds, {why}"
-        return Score(method, so_far.rows, so_far.correct, so_far.folds, spent, note, so_far)
+        with suppress(_TimeIsUpError):
+            check_time()
+            return self._score_logistic(method)
+        return Score(method, note="no time was left")
 
     def unseen(self, method: str, threshold: float | None) -> Interval | None:
         """Return the share of images of a class left out that are called unknown, where that takes seconds.
@@ -491,19 +467,44 @@ class Candidates:
             return "the backbone has no stated last part"
         return ""
 
-    def _logistic(self) -> tuple[RowArray, npt.NDArray[np.bool_]]:
-        """Return the labelled rows, and which of them logistic regression named correctly."""
-        rows = np.concatenate([held_out for _, held_out in self.folds])
+    def _score_by_neighbours(
+        self, method: str, rivals: Sequence[Score], check_time: Callable[..., None]
+    ) -> Score:
+        """Cross-validate a method until it is done, a rival is significantly better, or the time is up."""
+        start, better = time.monotonic(), list[str]()
+        found: CrossValidation | None = None
+
+        def stop(so_far: CrossValidation) -> bool:
+            nonlocal found
+            found = so_far
+            better.extend(rival.method for rival in rivals if significantly_better(rival, so_far))
+            return bool(better)
+
+        learn = self._learner(method, "fold", check_time)
+        with suppress(_TimeIsUpError):
+            found = cross_validate(learn, self.judged, folds=FOLDS, seed=self.random_state, stop=stop)
+        seconds, note = time.monotonic() - start, ""
+        if found is None:
+            return Score(method, seconds=seconds, note="no time was left")
+        if found.folds < len(self.folds):
+            why = f"then {better[0]} was significantly better" if better else "then the time was up"
+            note = f"{found.folds} of {len(self.folds)} folds, {why}"
+        return Score(method, found.rows, found.correct, found.folds, seconds, note, found)
+
+    def _score_logistic(self, method: str) -> Score:
+        """Cross-validate logistic regression, which takes seconds."""
+        start, rows = time.monotonic(), np.concatenate([held_out for _, held_out in self.folds])
 
         def compute() -> npt.NDArray[np.bool_]:
             said = [
                 logistic_regression(self.features[stay], self.labels[stay]).predict(self.features[held_out])
                 for stay, held_out in self.folds
             ]
-            correct: npt.NDArray[np.bool_] = np.concatenate(said) == self.labels[rows]
-            return correct
+            same: npt.NDArray[np.bool_] = np.concatenate(said) == self.labels[rows]
+            return same
 
-        return rows, self._cached("logistic", compute)
+        correct = self._cached(method, compute)
+        return Score(method, rows, correct, len(self.folds), time.monotonic() - start)
 
     def _learner(self, method: str, what: str, check_time: Callable[..., None] | None = None) -> Learn:
         """Return a function that trains a method on some rows; what it gives is cached by its number."""
@@ -530,13 +531,13 @@ class Candidates:
         if not METHODS[method].on_backbone:
             model, _ = train_metric(self.small[rows], labels, device=self.device, **options)
             return model.encoder
+        features, settings = self.features[rows], dict(METHODS[method].settings)
+        if METHODS[method].on_features:  # nothing looks at the images
+            if settings.pop("tune") == "frozen":
+                return frozen_encoder(self.network, features)
+            return train_head(self.network, features, labels, **settings, **options)[0]
         encoder, _ = train_on_backbone(
-            self.network,
-            None if METHODS[method].on_features else self.pixels[rows],
-            labels,
-            rows=self.features[rows],
-            **METHODS[method].settings,
-            **options,
+            self.network, self.pixels[rows], labels, features=features, **settings, **options
         )
         return encoder
 
@@ -545,7 +546,7 @@ class Candidates:
     ) -> FloatArray:
         """Return the embeddings of all images, or of some."""
         if isinstance(encoder, BackboneEncoder) and METHODS[method].on_features:
-            return in_batches(encoder.embed_rows, self.features, rows)
+            return in_batches(encoder.embed_features, self.features, rows)
         if not METHODS[method].on_backbone:
             return in_batches(encoder.embed, self.small, rows)
         return in_batches(encoder.embed, self.pixels, rows)

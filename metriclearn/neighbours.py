@@ -5,6 +5,9 @@ calls these two: classification, cross-validation, retrieval metrics, curation. 
 same neighbours (`metriclearn.index`), and its answers go through the same vote.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
@@ -14,6 +17,25 @@ from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import LabelArray
 
 TEMPERATURE = 0.1  # of the votes; see `votes`
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the nearest labelled examples say of some images.
+
+    Attributes:
+        labels: shape `(n,)`: the class with the most votes, as a number (int64) or by its name.
+        confidence: float64, shape `(n,)`: its share of the votes.
+        similarity: float32, shape `(n,)`: cosine to the nearest example; what "unknown" is judged by.
+        nearest: int64, shape `(n, k)`: row numbers of the examples that voted, the nearest first.
+        cosines: float32, shape `(n, k)`: their cosines.
+    """
+
+    labels: npt.NDArray[Any]
+    confidence: npt.NDArray[np.float64]
+    similarity: FloatArray
+    nearest: npt.NDArray[np.int64]
+    cosines: FloatArray
 
 
 def nearest(

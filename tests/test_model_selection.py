@@ -178,8 +178,8 @@ def test_the_simpler_method_is_named_if_it_is_better(monkeypatch):
     blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     candidates = Candidates(IMAGES, LABELS, backbone=blind)
     assert "logistic regression" not in candidates.fit(["frozen"]).verdict
-    all_right = np.arange(60), np.ones(60, dtype=bool)
-    monkeypatch.setattr(candidates, "_logistic", lambda: all_right)
+    all_right = Score("logistic", np.arange(60), np.ones(60, dtype=bool))
+    monkeypatch.setattr(candidates, "_score_logistic", lambda method: all_right)
     assert "Plain logistic regression" in candidates.fit(["frozen", "logistic"]).verdict
 
 

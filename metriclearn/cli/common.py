@@ -58,12 +58,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]
     Raises:
         OSError: if it cannot be written.
     """
-    from metriclearn.files import write_files
+    from metriclearn.files import write_file
     from metriclearn.photos.listing import printable
 
     text = io.StringIO(newline="")
     csv.writer(text).writerows([columns, *rows])
     try:
-        write_files(path.parent, {path.name: text.getvalue().encode("utf-8", "surrogateescape")})
+        write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise OSError(f"{printable(str(path))} cannot be written ({error.strerror or error}).") from None

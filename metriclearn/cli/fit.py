@@ -7,15 +7,16 @@ from typing import Any
 from metriclearn.backbones import load_backbone
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
+from metriclearn.cli.atomic import check_replaceable, finish
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of, wrong_use
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
+    FILES,
     REPORT_PAGE,
     REVIEW,
     REVIEW_PAGE,
     REVIEW_TABLE,
     ModelFolder,
-    check_new_folder,
     check_server,
     read_card,
 )
@@ -26,7 +27,7 @@ from metriclearn.photos.listing import check_enough, printable
 
 def run(options: argparse.Namespace) -> Result:
     """Choose a method, train it, and write the classifier; what takes long is checked first."""
-    out = check_new_folder(options.out, options.folder)
+    out = _new_folder(options.out, options.folder)
     with wrong_use():
         seed, device = check_seed(options.seed), str(check_device(options.device))
     server = check_server(options.qdrant_url)
@@ -62,6 +63,34 @@ def run(options: argparse.Namespace) -> Result:
     _remove_old_review(out, options.labels)
     steps.forget()
     return facts | {"model": str(out)}, _text(fitted.way, facts, out)
+
+
+def _new_folder(out: str, pictures: str) -> Path:
+    """Return the folder that a new classifier is written into.
+
+    Args:
+        out: where the user wants it.
+        pictures: the folder that it is made from.
+
+    Raises:
+        UsageError: if that is a file, holds foreign files in the place of its own or instead of a classifier,
+            or lies within the folder of pictures, where it would be read as a class, or around it.
+    """
+    path, source = Path(out).expanduser().resolve(), Path(pictures).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{out!r} is a file: name a new folder as MODEL.")
+    if path.is_relative_to(source):
+        raise UsageError("MODEL lies in FOLDER, or is FOLDER itself: choose a place outside.")
+    if source.is_relative_to(path):
+        raise UsageError("FOLDER lies in MODEL: choose a MODEL outside, such as a new folder beside FOLDER.")
+    try:
+        check_replaceable(path, FILES)
+        finish(path, FILES)
+    except FileExistsError as error:
+        raise UsageError(f"{out!r} cannot be used: {error}.") from None
+    if path.is_dir() and any(path.iterdir()) and read_card(path) is None:
+        raise UsageError(f"{out!r} holds something else than a classifier: choose another MODEL.")
+    return path
 
 
 def _remove_old_review(out: Path, labels: str | None) -> None:

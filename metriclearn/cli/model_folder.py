@@ -1,21 +1,20 @@
-"""The folder of a trained classifier: open, classify, extend, write.
+"""Model folder: a trained classifier on the disk; open it, classify with it, extend it, write it.
 
-    card.json  README.md      what it is, how it was made, how good it is, what it is not for
-    encoder/                  from a picture to an embedding: safetensors and JSON
-    embeddings.npy            float32, one row per picture
-    examples.json             for each row the file, its label and its SHA-256
-    report.html               the same for a person
-    review/                   pictures to look at, as a page and as a table
+    card.json  README.md        what it is, how it was made, how good it is, what it is not for
+    encoder/                    from a picture to an embedding: safetensors and JSON
+    vectors.npy  points.json    the embeddings of all pictures, their labels and files; QdrantClassifier.open reads them
+    report.html                 the same for a person
+    review/                     pictures to look at, as a page and as a table
 
 Nothing in it is executed by whoever opens it, and no server that it names is asked. A fit or an addition that
 is killed leaves the old classifier or the new one, and never touches a file of another name.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -23,30 +22,31 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import numpy.typing as npt
 
+from metriclearn import MetricEmbedding, QdrantClassifier
 from metriclearn.checks.arguments import check_device
 from metriclearn.checks.arrays import FloatArray
-from metriclearn.checks.labels import UNLABELLED, LabelArray, is_labelled
-from metriclearn.cli.atomic import check_replaceable, finish, replace_files
+from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.cli.common import UsageError, wrong_use
-from metriclearn.cross_validation import votes_of
-from metriclearn.embedding import MetricEmbedding
-from metriclearn.index import IN_MEMORY, EmbeddingIndex
-from metriclearn.index.connection import connect, find_location
-from metriclearn.photos import Photographs, downscale
+from metriclearn.files import finish_replacing, json_bytes, replace_files
+from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, connect, find_location
+from metriclearn.index.examples import classifier_points
+from metriclearn.index.export import VECTORS_FILE, Points, points_files, read_points
+from metriclearn.photos import Photographs, downscale, encode_labels
 from metriclearn.photos.decode import Bytes
 
-FORMAT_VERSION = 1
-CARD, EXAMPLES, EMBEDDINGS, ENCODER = "card.json", "examples.json", "embeddings.npy", "encoder"
+FORMAT_VERSION = 2
+CARD, ENCODER = "card.json", "encoder"
 CARD_PAGE, REPORT_PAGE = "README.md", "report.html"
 FILES = (
     f"{ENCODER}/encoder.safetensors",
     f"{ENCODER}/card.json",
-    EMBEDDINGS,
-    EXAMPLES,
+    VECTORS_FILE,
+    POINTS_FILE,
     CARD,
     CARD_PAGE,
     REPORT_PAGE,
 )
+FILES_OF_FORMAT_1 = ("embeddings.npy", "examples.json")
 REVIEW = "review"
 REVIEW_PAGE, REVIEW_TABLE = "review.html", "review.csv"
 NEIGHBOURS = 5
@@ -79,9 +79,8 @@ class ModelFolder:
         path: the folder.
         card: what it is; see `metriclearn.cli.card`.
         embedding: from squares to embeddings.
-        embeddings: float32, shape `(n, N)`.
-        labels: int64, shape `(n,)`; positions in `class_names`, -1 = unlabelled.
-        class_names: one name per class.
+        embeddings: float32, shape `(n, N)`, of all pictures.
+        class_of: the class of each picture by its name; None where it has no label.
         files: one per picture: its path below the folder that it came from.
         folders: these folders, one per picture.
         digests: SHA-256 of each file.
@@ -91,8 +90,7 @@ class ModelFolder:
     card: dict[str, Any]
     embedding: MetricEmbedding
     embeddings: FloatArray
-    labels: LabelArray
-    class_names: tuple[str, ...]
+    class_of: tuple[str | None, ...]
     files: tuple[str, ...]
     folders: tuple[str, ...]
     digests: tuple[str, ...]
@@ -110,38 +108,29 @@ class ModelFolder:
             ValueError: if the files are damaged, do not belong together, or are of another version.
             OSError: if a replacement that was interrupted cannot be completed.
         """
-        finish(path, FILES)
-        for name in (CARD, EXAMPLES, EMBEDDINGS):
-            if not (path / name).is_file():
-                raise FileNotFoundError(
-                    f"{path / name} is missing: name a folder that metriclearn fit wrote."
-                )
-        try:
-            card = json.loads((path / CARD).read_text(encoding="utf-8"))
-            if (found := card["form"]) == FORMAT_VERSION:
-                examples = json.loads((path / EXAMPLES).read_text(encoding="utf-8"))
-                names, pictures = tuple(examples["classes"]), examples["pictures"]
-                codes = {name: code for code, name in enumerate(names)} | {None: UNLABELLED}
-                labels = np.array([codes[picture["label"]] for picture in pictures], dtype=np.int64)
-                keys = ("file", "folder", "sha256")
-                columns = [tuple(str(picture[key]) for picture in pictures) for key in keys]
-                digest = examples["embeddings_sha256"]
-                _ = card["unknown"]["threshold"], card["input"]["side"], card["made_by"], card["qdrant_url"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"The JSON in {path} cannot be read: copy the folder again.") from error
-        if found != FORMAT_VERSION:
+        finish_replacing(path, FILES)
+        damaged = ValueError(f"The files in {path} are damaged: copy the folder again.")
+        card = read_card(path)
+        if card is None:
+            raise damaged
+        if (found := card.get("format_version", card.get("form"))) != FORMAT_VERSION:
             raise ValueError(
-                f"The classifier in {path} is of format {found!r}, and this version reads {FORMAT_VERSION}: "
-                "update metriclearn, or make a new classifier with metriclearn fit."
+                f"The classifier in {path} is of format {found!r}, and this version reads {FORMAT_VERSION}: make "
+                "a new one with metriclearn fit FOLDER --out MODEL."
             )
-        stored = (path / EMBEDDINGS).read_bytes()
-        if hashlib.sha256(stored).hexdigest() != digest:
-            raise ValueError(f"The embeddings in {path} are not its examples': copy the folder again.")
-        embeddings = np.load(io.BytesIO(stored), allow_pickle=False)
+        points = read_points(path)
+        try:
+            _ = card["unknown"]["threshold"], card["input"]["side"], card["qdrant_url"], card["seed"]
+            class_of = tuple(payload.get("class") for payload in points.payloads)
+            keys = ("file", "folder", "sha256")
+            columns = [tuple(str(payload[key]) for payload in points.payloads) for key in keys]
+            in_order = [payload["source"] for payload in points.payloads] == [*map(str, range(len(class_of)))]
+        except (KeyError, TypeError):
+            raise damaged from None
         embedding = MetricEmbedding.load(path / ENCODER, device=device)
-        if len(embeddings) != len(labels) or embeddings.shape[1] != embedding.encoder_.dim:
-            raise ValueError(f"The embeddings in {path} are not its encoder's: copy the folder again.")
-        return cls(path, card, embedding, embeddings, labels, names, *columns)
+        if not in_order or points.encoder_id != embedding.encoder_id_:
+            raise damaged
+        return cls(path, card, embedding, points.vectors, class_of, *columns)
 
     def write(self, pages: Mapping[str, str], *, encoder: bool = True) -> None:
         """Write the classifier into its folder, all of it or nothing; other files there are left alone.
@@ -153,70 +142,82 @@ class ModelFolder:
         Raises:
             OSError: if that is not possible.
         """
+        files = points_files(self.points()) | {CARD: json_bytes(self.card)}
+        files |= {name: text.encode() for name, text in pages.items()}
 
         def write(folder: Path) -> None:
             if encoder:
                 self.embedding.save(folder / ENCODER)
-            for name, content in (self._data() | {k: text.encode() for k, text in pages.items()}).items():
+            for name, content in files.items():
                 (folder / name).write_bytes(content)
 
         try:
             replace_files(self.path, FILES, write)
+            for name in FILES_OF_FORMAT_1:
+                (self.path / name).unlink(missing_ok=True)
         except OSError as error:
             raise OSError(
                 f"{self.path} cannot be written ({error.strerror or error}): choose another folder."
             ) from None
 
-    def _data(self) -> dict[str, bytes]:
-        """Return the files that change when examples are added."""
-        buffer = io.BytesIO()
-        np.save(buffer, self.embeddings, allow_pickle=False)
-        names = self.label_names()
-        examples = {
-            "classes": list(self.class_names),
-            "folders": sorted(set(self.folders)),
-            "pictures": [
-                {"file": file, "folder": folder, "label": name, "sha256": digest}
-                for file, folder, name, digest in zip(
-                    self.files, self.folders, names, self.digests, strict=True
-                )
-            ],
-            "embeddings_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
-        }
-        return {
-            EMBEDDINGS: buffer.getvalue(),
-            EXAMPLES: (json.dumps(examples, indent=1) + "\n").encode(),
-            CARD: (json.dumps(self.card, indent=2, allow_nan=False) + "\n").encode(),
-        }
+    @cached_property
+    def encoded(self) -> tuple[LabelArray, tuple[str, ...]]:
+        """Class numbers of all pictures, int64 with -1 = unlabelled, and the classes that they stand for."""
+        return encode_labels(self.class_of)
+
+    @property
+    def labels(self) -> LabelArray:
+        """Class numbers of all pictures; positions in `class_names`, -1 = unlabelled."""
+        return self.encoded[0]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class, sorted."""
+        return self.encoded[1]
 
     @property
     def labelled_rows(self) -> npt.NDArray[np.int64]:
         """Rows of the examples, which have a label."""
         return np.flatnonzero(is_labelled(self.labels))
 
-    def label_names(self) -> list[str | None]:
-        """Return the label of each picture by its name, None where there is none."""
-        return [self.class_names[label] if label >= 0 else None for label in self.labels]
+    def points(self, *, private: bool = True) -> Points:
+        """Return all pictures as points of a `QdrantClassifier`.
 
-    def index(self, url: str | None = None) -> EmbeddingIndex:
-        """Return the examples in Qdrant: in memory, or on a server, where they are stored unless they are.
+        Args:
+            private: whether their folders and hashes are told, too; a server needs neither.
+        """
+        told = zip(self.files, self.folders, self.digests, strict=True)
+        return classifier_points(
+            self.embeddings,
+            self.class_of,
+            encoder_id=self.embedding.encoder_id_,
+            n_neighbors=min(NEIGHBOURS, len(self.labelled_rows)),
+            payloads=[
+                {"file": file} | ({"folder": folder, "sha256": digest} if private else {})
+                for file, folder, digest in told
+            ],
+            about={"threshold": self.card["unknown"]["threshold"]},
+        )
+
+    def classifier(self, url: str | None = None) -> QdrantClassifier:
+        """Return the classifier: in memory, or on a server, where its examples are stored unless they are.
 
         Args:
             url: the server, which the user must have named: a card may be somebody else's, and the key in
                 QDRANT_API_KEY goes to whatever server is asked. By default everything stays in memory.
         """
-        # Frozen encoders of one folder are equal, whatever its labels: so a collection is named by the fit.
-        name, encoder = f"metriclearn-{self.card['made_by']}", self.embedding.encoder_id_
-        place: dict[str, Any] = {"url": url} if url else {"path": IN_MEMORY}
-        index = EmbeddingIndex(self.embeddings.shape[1], encoder_id=encoder, collection=name, **place)
-        rows, names = self.labelled_rows, self.label_names()
-        version = hashlib.sha256(self._data()[EXAMPLES]).hexdigest()[:16]  # of all examples and their labels
-        sources = [f"{version}:{row}" for row in rows]
-        if len(index) != len(rows) or not index.count(where={"source": sources[0]}):
-            index.delete(where={"encoder": encoder})
-            payloads = [{"file": self.files[row], "class": names[row]} for row in rows]
-            index.upsert(self.embeddings[rows], self.labels[rows], sources=sources, payloads=payloads)
-        return index
+        points = self.points(private=not url)
+        if not url:
+            return QdrantClassifier.from_points(points, path=IN_MEMORY)
+        collection = collection_name(points)
+        try:
+            stored = QdrantClassifier.open(url=url, collection=collection)
+        except ValueError:  # nothing is there, or not what the name promises
+            return QdrantClassifier.from_points(points, url=url, collection=collection)
+        if len(stored.index_) == len(self.labelled_rows):
+            return stored
+        stored.close()
+        return QdrantClassifier.from_points(points, url=url, collection=collection)
 
     def embed(self, squares: Bytes) -> FloatArray:
         """Return the embeddings of squares, uint8 of shape `(n, 3, 256, 256)`."""
@@ -225,60 +226,50 @@ class ModelFolder:
             return self.embedding.transform(squares)
         return self.embedding.transform(downscale(squares[:, : self.card["input"]["channels"]], side))
 
-    def classify(self, embeddings: FloatArray, index: EmbeddingIndex) -> list[Answer]:
+    def classify(self, embeddings: FloatArray, classifier: QdrantClassifier) -> list[Answer]:
         """Return the vote of the nearest examples, or "unknown", for embeddings of shape `(n, N)`."""
-        found = index.query(embeddings, min(NEIGHBOURS, len(self.labelled_rows)))
-        nearest = np.array([[int(source.rpartition(":")[2]) for source in row] for row in found.sources])
-        votes = votes_of(self.labels[nearest], found.scores, nearest)
-        threshold = self.card["unknown"]["threshold"]
+        found, threshold = classifier.explain(embeddings), self.card["unknown"]["threshold"]
         answers = []
-        for i, label in enumerate(votes.labels):
-            similarity = float(votes.similarity[i])
-            name = self.class_names[label]
+        for i, name in enumerate(found.labels.tolist()):
+            similarity = float(found.similarity[i])
             evidence = [
-                (self.files[row], self.class_names[self.labels[row]], round(float(cosine), 4))
-                for row, cosine in zip(votes.nearest[i], votes.cosines[i], strict=True)
+                (self.files[row], str(self.class_of[row]), round(float(cosine), 4))
+                for row, cosine in zip(found.nearest[i], found.cosines[i], strict=True)
             ]
             unknown = threshold is not None and similarity < threshold
-            answers.append(
-                Answer("unknown" if unknown else name, name, float(votes.confidence[i]), similarity, evidence)
-            )
+            confidence = float(found.confidence[i])
+            answers.append(Answer("unknown" if unknown else name, name, confidence, similarity, evidence))
         return answers
 
     def relabelled(self, named: Mapping[int, str | None]) -> "ModelFolder":
         """Return the same pictures, some of them with another label or without one."""
-        names = self.label_names()
-        for row, label in named.items():
-            names[row] = label
-        return self._with_label_names(names)
+        return replace(self, class_of=tuple(named.get(row, old) for row, old in enumerate(self.class_of)))
 
     def extended(self, photographs: Photographs, embeddings: FloatArray) -> "ModelFolder":
         """Return the classifier with further pictures. One that is there already gets the new label."""
         rows = {digest: row for row, digest in enumerate(self.digests)}
-        names = self.label_names()
-        fresh = []
+        class_of, fresh = [*self.class_of], []
         for i, digest in enumerate(photographs.digests):
-            label = photographs.class_names[photographs.labels[i]] if photographs.labels[i] >= 0 else None
+            name = photographs.class_names[photographs.labels[i]] if photographs.labels[i] >= 0 else None
             if digest not in rows:
-                rows[digest] = len(names)
+                rows[digest] = len(class_of)
                 fresh.append(i)
-                names.append(label)
-            elif label is not None:
-                names[rows[digest]] = label
-        grown = replace(
+                class_of.append(name)
+            elif name is not None:
+                class_of[rows[digest]] = name
+        return replace(
             self,
             embeddings=np.concatenate([self.embeddings, embeddings[fresh]]),
+            class_of=tuple(class_of),
             files=(*self.files, *(photographs.files[i] for i in fresh)),
             folders=(*self.folders, *(str(photographs.folder) for _ in fresh)),
             digests=(*self.digests, *(photographs.digests[i] for i in fresh)),
         )
-        return grown._with_label_names(names)
 
-    def _with_label_names(self, names: list[str | None]) -> "ModelFolder":
-        class_names = tuple(sorted({name for name in names if name is not None}))
-        codes: dict[str | None, int] = {name: code for code, name in enumerate(class_names)}
-        labels = np.array([codes.get(name, UNLABELLED) for name in names], dtype=np.int64)
-        return replace(self, labels=labels, class_names=class_names)
+
+def collection_name(points: Points) -> str:
+    """Return the name of the collection that holds these points: it changes with any of them."""
+    return f"metriclearn-{hashlib.sha256(points_files(points)[POINTS_FILE]).hexdigest()[:16]}"
 
 
 def open_model(folder: str, device: str = "auto") -> ModelFolder:
@@ -291,7 +282,6 @@ def open_model(folder: str, device: str = "auto") -> ModelFolder:
     path = Path(folder).expanduser()
     with wrong_use():
         device = str(check_device(device))
-    finish(path, FILES)
     if not (path / CARD).is_file():
         raise UsageError(f"{folder!r} is no classifier: name a folder that metriclearn fit wrote.")
     return ModelFolder.open(path, device)
@@ -303,35 +293,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return card if isinstance(card, dict) and {"form", "made_by"} <= card.keys() else None
-
-
-def check_new_folder(out: str, pictures: str) -> Path:
-    """Return the folder that a new classifier is written into.
-
-    Args:
-        out: where the user wants it.
-        pictures: the folder that it is made from.
-
-    Raises:
-        UsageError: if that is a file, holds foreign files in the place of its own or instead of a classifier,
-            or lies within the folder of pictures, where it would be read as a class, or around it.
-    """
-    path, source = Path(out).expanduser().resolve(), Path(pictures).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{out!r} is a file: name a new folder as MODEL.")
-    if path.is_relative_to(source):
-        raise UsageError("MODEL lies in FOLDER, or is FOLDER itself: choose a place outside.")
-    if source.is_relative_to(path):
-        raise UsageError("FOLDER lies in MODEL: choose a MODEL outside, such as a new folder beside FOLDER.")
-    try:
-        check_replaceable(path, FILES)
-        finish(path, FILES)
-    except FileExistsError as error:
-        raise UsageError(f"{out!r} cannot be used: {error}.") from None
-    if path.is_dir() and any(path.iterdir()) and read_card(path) is None:
-        raise UsageError(f"{out!r} holds something else than a classifier: choose another MODEL.")
-    return path
+    return card if isinstance(card, dict) and "made_by" in card else None
 
 
 def check_server(url: str | None) -> str | None:

@@ -241,8 +241,8 @@ class Collection:
             there, here = getattr(self.kind, attribute), getattr(wanted, attribute)
             if there != here:
                 raise ValueError(
-                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not {here!r}, and two "
-                    f"{word}s must not mix: ask with that {word}, or use another collection name."
+                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not {here!r}, and "
+                    f"two {word}s must not mix: ask with that {word}, or use another collection name."
                 )
 
     def check_live(self) -> None:
@@ -503,7 +503,7 @@ def _kind(config: models.CollectionConfig, name: str) -> Kind:
         found = "named vectors" if named else f"vectors compared by {vectors.distance.lower()}"
         raise ValueError(
             f"The collection {name!r} holds {found} of encoder {encoder_id!r}, and an index needs one vector "
-            f"for each point, compared by {' or '.join(DISTANCES)}, of an encoder that its metadata name: use "
-            "another collection name."
+            f"for each point, compared by {' or '.join(DISTANCES)}, of an encoder that its metadata name: "
+            "use another collection name."
         )
     return Kind(vectors.size, str(encoder_id), words[vectors.distance])

@@ -7,7 +7,7 @@ exported folder (`metriclearn.index.export`) holds the same.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -28,7 +28,7 @@ from metriclearn.index.collection import (
     resolve,
     temporary_name,
 )
-from metriclearn.index.connection import Connection, Location, connect
+from metriclearn.index.connection import Connection
 from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors, source_id
 from metriclearn.index.export import Points
 
@@ -205,26 +205,15 @@ class StoredExamples:
         Raises:
             ValueError: if the collection of that name was not made to be replaced.
         """
-        name = connection.location.full_name(collection)
         kind = Kind(examples.vectors.shape[1], encoder_id, distance)
         about = parameters | {"classes": classes.tolist(), "rows": examples.seen}
         metadata = {"encoder": encoder_id, "replaceable": True, "classifier": about}
-        with connection.using(name) as client:
-            if found := resolve(client, name):
-                check_replaceable(client, name, found)
-        # Under a name of its own while it is filled: what is called `name` meanwhile is the earlier one.
-        own_name = temporary_name(name)
-        storage = Collection(connection, own_name, own_name, kind)
-        index = EmbeddingIndex.from_storage(storage)
-        try:
-            storage.create(metadata)
-            examples.store(index)
-        except BaseException:  # such as Ctrl-C; what cannot be reached any more is left there
-            with suppress(Exception):
-                storage.drop()
-            raise
-        storage.take_name(name)
-        return cls(index, examples, classes, parameters)
+
+        def write(storage: Collection) -> None:
+            examples.store(EmbeddingIndex.from_storage(storage))
+
+        storage = _filled(connection, collection, kind, metadata, write)
+        return cls(EmbeddingIndex.from_storage(storage), examples, classes, parameters)
 
     @classmethod
     def find(cls, connection: Connection, collection: str) -> "StoredExamples | None":
@@ -237,21 +226,29 @@ class StoredExamples:
         return None if storage is None else cls._of(storage)
 
     @classmethod
-    def from_points(cls, points: Points, collection: str) -> "StoredExamples":
-        """Store the labelled ones of exported points in memory, with all their payload entries.
+    def from_points(cls, connection: Connection, points: Points, collection: str) -> "StoredExamples":
+        """Fill a new collection with the labelled ones of exported points and all their payload entries.
+
+        Only then it takes the place of the one of that name.
+
+        Args:
+            connection: where to.
+            points: as `classifier_points` or `metriclearn.index.export.read_points` give them.
+            collection: its name.
 
         Raises:
-            ValueError: if they are not those of a classifier.
+            ValueError: if they are not those of a classifier, or the collection of that name was not made to
+                be replaced.
         """
         _check_classifier(points)
-        connection = connect(Location())
-        name = connection.location.full_name(collection)
-        storage = Collection.open(connection, name, points.kind, replace=True)
-        storage.update_metadata(points.about)
         labelled = [i for i, payload in enumerate(points.payloads) if payload["label"] != UNLABELLED]
-        payloads = [points.payloads[i] for i in labelled]
-        storage.write([points.ids[i] for i in labelled], points.vectors[labelled], payloads)
-        return cls._of(storage)
+        metadata = {"encoder": points.encoder_id, "replaceable": True} | points.about
+
+        def write(storage: Collection) -> None:
+            payloads = [points.payloads[i] for i in labelled]
+            storage.write([points.ids[i] for i in labelled], points.vectors[labelled], payloads)
+
+        return cls._of(_filled(connection, collection, points.kind, metadata, write))
 
     @classmethod
     def _of(cls, storage: Collection) -> "StoredExamples":
@@ -306,6 +303,32 @@ class StoredExamples:
         else:
             self.examples = replace(self.examples, seen=more.seen)
         self.classes = known
+
+
+def _filled(
+    connection: Connection,
+    collection: str,
+    kind: Kind,
+    metadata: dict[str, Any],
+    write: Callable[[Collection], None],
+) -> Collection:
+    """Return a new collection, once `write` has filled it and it has taken the place of the earlier one."""
+    name = connection.location.full_name(collection)
+    with connection.using(name) as client:
+        if found := resolve(client, name):
+            check_replaceable(client, name, found)
+    # Under a name of its own while it is filled: what is called `name` meanwhile is the earlier one.
+    own_name = temporary_name(name)
+    storage = Collection(connection, own_name, own_name, kind)
+    try:
+        storage.create(metadata)
+        write(storage)
+    except BaseException:  # such as Ctrl-C; what cannot be reached any more is left there
+        with suppress(Exception):
+            storage.drop()
+        raise
+    storage.take_name(name)
+    return storage
 
 
 def _read(index: EmbeddingIndex) -> tuple[Examples, Classes]:

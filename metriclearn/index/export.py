@@ -8,6 +8,7 @@ the collection's metadata. The second knows a hash of the first, so that a mixed
 import hashlib
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,7 @@ from metriclearn.checks.arrays import (
     comparable_rows,
 )
 from metriclearn.checks.labels import check_labels
-from metriclearn.files import write_files
+from metriclearn.files import finish_replacing, npy_bytes, write_files
 from metriclearn.index.collection import DISTANCES, RESERVED_METADATA, Distance, Kind
 from metriclearn.index.connection import POINTS_FILE, TABLE_FILE
 from metriclearn.index.embedding_index import EmbeddingIndex
@@ -108,19 +109,18 @@ def write_points(points: Points, folder: str | Path) -> None:
 
 def points_files(points: Points) -> dict[str, bytes]:
     """Return the names and contents of the files that hold points, to write them along with others."""
-    buffer = io.BytesIO()
-    np.save(buffer, points.vectors, allow_pickle=False)
+    vectors = npy_bytes(points.vectors)
     content = {
         "format_version": FORMAT_VERSION,
         "encoder_id": points.encoder_id,
         "distance": points.distance,
         "about": points.about,
-        "vectors_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        "vectors_sha256": hashlib.sha256(vectors).hexdigest(),
         "ids": points.ids,
         "payloads": points.payloads,
     }
     text = json.dumps(content, allow_nan=False, ensure_ascii=False)
-    return {VECTORS_FILE: buffer.getvalue(), POINTS_FILE: text.encode()}
+    return {VECTORS_FILE: vectors, POINTS_FILE: text.encode()}
 
 
 def read_points(folder: str | Path) -> Points:
@@ -137,6 +137,8 @@ def read_points(folder: str | Path) -> Points:
         ValueError: if the files do not belong together, are damaged, or hold what no index would take.
     """
     path = check_folder(folder)
+    with suppress(FileExistsError):  # other files wait as well: whoever wrote these finishes all of them
+        finish_replacing(path, (VECTORS_FILE, POINTS_FILE))
     for name in (VECTORS_FILE, POINTS_FILE):
         if not (path / name).is_file():
             raise FileNotFoundError(
@@ -174,8 +176,8 @@ def import_points(folder: str | Path, **where: Any) -> EmbeddingIndex:
 
     Args:
         folder: the folder.
-        where: further arguments of `EmbeddingIndex`, such as `url`, `collection` or `versioned`; the points say
-            themselves what dim, encoder_id and distance are.
+        where: further arguments of `EmbeddingIndex`, such as `url`, `collection` or `versioned`; dim,
+            encoder_id and distance are those of the points.
 
     Returns:
         The index, open.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from metriclearn.files import write_files
+from metriclearn.files import write_file
 from metriclearn.photos.decode import SIDE, Bytes, Picture, UnreadableError, read_file, read_pictures
 from metriclearn.photos.listing import Listing
 
@@ -90,7 +90,7 @@ def _note(index: Path, entries: list[dict[str, Any]], file: Any) -> None:
     """Write down how far the work is, once the pixels themselves are on the disk."""
     file.flush()
     os.fsync(file.fileno())
-    write_files(index.parent, {index.name: json.dumps(entries).encode()})
+    write_file(index, json.dumps(entries).encode())
 
 
 def _make_room(folder: Path, partial: Path, n: int) -> None:
