@@ -223,8 +223,7 @@ class Backbone(nn.Module):
 
 def check_aspect(aspect: Any) -> float | None:
     """Return a width over a height, or None for each image's own."""
-    wanted = "a width over a height, above 0"
-    return None if aspect is None else check_number(aspect, "aspect", wanted, 0, without=(0,))
+    return None if aspect is None else check_number(aspect, "aspect", 0, without=(0,))
 
 
 def frame(size: int, aspect: float) -> tuple[int, int]:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriclearn.checks.arguments import check_choice, check_number
+from metriclearn.checks.arguments import check_choice, check_number, shown
 from metriclearn.checks.labels import UNLABELLED, LabelArray, check_labels
 
 Mining = Literal["all", "semihard", "hard"]
@@ -66,20 +66,13 @@ def _check_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: if the shapes do not fit, or the embeddings are no floats.
     """
-    if not isinstance(embeddings, Tensor):
-        raise ValueError(f"The embeddings are of type {type(embeddings).__name__}: pass a tensor.")
-    if embeddings.ndim != 2 or not embeddings.is_floating_point():
-        raise ValueError(
-            f"The embeddings have shape {tuple(embeddings.shape)} and type {embeddings.dtype}: pass floats, "
-            "shape (n, N)."
-        )
-    if not isinstance(labels, Tensor) or labels.is_floating_point():
-        labels = torch.from_numpy(check_labels(labels, len(embeddings))).to(embeddings.device)
-    if labels.shape not in ((len(embeddings),), (len(embeddings), 1)):
-        raise ValueError(
-            f"There are {len(embeddings)} embeddings, but labels of shape {tuple(labels.shape)}: pass one "
-            "label for each."
-        )
+    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or not embeddings.is_floating_point():
+        found = f"of type {type(embeddings).__name__}"
+        if isinstance(embeddings, Tensor):
+            found = f"a tensor of shape {tuple(embeddings.shape)} and type {embeddings.dtype}"
+        raise ValueError(f"The embeddings are {found}: pass a tensor of floats, shape (n, N).")
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.numel() != len(embeddings):
+        labels = torch.from_numpy(check_labels(labels, len(embeddings), "embedding")).to(embeddings.device)
     labels = labels.flatten()
     known = labels != UNLABELLED
     if not known.all():
@@ -130,7 +123,7 @@ def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = CONTRAS
     Raises:
         ValueError: if embeddings and labels do not fit, or the margin is out of range.
     """
-    margin = check_number(margin, "margin", "a distance above 0 and up to 2", 0, 2, without=(0,))
+    margin = check_number(margin, "margin", 0, 2, without=(0,))
     return _contrastive(*_check_batch(embeddings, labels), margin)
 
 
@@ -173,7 +166,7 @@ def triplet_loss(
             is no number from 0 on.
     """
     check_choice(mining, "mining", MINERS)
-    margin = check_number(margin, "margin", "a distance from 0 on", 0)
+    margin = check_number(margin, "margin", 0)
     return _triplet(*_check_batch(embeddings, labels), margin, mining)
 
 
@@ -226,7 +219,7 @@ def supervised_contrastive_loss(
     Raises:
         ValueError: if embeddings and labels do not fit, or the temperature is not above 0.
     """
-    temperature = check_number(temperature, "temperature", "a number above 0", 0, without=(0,))
+    temperature = check_number(temperature, "temperature", 0, without=(0,))
     return _supcon(*_check_batch(embeddings, labels), temperature)
 
 
@@ -279,10 +272,11 @@ def check_value(loss: Tensor, step: int) -> float:
     Raises:
         ValueError: if it is not one finite number that gradients flow through.
     """
-    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+    whole = isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad
+    value = loss.item() if whole else np.nan
+    if not np.isfinite(value):
         raise ValueError(
-            "The loss gave no single number with a gradient: return a scalar made from the embeddings."
+            f"The loss is {shown(loss)} at step {step}: lower learning_rate, or make a loss of your own give one "
+            "finite number with a gradient, made from the embeddings."
         )
-    if not np.isfinite(value := loss.item()):
-        raise ValueError(f"The loss is {value} at step {step}: lower learning_rate, or mend the loss.")
     return value

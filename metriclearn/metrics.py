@@ -83,7 +83,7 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def _confidence(value: float) -> float:
-    return check_number(value, "confidence", "a share between 0 and 1, such as 0.95", 0, 1, without=(0, 1))
+    return check_number(value, "confidence", 0, 1, without=(0, 1))
 
 
 def recall_at_k(embeddings: FloatArray, labels: LabelArray, k: int = 1) -> float:
@@ -179,7 +179,7 @@ def collapse_diagnostics(
         ValueError: for arrays that do not fit, or labels without a triplet.
     """
     embeddings, labels = _labelled_rows(embeddings, labels)
-    margin = check_number(margin, "margin", "a distance from 0 on", 0)
+    margin = check_number(margin, "margin", 0)
     distances = np.sqrt(np.maximum(2 - 2 * embeddings @ embeddings.T, 0))
     same = labels[:, None] == labels
     positives = same & ~np.eye(len(labels), dtype=bool)

@@ -212,7 +212,7 @@ def check_sources(sources: Any, n: int) -> list[str]:
         ValueError: for another number of them, anything but texts, or a text that comes twice.
     """
     texts = [str(source) if isinstance(source, str) else "" for source in _in_order(sources)]
-    if len(texts) != n or not all(texts) or any(map(_broken, texts)):
+    if len(texts) != n or not all(texts) or any(map(is_broken, texts)):
         raise ValueError(
             f"sources does not fit the {n} embeddings: pass one valid text for each, none of them empty."
         )
@@ -222,7 +222,7 @@ def check_sources(sources: Any, n: int) -> list[str]:
     return texts
 
 
-def _broken(text: str) -> bool:
+def is_broken(text: str) -> bool:
     """Return whether a text holds half a letter of Unicode, as a file's name may."""
     return text.encode(errors="ignore").decode() != text
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import column_or_1d
 
 from metriclearn.checks.arguments import shown
-from metriclearn.checks.arrays import as_array
+from metriclearn.checks.arrays import as_array, is_broken
 
 LabelArray = npt.NDArray[np.int64]
 UNLABELLED = -1
@@ -82,11 +82,13 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
             unless `beside`, for -1 and a single class, where it more likely is a class of its own.
     """
     given = _column(y, n, "row")
-    if given.dtype.kind == "U" and (marked := np.flatnonzero(np.isin(given, MARKERS))).size:
-        raise ValueError(
-            f"The label in row {marked[0]} is {str(given[marked[0]])!r}, which names no class: leave "
-            "unlabelled rows out, or use class numbers for all, with -1 = unlabelled."
-        )
+    if given.dtype.kind == "U":
+        for row, name in enumerate(given.tolist()):
+            if name in MARKERS or is_broken(name):
+                raise ValueError(
+                    f"The label in row {row} is {name!r}, which names no class: leave unlabelled rows out, or "
+                    "use class numbers for all, with -1 = unlabelled."
+                )
     if given.dtype.kind in "Ub":
         return given.copy()
     labels = _class_numbers(given)

@@ -129,11 +129,8 @@ def reindex(
     """
     encoder_id = check_text(encoder_id, "encoder_id")
     k = check_count(k, "k")
-    quantile = check_number(
-        quantile, "quantile", "a share between 0 and 1, such as 0.05", 0, 1, without=(0, 1)
-    )
-    wanted = "a share from 0 to 1, such as 0.05"
-    least = check_number(least_agreement, "least_agreement", wanted, 0, 1)
+    quantile = check_number(quantile, "quantile", 0, 1, without=(0, 1))
+    least = check_number(least_agreement, "least_agreement", 0, 1)
     switch = check_flag(switch, "switch")
     old = current(index)
     if old.encoder_id == encoder_id:
