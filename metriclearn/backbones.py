@@ -159,15 +159,11 @@ class Backbone(nn.Module):
         if self.size is None:
             return images
         channels, *sides = images.shape[1:]
-        if min(sides) < STRIDE:
+        if min(sides) < STRIDE or channels not in (1, RGB):
             raise ValueError(
-                f"The images have {sides[0]} x {sides[1]} pixels, and {self.name} needs {STRIDE} at the "
-                "shorter side, its stride: pass larger ones, or train without a backbone."
-            )
-        if channels not in (1, RGB):
-            hint = ": drop or blend the alpha channel first, as X[:, :3] does" if channels == RGB + 1 else ""
-            raise ValueError(
-                f"The images have {channels} channels, and {self.name} sees 1 (grey) or 3 (RGB){hint}."
+                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 channel (grey) or 3 "
+                f"(RGB) of at least {STRIDE} pixels a side, its stride: drop or blend an alpha channel, as "
+                "X[:, :3] does, pass larger images, or train without a backbone."
             )
         seen, shape = images, (self.size, self.size)
         if self.crop:
@@ -393,23 +389,20 @@ def _lite(name: str) -> Backbone:
     import timm  # here, because it takes seconds, and only photographs need it
 
     about = PACKAGED[name]
-    advice = f'install the package "{about.package}" again'
+    network: Any = timm.create_model(f"tf_{name.replace('-', '_')}", pretrained=False)
     try:
         module = import_module(about.package.replace("-", "_"))
-    except ImportError as error:
-        raise FileNotFoundError(f'{name} needs the package "{about.package}": install it.') from error
-    file = Path(getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path())
-    if not file.is_file():
-        raise FileNotFoundError(f"The weights of {name} are missing: {advice}.")
-    network: Any = timm.create_model(f"tf_{name.replace('-', '_')}", pretrained=False)
-    stages = [len(stage) for stage in network.blocks]
-    try:
+        file = getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
         weights = torch.load(file, weights_only=True, map_location="cpu")
-        network.load_state_dict(dict(_renamed(weights, stages)))
-    except Exception as error:  # of pickle, zip or PyTorch, according to where the damage lies
-        raise FileNotFoundError(f"The weights of {name} are damaged: {advice}.") from error
+        network.load_state_dict(dict(_renamed(weights, [len(stage) for stage in network.blocks])))
+    except Exception as error:  # of import, files, pickle, zip or PyTorch, according to where the damage lies
+        raise FileNotFoundError(
+            f'The weights of {name} are missing or damaged: install the package "{about.package}" again.'
+        ) from error
     if fingerprint(network.state_dict()) != about.fingerprint:
-        raise FileNotFoundError(f"The weights of {name} are not those that belong to it: {advice}.")
+        raise FileNotFoundError(
+            f'The weights of {name} are not those that belong to it: install the package "{about.package}" again.'
+        )
     *early, fifth, last = network.blocks
     pooled = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return Backbone(

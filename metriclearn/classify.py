@@ -463,7 +463,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_examples(
         self, X: npt.ArrayLike, y: npt.ArrayLike, wanted: Parameters
     ) -> tuple[FloatArray, Classes, Any]:
-        """Return the embeddings as they are stored, their classes, and what knows the names of the columns."""
+        """Return embeddings as they are stored, their classes, and what knows the names of the columns."""
         vectors, table = self._check_rows(X)
         targets = check_targets(y, len(vectors), beside=True)
         # What has no label is not stored, and may be zeros.
@@ -489,7 +489,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         if given.ndim != 2:
             raise ValueError(
-                f"The embeddings have shape {given.shape}. Reshape your data to (n, N), a single one as X[None]."
+                f"The embeddings have shape {given.shape}. Reshape your data to (n, N), one as X[None]."
             )
         try:
             vectors: FloatArray = check_array(given, dtype=np.float32, estimator=self)

@@ -197,12 +197,7 @@ def select_for_labelling(
     free = np.flatnonzero(~known)
     strategy = check_choice(strategy, "strategy", ("uncertainty", "diversity", "mixed"))
     seed = check_seed(seed)
-    try:
-        n = check_count(n, "n", 1, len(free))
-    except ValueError:
-        raise ValueError(
-            f"n is {n!r}, and {len(free)} images are unlabelled: choose from 1 to {len(free)}."
-        ) from None
+    n = check_count(n, "n", 1, len(free))
     if strategy == "diversity":
         nearest = (vectors[free] @ vectors[known].T).max(axis=1)
         taken: list[int] = []

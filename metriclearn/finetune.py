@@ -30,6 +30,7 @@ from metriclearn.models import Encoder
 from metriclearn.training import DEFAULT_STEPS, Run, check_run, learn_metric, metric_steps, sample_pool
 
 TUNE = ("frozen", "head", "last", "all")
+HEAD_STEPS = DEFAULT_STEPS
 # A step through a backbone costs a hundred times that of the small network: fewer, and smaller ones.
 TUNING_STEPS, TUNING_BATCH = 100, 32
 SLOWER = 1 / 30  # the backbone's learning rate, as a share of the head's: it should not forget
@@ -89,7 +90,7 @@ def train_on_backbone(
     dim, pseudo_labels = check_count(dim, "dim"), check_flag(pseudo_labels, "pseudo_labels")
     change, tuned = check_augment(augment, "photographs"), tune in ("last", "all")
     if steps is None:
-        steps = TUNING_STEPS if tuned else DEFAULT_STEPS
+        steps = TUNING_STEPS if tuned else HEAD_STEPS
     if batch_size is None:
         batch_size = TUNING_BATCH if tuned else default_batch_size(labels)
     run = check_run(steps, batch_size, learning_rate, seed, backbone.device)
@@ -177,7 +178,7 @@ def train_head(
         dim,
         loss=loss,
         pseudo_labels=pseudo_labels,
-        steps=DEFAULT_STEPS if steps is None else steps,
+        steps=HEAD_STEPS if steps is None else steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,

@@ -71,8 +71,10 @@ def _check_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(embeddings, Tensor):
             found = f"a tensor of shape {tuple(embeddings.shape)} and type {embeddings.dtype}"
         raise ValueError(f"The embeddings are {found}: pass a tensor of floats, shape (n, N).")
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.numel() != len(embeddings):
-        labels = torch.from_numpy(check_labels(labels, len(embeddings), "embedding")).to(embeddings.device)
+    n = len(embeddings)
+    whole = isinstance(labels, Tensor) and not labels.is_floating_point()
+    if not whole or labels.shape not in ((n,), (n, 1)):
+        labels = torch.from_numpy(check_labels(labels, n, "embedding")).to(embeddings.device)
     labels = labels.flatten()
     known = labels != UNLABELLED
     if not known.all():
@@ -276,7 +278,7 @@ def check_value(loss: Tensor, step: int) -> float:
     value = loss.item() if whole else np.nan
     if not np.isfinite(value):
         raise ValueError(
-            f"The loss is {shown(loss)} at step {step}: lower learning_rate, or make a loss of your own give one "
-            "finite number with a gradient, made from the embeddings."
+            f"The loss is {shown(loss)} at step {step}: lower learning_rate, or let a loss of your own give "
+            "one finite number with a gradient, made from the embeddings."
         )
     return value

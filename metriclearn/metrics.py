@@ -47,11 +47,12 @@ def t_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
             finite numbers.
     """
     given = as_array(values, "The values")
-    if given.dtype.kind not in "iuf" or not np.isfinite(given).all():
-        raise ValueError("The values hold something that is no finite number: leave failed runs out.")
+    if given.ndim != 1 or len(given) < 2 or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+        raise ValueError(
+            f"The values have shape {given.shape} and type {given.dtype}: an interval needs one finite number "
+            "per run, of at least two runs; leave failed ones out."
+        )
     numbers = given.astype(np.float64)
-    if numbers.ndim != 1 or len(numbers) < 2:
-        raise ValueError(f"An interval needs at least two runs, got an array of shape {numbers.shape}.")
     confidence = _confidence(confidence)
     mean, error = numbers.mean(), stats.sem(numbers)
     half = stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * error
@@ -72,12 +73,8 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: if `hits` does not lie between 0 and `n`, or `n` is less than 1.
     """
-    wanted = f"{hits} hits out of {n} make no share: pass 0 <= hits <= n with n >= 1"
-    try:
-        n = check_count(n, "n")
-        hits = check_count(hits, "hits", 0, n)
-    except ValueError:
-        raise ValueError(f"{wanted}, both whole numbers.") from None
+    n = check_count(n, "n")
+    hits = check_count(hits, "hits", 0, n)
     result = stats.binomtest(hits, n).proportion_ci(_confidence(confidence), method="wilson")
     return Interval(100 * hits / n, 100 * float(result.low), 100 * float(result.high), n)
 

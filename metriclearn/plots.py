@@ -75,10 +75,7 @@ def show_neighbours(
         right: for each neighbour whether its class is the query's: framed in green, otherwise in red.
     """
     queries, pictures = _pictures(queries), [_pictures(row) for row in neighbours]
-    n = len(queries)
-    if len(pictures) != n:
-        raise ValueError(f"There are {n} queries but neighbours of {len(pictures)}: pass one list for each.")
-    names = _texts(query_titles, "query_titles", n)
+    names = _texts(query_titles, "query_titles", len(queries))
     near = [
         _texts(row, "neighbour_titles", len(found))
         for row, found in zip(neighbour_titles, pictures, strict=True)
@@ -88,11 +85,11 @@ def show_neighbours(
     figure, axes = plt.subplots(
         len(queries), columns, figsize=(columns * 1.1, len(queries) * 1.3), squeeze=False
     )
-    for i, row in enumerate(axes):
+    for i, (row, found) in enumerate(zip(axes, pictures, strict=True)):
         for axis in row:
             axis.set_visible(False)
         _framed(row[0], queries[i], names[i], "black")
-        for j, image in enumerate(pictures[i]):
+        for j, image in enumerate(found):
             colour = "white" if frames is None else (RIGHT if frames[i][j] else WRONG)
             _framed(row[j + 1], image, near[i][j], colour)
     figure.tight_layout(pad=0.4)

@@ -86,8 +86,8 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
         for row, name in enumerate(given.tolist()):
             if name in MARKERS or is_broken(name):
                 raise ValueError(
-                    f"The label in row {row} is {name!r}, which names no class: leave unlabelled rows out, or "
-                    "use class numbers for all, with -1 = unlabelled."
+                    f"The label in row {row} is {name!r}, which names no class: leave unlabelled rows out, "
+                    "or use class numbers for all, with -1 = unlabelled."
                 )
     if given.dtype.kind in "Ub":
         return given.copy()
