@@ -16,7 +16,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -139,7 +138,7 @@ class Backbone(nn.Module):
         """
         seen = copy.copy(self)  # the weights stay shared
         seen.crop = None
-        seen.aspect = check_aspect(aspect)
+        seen.aspect = None if aspect is None else check_number(aspect, "aspect", 0, without=(0,))
         seen.fingerprint = fingerprint({}, repr((self.fingerprint, seen.shape)))  # of weights hashed once
         return seen
 
@@ -161,9 +160,8 @@ class Backbone(nn.Module):
         channels, *sides = images.shape[1:]
         if min(sides) < STRIDE or channels not in (1, RGB):
             raise ValueError(
-                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 channel (grey) or 3 "
-                f"(RGB) of at least {STRIDE} pixels a side, its stride: drop or blend an alpha channel, as "
-                "X[:, :3] does, pass larger images, or train without a backbone."
+                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 or 3 channels, "
+                f"{STRIDE} pixels a side at least: drop an alpha channel by X[:, :3], or pass larger images."
             )
         seen, shape = images, (self.size, self.size)
         if self.crop:
@@ -217,11 +215,6 @@ class Backbone(nn.Module):
         return features.float()
 
 
-def check_aspect(aspect: Any) -> float | None:
-    """Return a width over a height, or None for each image's own."""
-    return None if aspect is None else check_number(aspect, "aspect", 0, without=(0,))
-
-
 def frame(size: int, aspect: float) -> tuple[int, int]:
     """Return height and width of a frame whose shorter side is `size`; the longer one in steps of the stride.
 
@@ -249,7 +242,7 @@ class ConcatBackbone(Backbone):
     def whole(self, aspect: float | None = None) -> "ConcatBackbone":
         """Return the same networks, as each of them sees the whole image; see `Backbone.whole`."""
         seen = ConcatBackbone([part.whole(aspect) for part in self.parts])
-        seen.aspect = check_aspect(aspect)
+        seen.aspect = aspect
         return seen
 
     def features(self, maps: Tensor) -> Tensor:
@@ -395,14 +388,12 @@ def _lite(name: str) -> Backbone:
         file = getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
         weights = torch.load(file, weights_only=True, map_location="cpu")
         network.load_state_dict(dict(_renamed(weights, [len(stage) for stage in network.blocks])))
-    except Exception as error:  # of import, files, pickle, zip or PyTorch, according to where the damage lies
+    except Exception as error:  # of many kinds, according to where the damage lies
         raise FileNotFoundError(
             f'The weights of {name} are missing or damaged: install the package "{about.package}" again.'
         ) from error
     if fingerprint(network.state_dict()) != about.fingerprint:
-        raise FileNotFoundError(
-            f'The weights of {name} are not those that belong to it: install the package "{about.package}" again.'
-        )
+        raise FileNotFoundError(f'The weights of {name} are not its own: install "{about.package}" again.')
     *early, fifth, last = network.blocks
     pooled = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return Backbone(

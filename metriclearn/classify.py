@@ -483,21 +483,14 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _columns(X)
         given = as_array(X, "The embeddings", UNEVEN)
         if given.dtype.kind not in "fiubO":
-            raise ValueError(
-                f"Complex data not supported, nor texts or dates: the embeddings are of type {given.dtype}; "
-                "pass floats, as float32."
-            )
+            raise ValueError(f"Complex data not supported, nor type {given.dtype}: pass floats, as float32.")
         if given.ndim != 2:
-            raise ValueError(
-                f"The embeddings have shape {given.shape}. Reshape your data to (n, N), one as X[None]."
-            )
+            raise ValueError(f"The embeddings have shape {given.shape}. Reshape your data to (n, N).")
         try:
             vectors: FloatArray = check_array(given, dtype=np.float32, estimator=self)
         except (TypeError, ValueError) as error:
             if "NAType" in str(error) or "convert string" in str(error):
-                raise ValueError(
-                    "The embeddings hold texts or missing values: remove these rows first."
-                ) from None
+                raise ValueError("The embeddings hold texts or missing values: remove such rows.") from None
             raise
         return vectors, X if hasattr(X, "columns") else vectors
 
@@ -520,7 +513,5 @@ def _distinct(targets: Classes, classes: npt.ArrayLike | None) -> Classes:
     if not is_labelled(announced).all():
         raise ValueError("classes holds -1, which means unlabelled: leave it out.")
     if announced.dtype.kind != targets.dtype.kind:
-        raise ValueError(
-            f"y holds {targets.dtype}, but classes {announced.dtype}: use numbers for all or texts for all."
-        )
+        raise ValueError("y and classes differ in kind: use numbers for all or texts for all.")
     return np.union1d(labelled, announced)

@@ -127,10 +127,7 @@ def scarce_labels(labels: LabelArray, per_class: int, seed: int) -> LabelArray:
     for label in np.unique(labels[is_labelled(labels)]):
         members = np.flatnonzero(labels == label)
         if len(members) < per_class:
-            raise ValueError(
-                f"Class {label} has only {len(members)} images, fewer than per_class = {per_class}: "
-                "lower the budget or add images."
-            )
+            raise ValueError(f"Class {label} has only {len(members)} images: lower per_class, or add some.")
         scarce[random.choice(members, per_class, replace=False)] = label
     return scarce
 

@@ -284,15 +284,10 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tune = check_choice(self.tune, "tune", TUNE)
         if self.backbone is None:
             if tune != "head":
-                raise ValueError(
-                    f'tune is "{tune}", but there is no backbone to tune: name one, as backbone="{LITE0}".'
-                )
+                raise ValueError(f'tune is "{tune}" without a backbone: name one, as backbone="{LITE0}".')
             return None
         if pixels.ndim != 4 or self.reconstruction:
-            raise ValueError(
-                "A backbone wants images, not rows of numbers, and has no decoder: leave backbone out, or "
-                "reconstruction at 0."
-            )
+            raise ValueError("A backbone wants images, and reconstruction=0: leave it out for all else.")
         return as_backbone(self.backbone, self.device)
 
     def _check_pixels(self, X: Any, fitting: bool) -> tuple[Any, ImageArray]:
@@ -361,12 +356,9 @@ def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.d
     try:
         backbone = as_backbone(card["name"] if given is None else given, where, card.get("aspect"))
     except ValueError:
-        raise ValueError(
-            f"The encoder stands on a backbone of your own, {card['name']}: pass it, as backbone=..."
-        ) from None
+        raise ValueError(f"The encoder stands on {card['name']}, a backbone of yours: pass it.") from None
     if backbone.fingerprint != card["fingerprint"]:
         raise ValueError(
-            f"The backbone {backbone.name} has other weights, or another way of seeing, than the one that "
-            "the encoder was trained on: pass that one, or train again."
+            f"The backbone {backbone.name} is not the one that the encoder was trained on: pass that one."
         )
     return backbone

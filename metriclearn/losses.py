@@ -60,7 +60,7 @@ def mean_or_zero(values: Tensor) -> Tensor:
     return values.mean() if values.numel() else values.sum()
 
 
-def _check_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _labelled_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the labelled rows of a batch, in at least float32; warn if they form no pair.
 
     Raises:
@@ -126,7 +126,7 @@ def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = CONTRAS
         ValueError: if embeddings and labels do not fit, or the margin is out of range.
     """
     margin = check_number(margin, "margin", 0, 2, without=(0,))
-    return _contrastive(*_check_batch(embeddings, labels), margin)
+    return _contrastive(*_labelled_batch(embeddings, labels), margin)
 
 
 def _contrastive(embeddings: Tensor, labels: Tensor, margin: float = CONTRASTIVE_MARGIN) -> Tensor:
@@ -169,7 +169,7 @@ def triplet_loss(
     """
     check_choice(mining, "mining", MINERS)
     margin = check_number(margin, "margin", 0)
-    return _triplet(*_check_batch(embeddings, labels), margin, mining)
+    return _triplet(*_labelled_batch(embeddings, labels), margin, mining)
 
 
 def _triplet(
@@ -222,7 +222,7 @@ def supervised_contrastive_loss(
         ValueError: if embeddings and labels do not fit, or the temperature is not above 0.
     """
     temperature = check_number(temperature, "temperature", 0, without=(0,))
-    return _supcon(*_check_batch(embeddings, labels), temperature)
+    return _supcon(*_labelled_batch(embeddings, labels), temperature)
 
 
 def _supcon(embeddings: Tensor, labels: Tensor, temperature: float = TEMPERATURE) -> Tensor:
@@ -240,7 +240,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 LOSSES: dict[str, Loss] = {"contrastive": _contrastive, "triplet": _triplet, "supcon": _supcon}
 
 
-def check_loss(
+def loss_function(
     loss: str | Loss, classes: LabelArray, device: torch.device
 ) -> tuple[Loss, list[nn.Parameter]]:
     """Return the loss as a function, and the weights that it must learn, such as the centres of ArcFace.

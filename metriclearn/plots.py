@@ -108,9 +108,7 @@ def show_map(points: FloatArray, labels: LabelArray, class_names: Sequence[str],
     points = check_embeddings(as_array(points, "The points") * 1.0, 2, unit_length=False)
     labels, names = check_labels(labels, len(points)), [str(name) for name in class_names]
     if labels.max() >= len(names):
-        raise ValueError(
-            f"There is a label {labels.max()} but only {len(names)} class names: name every class."
-        )
+        raise ValueError(f"There is a label {labels.max()} but only {len(names)} class names: name all.")
     figure, axis = plt.subplots(figsize=(6, 5.2))
     unknown = ~is_labelled(labels)
     axis.scatter(points[unknown, 0], points[unknown, 1], s=5, c="#dddddd", linewidths=0)
@@ -222,11 +220,8 @@ def _pictures(pixels: ImageArray) -> FloatArray:
         ValueError: if they are no grey or colour images.
     """
     images = as_array(pixels, "The images", DIFFER)
-    if (
-        images.ndim != 4
-        or images.shape[1] not in (1, 3)
-        or (images.dtype.kind != "f" and images.dtype != np.uint8)
-    ):
+    numbers = images.dtype.kind == "f" or images.dtype == np.uint8
+    if not numbers or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"The images have shape {images.shape} and type {images.dtype}: pass floats in [0, 1] or uint8, "
             "shape (n, channels, height, width) with 1 or 3 channels."

@@ -36,7 +36,7 @@ from metriclearn.checks.arguments import (
 from metriclearn.checks.arrays import FloatArray, ImageArray, check_inputs
 from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.label_propagation import confident_rows, diffuse_labels
-from metriclearn.losses import Loss, check_loss, check_value, warn_without_pairs
+from metriclearn.losses import Loss, check_value, loss_function, warn_without_pairs
 from metriclearn.models import Autoencoder, Encoder
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -259,7 +259,7 @@ def metric_steps(
     """
     known = np.flatnonzero(is_labelled(pool.labels))
     given = pool.labels[known]
-    metric_loss, own_weights = check_loss(loss, np.unique(given), run.device)
+    metric_loss, own_weights = loss_function(loss, np.unique(given), run.device)
     (first_weights, rate), *others = groups
     optimizer, schedule = _optimizer([([*first_weights, *own_weights], rate), *others], run.steps)
     pseudo = PseudoLabels(pool.labels, run.steps, run.batch_size, random)

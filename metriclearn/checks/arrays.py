@@ -26,6 +26,7 @@ ROUNDING = 1e-3  # how far a rounded pixel may lie outside [0, 1]; half precisio
 OVERSHOOT = 0.25  # how far a bicubic resize may overshoot
 DIFFER = "The images differ in size: resize them to one height and width first."
 CHANNELS_LAST = (1, 3, 4)  # grey, RGB, RGBA
+SHAPES = "X[:, None] adds the channel axis of grey images, X[None] makes one of a single image"
 FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
 
 
@@ -83,11 +84,7 @@ def check_images(pixels: Any) -> ImageArray:
     images = as_array(pixels, "The images", DIFFER)
     shape, channels_last = images.shape, images.ndim == 4 and images.shape[3] in CHANNELS_LAST
     if images.ndim != 4 or 0 in shape or (channels_last and shape[1] > max(CHANNELS_LAST)):
-        hint = (
-            "X.transpose(0, 3, 1, 2) moves channels that stand last"
-            if channels_last
-            else ("X[:, None] adds the channel axis of grey images, X[None] makes one of a single image")
-        )
+        hint = "X.transpose(0, 3, 1, 2) moves channels that stand last" if channels_last else SHAPES
         raise ValueError(
             f"The images have shape {shape}: pass at least one as (n, channels, height, width); {hint}."
         )
@@ -164,9 +161,7 @@ def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bo
     with np.errstate(over="ignore"):  # what overflows in float32 is found in the next line
         vectors: FloatArray = given.astype(np.float32)
     if bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
-        raise ValueError(
-            f"The embeddings hold NaN or infinity, first in row {bad[0]}: remove these rows first."
-        )
+        raise ValueError(f"The embeddings hold NaN or infinity, first in row {bad[0]}: remove such rows.")
     return unit_rows(vectors) if unit_length else vectors
 
 
@@ -199,9 +194,7 @@ def comparable_rows(vectors: FloatArray, distance: str) -> FloatArray:
     if distance == "cosine":
         return unit_rows(vectors)
     if (far := np.flatnonzero(np.abs(vectors).max(axis=1) > FARTHEST)).size:
-        raise ValueError(
-            f"The embedding in row {far[0]} lies too far out for distances in float32: scale all down."
-        )
+        raise ValueError(f"The embedding in row {far[0]} lies too far out for float32: scale all down.")
     return vectors
 
 
@@ -213,9 +206,7 @@ def check_sources(sources: Any, n: int) -> list[str]:
     """
     texts = [str(source) if isinstance(source, str) else "" for source in _in_order(sources)]
     if len(texts) != n or not all(texts) or any(map(is_broken, texts)):
-        raise ValueError(
-            f"sources does not fit the {n} embeddings: pass one valid text for each, none of them empty."
-        )
+        raise ValueError(f"sources does not fit the {n} embeddings: pass one text for each, none empty.")
     if len(set(texts)) < n:
         twice = Counter(texts).most_common(1)[0][0]
         raise ValueError(f"The source {twice!r} comes twice: each source names one point.")
@@ -239,17 +230,14 @@ def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, 
     stored = []
     for i, payload in enumerate(given):
         if odd := [key for key in payload if not isinstance(key, str) or key in reserved]:
-            raise ValueError(
-                f"Payload {i} sets {odd[0]!r}: use texts as keys, and none that the index sets itself."
-            )
+            raise ValueError(f"Payload {i} sets {odd[0]!r}: use other texts as keys.")
         try:
             text = json.dumps(dict(payload), allow_nan=False, ensure_ascii=False)
             text.encode()  # fails on half a letter of Unicode
             stored.append(json.loads(text, parse_int=lambda digits: int(np.int64(digits))))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(
-                f"Payload {i} cannot be stored ({error}): use as values texts, numbers, lists and "
-                "dictionaries, with .item() for NumPy's numbers."
+                f"Payload {i} cannot be stored ({error}): use JSON's types, with .item() for NumPy's."
             ) from None
     return stored
 
@@ -260,15 +248,11 @@ def check_ids(ids: Any) -> list[str]:
     Raises:
         ValueError: for anything else.
     """
-    texts = []
-    for point in ids if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]:
-        try:
-            texts.append(str(uuid.UUID(str(point))))
-        except ValueError:
-            raise ValueError(
-                f"{shown(point)} is not an id: pass a list of ids that upsert returned."
-            ) from None
-    return texts
+    given = [*ids] if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
+    try:
+        return [str(uuid.UUID(str(point))) for point in given]
+    except ValueError:
+        raise ValueError(f"{shown(given)} are not all ids: pass a list that upsert returned.") from None
 
 
 def _in_order(values: Any) -> list[Any]:

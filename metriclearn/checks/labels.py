@@ -85,10 +85,7 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
     if given.dtype.kind == "U":
         for row, name in enumerate(given.tolist()):
             if name in MARKERS or is_broken(name):
-                raise ValueError(
-                    f"The label in row {row} is {name!r}, which names no class: leave unlabelled rows out, "
-                    "or use class numbers for all, with -1 = unlabelled."
-                )
+                raise ValueError(f"The label in row {row} is {name!r}, which names no class: leave it out.")
     if given.dtype.kind in "Ub":
         return given.copy()
     labels = _class_numbers(given)
@@ -104,14 +101,10 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
 def _column(labels: Any, n: int, thing: str) -> npt.NDArray[Any]:
     """Return labels of any type as an array of shape `(n,)`."""
     if labels is None:  # the first words are those that scikit-learn asks of an estimator
-        raise ValueError(
-            "fit requires y to be passed, but the target y is None: pass labels, -1 = unlabelled."
-        )
+        raise ValueError("fit requires y to be passed, but the target y is None: pass labels.")
     column: npt.NDArray[Any] = column_or_1d(as_array(labels, "The labels"), warn=True)
     if len(column) != n:
-        raise ValueError(
-            f"There are {n} {thing}s but {len(column)} labels: pass one label per {thing}, -1 = unlabelled."
-        )
+        raise ValueError(f"There are {n} {thing}s but {len(column)} labels: pass one for each.")
     return column
 
 

@@ -497,13 +497,11 @@ def _kind(config: models.CollectionConfig, name: str) -> Kind:
         ValueError: for a collection of another make; the message calls it by `name`.
     """
     vectors, encoder_id = config.params.vectors, (config.metadata or {}).get("encoder")
-    named = not isinstance(vectors, models.VectorParams)
     words = {measure: word for word, measure in DISTANCES.items()}
-    if not encoder_id or named or vectors.distance not in words:
-        found = "named vectors" if named else f"vectors compared by {vectors.distance.lower()}"
+    if not encoder_id or not isinstance(vectors, models.VectorParams) or vectors.distance not in words:
+        measure = vectors.distance if isinstance(vectors, models.VectorParams) else "named"
         raise ValueError(
-            f"The collection {name!r} holds {found} of encoder {encoder_id!r}, and an index needs one vector "
-            f"for each point, compared by {' or '.join(DISTANCES)}, of an encoder that its metadata name: "
-            "use another collection name."
+            f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}, and an index wants "
+            f"one per point, compared by {' or '.join(DISTANCES)}, of a known encoder: use another collection name."
         )
     return Kind(vectors.size, str(encoder_id), words[vectors.distance])

@@ -66,9 +66,7 @@ class Location:
         if self.url:
             prefix = os.environ.get("METRICLEARN_PREFIX", "")
             if not re.fullmatch(r"[A-Za-z0-9.-]*", prefix):
-                raise ValueError(
-                    f"METRICLEARN_PREFIX is {prefix!r}: use a to z, A to Z, digits, . and - only."
-                )
+                raise ValueError(f"METRICLEARN_PREFIX is {prefix!r}: use letters, digits, . and - only.")
             name = f"{prefix}_{name}" if prefix else name
         return check_name(name, LONGEST_NAME)
 
@@ -81,8 +79,8 @@ def check_name(name: str, longest: int = 255) -> str:
     """
     if name in (".", "..") or len(name) > longest or any(letter in FORBIDDEN for letter in name):
         raise ValueError(
-            f"Collection name cannot be {name[:80]!r}: choose one of up to {longest} letters, none of them "
-            f"of {FORBIDDEN[:9]}"
+            f"Collection name cannot be {name[:80]!r}: choose one of up to {longest} letters, and none of "
+            f"{FORBIDDEN[:9]} among them."
         )
     return name
 
@@ -237,9 +235,7 @@ def _check_url(url: Any) -> str:
     except ValueError:  # a port that is none
         good = False
     if not good or re.search(r"[\s\x00-\x1f]", address):
-        raise ValueError(
-            f"url is {address!r}, which is no server's address: write it like 'http://localhost:6333'."
-        )
+        raise ValueError(f"url is {address!r}: write an address like 'http://localhost:6333'.")
     return address
 
 
@@ -264,8 +260,8 @@ def _unusable(error: Exception, folder: Path) -> Exception:
             f"The folder {folder} cannot be used ({error.strerror}): choose one that you may write to."
         )
     return ValueError(
-        f"The folder {folder} is damaged ({type(error).__name__}): put back a copy of it, or delete it and fill "
-        "it anew."
+        f"The folder {folder} is damaged ({type(error).__name__}): put back a copy of it, or delete it and "
+        "fill it anew."
     )
 
 

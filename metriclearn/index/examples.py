@@ -130,7 +130,7 @@ def classifier_points(
     codes = np.full(n, UNLABELLED, dtype=np.int64)
     codes[known] = codes_of(targets)
     extras = [{}] * n if payloads is None else payloads
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"label": code, "encoder": encoder_id, "source": str(row)}
         | ({} if name is None else {"class": str(name)})
         | dict(extra)
@@ -253,10 +253,7 @@ class StoredExamples:
         if len(self.index) != len(self.examples.rows):
             self.catch_up()
         if len(named) and named.dtype.kind != self.classes.dtype.kind:
-            raise ValueError(
-                f"The classes so far are of type {self.classes.dtype}, the new ones of type {named.dtype}: "
-                "use numbers for all or texts for all."
-            )
+            raise ValueError("Old and new classes differ in kind: use numbers for all or texts for all.")
         # An empty array of numbers would make numbers of bools.
         known = np.union1d(self.classes, named) if len(named) else self.classes
         more, storage = Examples.of(vectors, targets, self.examples.seen), self.index.storage

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from metriclearn.checks.arguments import check_choice, check_folder, check_text
+from metriclearn.checks.arguments import check_choice, check_folder, check_text, shown
 from metriclearn.checks.arrays import (
     FloatArray,
     check_embeddings,
@@ -141,9 +141,7 @@ def read_points(folder: str | Path) -> Points:
         finish_replacing(path, (VECTORS_FILE, POINTS_FILE))
     for name in (VECTORS_FILE, POINTS_FILE):
         if not (path / name).is_file():
-            raise FileNotFoundError(
-                f"{path / name} is missing: point to a folder that export_points() wrote."
-            )
+            raise FileNotFoundError(f"{path / name} is missing: name a folder of exported points.")
     try:
         content = json.loads((path / POINTS_FILE).read_text(encoding="utf-8"))
         version = content["format_version"] if "format_version" in content else content["form"]
@@ -152,14 +150,9 @@ def read_points(folder: str | Path) -> Points:
         stored = (path / VECTORS_FILE).read_bytes()
         vectors = np.load(io.BytesIO(stored), allow_pickle=False)
     except (ValueError, KeyError, TypeError, RecursionError, EOFError):  # no JSON or array, or another shape
-        raise ValueError(
-            f"The points in {path} cannot be read: export them anew, or copy both files again."
-        ) from None
+        raise ValueError(f"The points in {path} cannot be read: copy both files again.") from None
     if version != FORMAT_VERSION:
-        raise ValueError(
-            f"The points in {path} are of format version {version!r}, not {FORMAT_VERSION}: update this "
-            "package."
-        )
+        raise ValueError(f"The points in {path} are of format {version!r}: update this package.")
     if hashlib.sha256(stored).hexdigest() != digest:
         raise ValueError(f"The vectors in {path} are not those of its points: copy both files again.")
     try:
@@ -214,7 +207,5 @@ def _checked(vectors: Any, ids: Any, payloads: Any, encoder_id: Any, distance: A
     named = [entry["source"] for entry in entries if "source" in entry]
     check_sources(named, len(named))
     if not isinstance(about, dict) or set(RESERVED_METADATA) & about.keys():
-        raise ValueError(
-            "What is noted about the collection is no dictionary of its notes: export them anew."
-        )
+        raise ValueError(f"The notes about the points are {shown(about)}: export them anew.")
     return Points(ids, vectors, entries, encoder_id, distance, about)

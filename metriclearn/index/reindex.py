@@ -136,9 +136,7 @@ def reindex(
     if old.encoder_id == encoder_id:
         raise ValueError(f"The collection {old.collection!r} holds embeddings of {encoder_id!r} already.")
     if held_out is not None and old.distance != "cosine":
-        raise ValueError(
-            f'The index measures by {old.distance}, and "unknown" by cosine: leave held_out out.'
-        )
+        raise ValueError('Only under cosine there is an "unknown": leave held_out out.')
     new, embedded = _open(old, embed, encoder_id)
     fresh = embedded > 0
     for _ in range(PASSES):
@@ -235,9 +233,7 @@ def rollback(index: EmbeddingIndex) -> EmbeddingIndex:
         metadata = (client.get_collection(live).config.metadata or {}) if live else {}
         before = metadata.get("before")
         if not before or not client.collection_exists(before):
-            raise ValueError(
-                f"There is no earlier version of {index.collection!r} to go back to: use reindex instead."
-            )
+            raise ValueError(f"There is no earlier version of {index.collection!r}: use reindex instead.")
         earlier = Collection.existing(index.storage.connection, before, before)
         earlier.take_name(index.collection, keep=True)
     return current(index)
@@ -314,9 +310,7 @@ def _embedded(
         )
     vectors = comparable_rows(check_embeddings(embed(sources), dim, unit_length=False), distance)
     if len(vectors) != len(points):
-        raise ValueError(
-            f"embed returned {len(vectors)} embeddings for {len(points)} sources: return one each."
-        )
+        raise ValueError(f"embed gave {len(vectors)} embeddings for {len(points)} sources: give one each.")
     return vectors
 
 

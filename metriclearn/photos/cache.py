@@ -106,8 +106,7 @@ def _make_room(folder: Path, partial: Path, n: int) -> None:
         free, wanted = shutil.disk_usage(partial).free, n * ROW
     except OSError as error:
         raise OSError(
-            f"The cache {folder} cannot be written ({error.strerror or error}): set METRICLEARN_CACHE to "
-            "another folder."
+            f"The cache {folder} cannot be written ({error.strerror or error}): set METRICLEARN_CACHE."
         ) from None
     if wanted > free:
         raise OSError(

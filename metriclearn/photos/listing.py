@@ -145,9 +145,7 @@ def check_enough(counts: dict[str, int]) -> None:
     """
     few = [printable(name) for name, n in counts.items() if n < 2 or len(counts) < 2]
     if few or not counts:
-        found = (
-            f"The class {few[0]} is alone or has one labelled picture" if few else "No picture has a label"
-        )
+        found = f"The class {few[0]} is alone or has one picture" if few else "No picture has a label"
         raise ValueError(
             f"{found}: label two pictures or more of at least two classes, in a folder per class or in "
             "labels.csv with the columns file_name and label, or leave a class of one picture out."
@@ -294,7 +292,7 @@ def read_table(table: Path) -> list[dict[str, str]]:
         lines = [line for line in reader if any(cell.strip() for cell in line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"{printable(table.name)} is no table of texts that can be read ({error}): save it as CSV in UTF-8."
+            f"{printable(table.name)} cannot be read as a table ({error}): save it as CSV in UTF-8."
         ) from None
     if len(lines) < 2:
         raise ValueError(f"{printable(table.name)} has no rows: name the columns, then write a row per file.")
@@ -302,10 +300,8 @@ def read_table(table: Path) -> list[dict[str, str]]:
     if len({name.strip().lower() for name in header}) < len(header):
         raise ValueError(f"{printable(table.name)} has two columns of one name: keep the one that is right.")
     if odd := [line for line in lines[1:] if len(line) != len(header)]:
-        raise ValueError(
-            f"{printable(table.name)} has {len(header)} columns, but {len(odd[0])} in the row of "
-            f"{printable(odd[0][0])}: set texts that hold a comma in quotes."
-        )
+        found = f"{len(header)} columns, but {len(odd[0])} in the row of {printable(odd[0][0])}"
+        raise ValueError(f"{printable(table.name)} has {found}: set texts that hold a comma in quotes.")
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
@@ -320,10 +316,8 @@ def _check_classes(names: Sequence[str]) -> None:
             )
         plain = unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
         if plain in alike:
-            raise ValueError(
-                f'The classes "{alike[plain]}" and "{name}" differ only in case or blanks: give both one '
-                "name."
-            )
+            both = f'"{alike[plain]}" and "{name}"'
+            raise ValueError(f"The classes {both} differ only in case or blanks: give both one name.")
         alike[plain] = name
 
 
