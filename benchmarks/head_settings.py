@@ -11,7 +11,7 @@ percent, means of five draws; the difference with its 95 % interval:
     TrashNet, with the pool        68.3       69.1      0.8 [-0.9, 2.4]
     TrashNet, without the pool     67.8       67.6     -0.2 [-2.3, 1.8]
 
-    python benchmarks/head_settings.py --trashnet FOLDER    # five minutes on one core
+    python -m benchmarks.head_settings --trashnet FOLDER    # five minutes on one core
 """
 
 import argparse

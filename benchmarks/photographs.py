@@ -5,7 +5,7 @@
 * TrashNet: 2,527 pictures of waste, six classes (https://github.com/garythung/trashnet), where its folder is.
 
 Every method sees the same draws. A draw sets 22 % of the pictures aside to judge by, each class with its
-share; of the others so many per class have a label. The backbone's rows are computed once and kept.
+share; of the others so many per class have a label. The backbone's features are computed once and kept.
 
     python -m benchmarks.photographs --trashnet FOLDER
     python -m benchmarks.photographs --budgets 10 50 --ways "head + pool"   # a part of it

@@ -1,29 +1,32 @@
 """Metric learning with few labels and a vector database.
 
-The method in floors, each importing only from those below. On top stand two wings that never meet:
-`metriclearn.course`, what only the notebooks use, such as the checks of the exercises and the figures that
-answer, and `metriclearn.cli`, the command line and what it writes into a classifier's folder.
+From the top floor down; each line imports only from those below it. The two on top never meet: what only the
+notebooks use, and the command line.
 
-    reindex.py     a new encoder takes the place of an old one, while others go on asking
-    choose.py      which way suits these images: their own labels decide
-    trust.py   review.py    how good, how sure, judged by held-out pictures; what a person should look at
-    plots.py   explore.py
-    classify.py    QdrantClassifier: a scikit-learn classifier over an EmbeddingIndex
-    kept.py   transfer.py    what a classifier keeps, to be opened again; points taken to another home
-    index.py       EmbeddingIndex: a Qdrant collection that knows which encoder filled it
-    search.py   filters.py   layout.py   connect.py   what an index is made of
-    embedding.py   MetricEmbedding: a scikit-learn transformer; fit, transform, save, load
-    tuning.py    a pretrained backbone learns the task: a head, its last part, or all of it
-    training.py    the loops, in view
-    inference.py   propagate.py    a network at work; labels spread over the neighbour graph
-    photos.py      a folder of pictures as one array on the disk
-    folders.py   decode.py   which files, which labels; one file, safely
-    backbones.py   pretrained networks without their classifier
-    augment.py   losses.py   models.py   evaluate.py   data.py
-    cache.py     where downloads and decoded pictures are kept
-    labels.py      what -1 means
-    validate.py    arrays checked once, in the project's own form
-    settings.py    so are numbers, choices, devices and folders
+    cli/                  command line: check, fit, classify, review, add
+    course/               figures, exercises and measurements of the notebooks
+    model_selection.py    model selection: which method suits these images
+    cross_validation.py   stratified folds, held-out predictions, leave one class out
+    curation.py           duplicates, outliers, label errors, what to label next
+    classify.py           QdrantClassifier: k-nearest-neighbour classifier over a vector database
+    index/                EmbeddingIndex: embeddings in a Qdrant collection; export, re-indexing
+    photos/               Photographs: a folder of images with labels, decoded once
+    embedding.py          MetricEmbedding: scikit-learn transformer from images to embeddings
+    finetune.py           transfer learning: a head on a backbone, fine-tuning of its last part or all
+    training.py           training loops: autoencoder, metric learning, supervised classifier
+    batches.py            batches for training, and all images through a network in bounded memory
+    label_propagation.py  label spreading over the neighbour graph, pseudo-labels
+    backbones.py          pretrained networks without their classifier
+    losses.py             contrastive, triplet and supervised contrastive loss
+    models.py             encoder, decoder, autoencoder
+    augment.py            data augmentation
+    unknown.py            threshold for "unknown": conformal prediction
+    plots.py              plots: images, neighbours, maps, accuracies with intervals
+    metrics.py            recall@k, MAP@R, confidence intervals, diagnostics of a collapse
+    neighbours.py         k-nearest-neighbour search and weighted vote, by brute force
+    data.py               data sets and the label budget
+    files.py              cache folder; files written all or none
+    checks/               input validation: arrays, labels, arguments
 """
 
 from importlib import import_module
@@ -46,7 +49,7 @@ __all__ = [
 
 # Imported when first used: PyTorch, scikit-learn and Qdrant's client take seconds, and a program that only
 # looks at a folder, or prints its help, needs none of them.
-_HOMES = {
+_MODULES = {
     "EmbeddingIndex": "index",
     "ImageSet": "data",
     "MetricEmbedding": "embedding",
@@ -57,6 +60,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"metriclearn has no {name!r}: choose one of {', '.join(__all__)}.")
-    return getattr(import_module(f"metriclearn.{_HOMES[name]}"), name)
+    return getattr(import_module(f"metriclearn.{_MODULES[name]}"), name)

@@ -163,8 +163,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return a classifier whose examples are the labelled ones of these points, stored as `fit` does.
 
         Args:
-            points: as `metriclearn.index.examples.classifier_points` makes them, or as
-                `metriclearn.index.export.read_points` reads them.
+            points: as `metriclearn.index.examples.classifier_points` makes them, or `read_points` reads them.
             path: a folder to keep them in, or `":memory:"`.
             url: a Qdrant server; see `EmbeddingIndex`.
             collection: name of the collection; an earlier classifier of that name is replaced.

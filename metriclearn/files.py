@@ -167,10 +167,13 @@ def replace_files(folder: Path, names: Sequence[str], write: Callable[[Path], No
     finish_replacing(folder, names)
     _remove(beside, names)
     beside.mkdir(parents=True)
-    write(beside)
-    for path in beside.rglob("*"):
-        _flush(path)
-    _flush(beside)
+    try:
+        write(beside)
+        for path in (*beside.rglob("*"), beside):
+            _flush(path)
+    except BaseException:  # such as Ctrl-C
+        _remove(beside, names)
+        raise
     if folder.exists():
         os.replace(beside, folder / READY)
         finish_replacing(folder, names)

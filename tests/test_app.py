@@ -18,15 +18,18 @@ import pytest
 import torch
 from drawn_pictures import KINDS, draw, draw_folder
 from PIL import Image
+from qdrant_client import QdrantClient
 from stand_in import stand_in
 
-from metriclearn import MetricEmbedding, backbones, model_selection
+from metriclearn import MetricEmbedding, QdrantClassifier, backbones, finetune, model_selection
 from metriclearn.cli.card import as_markdown
 from metriclearn.cli.main import FAILED, WRONG_USE, main
 from metriclearn.cli.main import METHODS as NAMES
 from metriclearn.cli.render import render
 from metriclearn.cross_validation import cross_validate
+from metriclearn.index.export import read_points
 from metriclearn.model_selection import AUTO, METHODS
+from metriclearn.photos import read_photographs
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = [
@@ -105,7 +108,7 @@ def test_check_says_what_is_there(photos, capsys):
     assert found["classes"] == {"bars": 8, "disc": 8 + len(HOSTILE), "triangle": 8}
     assert found["unlabelled"] == 10
     assert found["skipped"] == {"bars/broken.jpg": "holds no picture of a kind that is read here"}
-    same = [pair["files"] for pair in found["twins"] if pair["same_file"]]
+    same = [pair["files"] for pair in found["duplicates"] if pair["same_file"]]
     assert same == [["bars/1.png", "unlabelled/again.png"]]
     assert found["to_train"] == ""
     assert main(["check", str(photos)]) == 0
@@ -122,10 +125,10 @@ def test_check_counts_every_planted_fault(tmp_path, cache, capsys):
     smaller.save(folder / "disc" / "smaller.jpg", quality=85)  # one that is unlabelled, saved again
     (folder / "disc" / "empty.png").touch()
     found = run(capsys, "check", folder)
-    assert [pair["files"] for pair in found["twins"] if pair["labels_differ"]] == [
+    assert [pair["files"] for pair in found["duplicates"] if pair["labels_differ"]] == [
         ["bars/wrong.png", "disc/1.png"]
     ]
-    near = [pair["files"] for pair in found["twins"] if not pair["same_file"]]
+    near = [pair["files"] for pair in found["duplicates"] if not pair["same_file"]]
     assert ["disc/smaller.jpg", "unlabelled/disc0.png"] in near
     assert list(found["skipped"]) == ["disc/empty.png"]
 
@@ -137,11 +140,11 @@ def test_a_classifier_is_whole_and_holds_no_pickle(fitted, photos):
     assert sorted(path.relative_to(fitted).as_posix() for path in fitted.rglob("*") if path.is_file()) == [
         "README.md",
         "card.json",
-        "embeddings.npy",
         "encoder/card.json",
         "encoder/encoder.safetensors",
-        "examples.json",
+        "points.json",
         "report.html",
+        "vectors.npy",
     ]
     card = json.loads((fitted / "card.json").read_text())
     assert card["data"]["labelled"] == 24 + len(HOSTILE)
@@ -149,9 +152,9 @@ def test_a_classifier_is_whole_and_holds_no_pickle(fitted, photos):
     assert card["accuracy"]["pictures"] == 24 + len(HOSTILE)
     assert card["accuracy"]["percent"] > 60  # three kinds by chance: 33
     assert 0 < card["unknown"]["threshold"] < 1
-    examples = json.loads((fitted / "examples.json").read_text())["pictures"]
+    examples = json.loads((fitted / "points.json").read_text())["payloads"]
     assert {f"disc/{name}" for name in HOSTILE} <= {picture["file"] for picture in examples}
-    vectors = np.load(fitted / "embeddings.npy", allow_pickle=False)
+    vectors = np.load(fitted / "vectors.npy", allow_pickle=False)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert len(vectors) == len(examples)
     embedding = MetricEmbedding.load(fitted / "encoder")
@@ -205,13 +208,6 @@ def test_a_backbone_that_is_not_there(
     assert main(["fit", str(photos), "--out", str(out), *options]) == code
     assert words in capsys.readouterr().err
     assert not out.exists()
-
-
-def test_a_card_from_before_backbones_had_names_can_be_read(fitted):
-    card = json.loads((fitted / "card.json").read_text())
-    whole = as_markdown(card)
-    del card["backbone"]
-    assert as_markdown(card) == whole
 
 
 def test_the_card_has_its_head_and_sections(fitted):
@@ -276,10 +272,10 @@ def test_nothing_in_the_report_runs_or_asks(fitted):
 def test_the_threshold_is_that_of_held_out_pictures(fitted):
     """With a frozen backbone nothing is trained, so the folds can be dealt here, too."""
     card = json.loads((fitted / "card.json").read_text())
-    pictures = json.loads((fitted / "examples.json").read_text())["pictures"]
-    names = sorted({picture["label"] for picture in pictures if picture["label"]})
-    labels = np.array([names.index(p["label"]) if p["label"] else -1 for p in pictures])
-    vectors = np.load(fitted / "embeddings.npy")
+    pictures = read_points(fitted).payloads
+    names = sorted({picture["class"] for picture in pictures if "class" in picture})
+    labels = np.array([names.index(p["class"]) if "class" in p else -1 for p in pictures])
+    vectors = read_points(fitted).vectors
     held = cross_validate(lambda rows, known: vectors, labels)
     # The card's were centred by the pictures that each fold may see, these by all: nearly the same.
     assert card["unknown"]["threshold"] == pytest.approx(held.threshold(0.05), abs=0.05)
@@ -289,35 +285,85 @@ def test_the_threshold_is_that_of_held_out_pictures(fitted):
 
 def test_the_same_command_finds_it_done(fitted, photos, capsys):
     said = run(capsys, "fit", photos, "--out", fitted, "--method", "frozen", "--device", "cpu")
-    assert said["way"] == "frozen"
+    assert said["method"] == "frozen"
 
 
 def test_the_command_line_offers_the_methods_that_answer_by_neighbours():
     assert ("auto", *(name for name, method in METHODS.items() if method.by_neighbours)) == NAMES
 
 
-@pytest.mark.parametrize(("method", "way"), [("head", "head"), ("scratch", "scratch"), ("auto", "frozen")])
-def test_every_way_can_be_trained_and_asked(method, way, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("method", "taken"), [("head", "head"), ("scratch", "scratch"), ("auto", "frozen")])
+def test_every_method_can_be_trained_and_asked(method, taken, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
     train = model_selection.train_metric
-    monkeypatch.setattr(tuning, "HEAD_STEPS", 5)
+    monkeypatch.setattr(finetune, "HEAD_STEPS", 5)
     monkeypatch.setattr(  # it learns nothing in two steps
         model_selection, "train_metric", lambda *data, **options: train(*data, **options, steps=2)
     )
     folder = draw_folder(tmp_path / "in", n=8, free=2)
     card = run(capsys, "fit", folder, "--out", tmp_path / "m", "--method", method, "--device", "cpu")
-    assert card["way"] == way
-    tried = [found["way"] for found in card["tried"]]
+    assert card["method"] == taken
+    tried = [found["method"] for found in card["tried"]]
     assert tried == ([*AUTO] if method == "auto" else [method])
     if method == "auto":
-        able = [found for found in card["tried"] if METHODS[found["way"]].by_neighbours]
+        able = [found for found in card["tried"] if METHODS[found["method"]].by_neighbours]
         best = max(able, key=lambda found: found["accuracy"]["percent"])
         assert best["accuracy"]["percent"] == card["accuracy"]["percent"]
     [answer] = run(capsys, "classify", tmp_path / "m", folder / "disc" / "1.png")["answers"]
-    if way != "scratch":
+    if taken != "scratch":
         assert answer["nearest_class"] == "disc"
-        assert card["unknown"]["caught"]["pictures"] == 24
+        assert card["unknown"]["unseen"]["pictures"] == 24
     assert answer["evidence"][0]["cosine"] == pytest.approx(1, abs=1e-3)  # it is an example itself
+
+
+# A model folder is a QdrantClassifier.
+
+
+def explained(path, asked, url=None, collection="images"):
+    with QdrantClassifier.open(path, url=url, collection=collection) as classifier:
+        return classifier.explain(asked), classifier.predict_proba(asked), classifier.classes_
+
+
+def test_a_model_folder_opens_as_a_classifier_and_answers_the_same(model, photos, tmp_path, capsys):
+    """After `fit` and after `add`; without a file that runs when it is opened."""
+    more = tmp_path / "more" / "plain"
+    more.mkdir(parents=True)
+    for i in range(4):
+        Image.new("RGB", (64, 64), (20, 40 * i, 200)).save(more / f"{i}.png")
+    new = tmp_path / "new"
+    new.mkdir()
+    for kind in KINDS:
+        draw(kind, 7777).save(new / f"{kind}.png")
+    squares = np.concatenate([*read_photographs(new).batches()])
+    for step in range(2):
+        if step:
+            run(capsys, "add", model, tmp_path / "more", "--device", "cpu")
+        answers = run(capsys, "classify", model, new, "--device", "cpu")["answers"]
+        asked = MetricEmbedding.load(model / "encoder").transform(squares)
+        said, shares, classes = explained(model, asked)
+        files = [payload["file"] for payload in read_points(model).payloads]
+        assert said.labels.tolist() == [answer["nearest_class"] for answer in answers]
+        np.testing.assert_allclose(said.confidence, [a["confidence"] for a in answers], atol=1e-3)
+        np.testing.assert_allclose(shares.max(axis=1), said.confidence)
+        for row, answer in zip(said.nearest, answers, strict=True):
+            assert [files[i] for i in row] == [found["file"] for found in answer["evidence"]]
+        assert ("plain" in classes) == bool(step)
+
+
+def test_what_fit_stores_on_a_server_opens_as_a_classifier(photos, tmp_path, capsys):
+    model = tmp_path / "m"
+    with stand_in() as server:
+        fit = ["fit", photos, "--out", model, "--method", "frozen", "--device", "cpu"]
+        run(capsys, *fit, "--qdrant-url", server.url)
+        asked = read_points(model).vectors[:7]
+        [name] = [
+            alias.alias_name
+            for alias in QdrantClient(url=server.url, check_compatibility=False).get_aliases().aliases
+        ]
+        here, there = explained(model, asked), explained(None, asked, server.url, name)
+        np.testing.assert_array_equal(here[0].nearest, there[0].nearest)
+        np.testing.assert_allclose(here[1], there[1], atol=1e-6)
+        assert here[2].tolist() == there[2].tolist()
 
 
 # classify
@@ -450,8 +496,8 @@ def test_review_finds_planted_labels_and_the_loop_closes(photos, cache, tmp_path
         csv.writer(file).writerows([["file_name", "label"], *lines])
     added = run(capsys, "add", tmp_path / "m", "--labels", reviewed)
     assert added["relabelled"] == 3
-    pictures = json.loads((tmp_path / "m" / "examples.json").read_text())["pictures"]
-    assert {p["label"] for p in pictures if p["file"] == "disc/wrong-bars.png"} == {"bars"}
+    pictures = read_points(tmp_path / "m").payloads
+    assert {p["class"] for p in pictures if p["file"] == "disc/wrong-bars.png"} == {"bars"}
     again = run(capsys, "review", tmp_path / "m", "--next", 0)
     assert not planted & {found["file_name"] for found in again["findings"] if found["kind"] == "label"}
     fit_again = ["fit", folder, "--labels", reviewed, "--out", tmp_path / "m2", "--method", "frozen"]
@@ -496,7 +542,7 @@ def test_a_review_looks_at_all_folders_that_were_added(model, photos, tmp_path, 
         draw("bars", 8100 + i).save(more / "bars" / f"{i}.png")
     (more / "bars" / "1.png").rename(more / "disc" / "moved.png")
     with Image.open(photos / "disc" / "1.png") as picture:
-        picture.resize((128, 96)).save(more / "disc" / "twin.png")
+        picture.resize((128, 96)).save(more / "disc" / "again.png")
     run(capsys, "add", model, more, "--device", "cpu")
     said = run(capsys, "review", model, "--next", 0)
     common = Path(os.path.commonpath([photos, more]))
@@ -506,12 +552,14 @@ def test_a_review_looks_at_all_folders_that_were_added(model, photos, tmp_path, 
         photos,
         more,
     }
-    pairs = [{found["file_name"], found["other"]} for found in said["findings"] if found["kind"] == "twin"]
-    twins = {
+    pairs = [
+        {found["file_name"], found["other"]} for found in said["findings"] if found["kind"] == "duplicate"
+    ]
+    both = {
         (path / "disc" / name).relative_to(common).as_posix()
-        for path, name in [(photos, "1.png"), (more, "twin.png")]
+        for path, name in [(photos, "1.png"), (more, "again.png")]
     }
-    assert twins in pairs
+    assert both in pairs
     with Path(said["table"]).open(newline="", encoding="utf-8") as file:
         [wrong] = [row for row in csv.DictReader(file) if row["file_name"].endswith("more/disc/moved.png")]
     reviewed = tmp_path / "reviewed.csv"
@@ -597,16 +645,16 @@ BAD = {
     "a damaged model": (
         ["classify", "DAMAGED", "F"],
         FAILED,
-        "are not its examples': copy the folder",
+        "are not those of its points: copy both files again.",
     ),
-    "half a model": (["classify", "HALF", "F"], FAILED, "examples.json is missing"),
+    "half a model": (["classify", "HALF", "F"], FAILED, "points.json is missing"),
     "a model without weights": (["classify", "NOWEIGHTS", "F"], FAILED, "encoder.safetensors is missing"),
     "a card of another format": (
         ["classify", "NEWER", "F"],
         FAILED,
-        "make a new classifier with metriclearn fit",
+        "make a new one with metriclearn fit",
     ),
-    "no JSON": (["classify", "NOJSON", "F"], FAILED, "cannot be read: copy the folder again."),
+    "no JSON": (["classify", "NOJSON", "F"], FAILED, "are damaged: copy the folder again."),
     "a review of nothing": (["review", "F"], WRONG_USE, "is no classifier"),
     "fewer than none": (["review", "MODEL", "--next", "-1"], WRONG_USE, "choose 0 or more"),
     "nothing to add": (["add", "MODEL"], WRONG_USE, "There is nothing to add"),
@@ -650,11 +698,11 @@ def places(fitted, tmp_path_factory):
         (root / name).write_text(text)
     for name in ("DAMAGED", "HALF", "NOWEIGHTS", "NEWER", "NOJSON"):
         shutil.copytree(fitted, root / name)
-    (root / "DAMAGED" / "embeddings.npy").write_bytes(b"\x93NUMPY")
-    (root / "HALF" / "examples.json").unlink()
+    (root / "DAMAGED" / "vectors.npy").write_bytes(b"\x93NUMPY")
+    (root / "HALF" / "points.json").unlink()
     (root / "NOWEIGHTS" / "encoder" / "encoder.safetensors").unlink()
     card = json.loads((fitted / "card.json").read_text())
-    (root / "NEWER" / "card.json").write_text(json.dumps(card | {"form": 99}))
+    (root / "NEWER" / "card.json").write_text(json.dumps(card | {"format_version": 99}))
     (root / "NOJSON" / "card.json").write_text("{")
     return {path.name: str(path) for path in root.iterdir()} | {
         "MODEL": str(fitted),

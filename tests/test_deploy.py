@@ -13,8 +13,7 @@ from packaging.version import Version
 from qdrant_client import QdrantClient, models
 from stand_in import stand_in
 
-from metriclearn.index import HITS_PER_CALL, PER_PAGE
-from metriclearn.index.collection import TIES
+from metriclearn.index.collection import HITS_PER_CALL, PER_PAGE, TIES
 
 ROOT = Path(__file__).parent.parent
 FILES = ("deploy/compose.yaml", "deploy/compose.cluster.yaml")

@@ -24,12 +24,27 @@ from metriclearn import (
     losses,
     metrics,
     models,
+    unknown,
 )
+from metriclearn.course import bands
 
 ROOT = Path(__file__).parent.parent
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 NOTEBOOKS = {int(path.name[:2]): path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
-MODULES = (augment, classify, data, embedding, metrics, curation, index, losses, models, label_propagation)
+MODULES = (
+    augment,
+    bands,
+    classify,
+    curation,
+    data,
+    embedding,
+    index,
+    label_propagation,
+    losses,
+    metrics,
+    models,
+    unknown,
+)
 ENTRY = re.compile(
     r"### (?P<term>.+)\n\n(?P<sentence>.+)\n\n"
     r"(?:\*Symbol:\* \$[^$]+\$ · )?(?:\*In code:\* `(?P<code>[^`]+)` · )?"

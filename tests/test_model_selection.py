@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from drawn_pictures import draw_folder
-from test_tuning import IMAGES, LABELS, SCARCE, small_backbone
+from test_finetune import IMAGES, LABELS, SCARCE, small_backbone
 from torch import nn
 
 from metriclearn import MetricEmbedding, finetune, model_selection
@@ -211,19 +211,19 @@ def test_a_class_of_nothing_but_duplicates_is_judged_as_it_is():
 def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path, short, monkeypatch):
     methods = ["frozen", "logistic", "head", "scratch"]
     whole = Candidates(IMAGES, SCARCE, backbone=small_backbone()).fit(methods)
-    train, trained = model_selection.train_on_backbone, []
+    train, trained = model_selection.train_head, []
 
     def stopped(*data, **options):
-        trained.append(options["tune"])
-        if trained.count("head") == 3:
+        trained.append(options)
+        if len(trained) == 3:
             raise KeyboardInterrupt
         return train(*data, **options)
 
-    monkeypatch.setattr(model_selection, "train_on_backbone", stopped)
+    monkeypatch.setattr(model_selection, "train_head", stopped)
     cache = tmp_path / "cache"
     with pytest.raises(KeyboardInterrupt):
         Candidates(IMAGES, SCARCE, backbone=small_backbone(), cache=cache).fit(methods)
-    monkeypatch.setattr(model_selection, "train_on_backbone", train)
+    monkeypatch.setattr(model_selection, "train_head", train)
     candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone(), cache=cache)
     assert len([*candidates.folder.glob("head-fold-*.npy")]) == 2
     again = candidates.fit(methods)

@@ -6,9 +6,12 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import requires, version
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
@@ -25,6 +28,9 @@ from torchvision.ops import nms
 
 from metriclearn import load_images
 from metriclearn.data import TORCHVISION_SETS
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+from code_numbers import Module, arrows, cycles, private_uses
 
 ROOT = Path(__file__).parent.parent
 # In two pieces each, so that this file does not hold what it forbids.
@@ -229,7 +235,9 @@ def test_ci_runs_what_learners_run():
 # The README and its neighbours.
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"]
+)
 def test_links_resolve(name):
     assert dead_links(read(name), (ROOT / name).parent) == []
 
@@ -291,6 +299,36 @@ def test_citation_agrees_with_pyproject():
     ]
 
 
+# The changelog.
+
+
+def renamed(heading):
+    """Return the rows of a table of the changelog: names in code of the old version, and of the new one."""
+    table = read("CHANGELOG.md").partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    return [tuple(re.findall(r"`([\w.]+)[^`]*`", cell) for cell in row) for row in rows]
+
+
+def test_the_changelog_begins_with_this_version():
+    [latest, *_] = re.findall(r"^## \[(.+?)\]", read("CHANGELOG.md"), flags=re.MULTILINE)
+    assert latest == tomllib.loads(read("pyproject.toml"))["project"]["version"]
+
+
+def test_old_modules_are_gone_and_the_new_ones_are_there():
+    for old, new in renamed("Modules"):
+        assert [name for name in old if find_spec(name.rpartition(".")[0]) and find_spec(name)] == []
+        assert [name for name in new if "." in name and not find_spec(name)] == []
+
+
+def test_new_names_are_there():
+    for _, new in renamed("Names"):
+        for name in (name for name in new if "." in name.strip(".")):
+            found = import_module("metriclearn")
+            for part in name.split("."):
+                in_it = hasattr(found, part)
+                found = getattr(found, part) if in_it else import_module(f"{found.__name__}.{part}")
+
+
 def test_licences():
     code = hashlib.sha256(read("LICENSE").encode()).hexdigest()
     assert (
@@ -337,48 +375,58 @@ def test_cards_list_the_checksums_that_are_verified(name):
         assert re.search(rf"`{re.escape(file)}` *\| *`{md5}`", card)
 
 
-# The house: the method stands on floors, and what only notebooks use stands on top of it.
+# The package: each module imports only from below, as its docstring draws it.
 
 PACKAGE = ROOT / "metriclearn"
-LONGEST_MODULE = 480
+LONGEST_MODULE = 520
 
 
-def imports(path):
-    """Return the modules of the package that a file imports, such as `index` or `course.checks`."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "metriclearn":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metriclearn."):
-            found.add((node.module or "").removeprefix("metriclearn."))
-    return found
-
-
-def floors(text):
-    """Return on which floor each module stands in the package's docstring, the lowest line first."""
-    lines = [line for line in text.splitlines() if re.match(r" {4}\w+\.py", line)]
-    return {
-        name: number for number, line in enumerate(reversed(lines)) for name in re.findall(r"(\w+)\.py", line)
-    }
-
-
-def test_each_module_imports_only_from_below():
-    shown = floors(ast.get_docstring(ast.parse(read("metriclearn/__init__.py")), clean=False) or "")
-    modules = {path.stem: path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
-    assert set(shown) == set(modules), "the docstring of the package draws another house"
-    wrong = [
-        f"{name} imports {other}"
-        for name, path in modules.items()
-        for other in imports(path)
-        if other not in shown or shown[other] >= shown[name]
+def code():
+    """Return every file of the package, the course included, as a module."""
+    return [
+        Module(
+            ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"),
+            path.read_text(encoding="utf-8"),
+            path.stem == "__init__",
+        )
+        for path in sorted(PACKAGE.rglob("*.py"))
     ]
-    assert wrong == []
 
 
-def test_the_wings_stand_on_the_method_alone():
-    for wing, other in (("course", "app"), ("app", "course")):
-        for path in (PACKAGE / wing).rglob("*.py"):
-            assert not {name for name in imports(path) if name.split(".")[0] == other}, path.name
+def floors(folder):
+    """Return how high each module and folder stands in the drawing of a package, the lowest at 0."""
+    drawing = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    names = re.findall(r"^ *(\w+)(?:\.py|/) {2,}\S", drawing, flags=re.MULTILINE)
+    return {name: height for height, name in enumerate(reversed(names))}
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, PACKAGE / "index"], ids=["metriclearn", "index"])
+def test_each_module_imports_only_from_below(folder):
+    shown, prefix = floors(folder), ".".join(folder.relative_to(ROOT).parts) + "."
+    there = {path.stem for path in folder.glob("[a-z]*.py")} | {
+        path.parent.name for path in folder.glob("*/*.py")
+    }
+    assert set(shown) == there, "the docstring of the package draws another one"
+    pairs = {
+        (importing.removeprefix(prefix).split(".")[0], imported.removeprefix(prefix).split(".")[0])
+        for importing, imported in arrows(code())
+        if importing.startswith(prefix) and imported.startswith(prefix)
+    }
+    pairs = {(one, other) for one, other in pairs if one != other and one != "__main__"}
+    assert [f"{one} imports {other}" for one, other in pairs if shown[other] > shown[one]] == []
+
+
+def test_command_line_and_course_never_meet():
+    between = {tuple(name.split(".")[1] for name in pair if "." in name) for pair in arrows(code())}
+    assert not {("cli", "course"), ("course", "cli")} & between
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    assert cycles(arrows(code())) == []
+
+
+def test_no_module_uses_a_private_name_of_another():
+    assert private_uses(code()) == []
 
 
 def test_modules_can_be_read_in_one_sitting():

@@ -1,6 +1,6 @@
 """Solar cells: how many labels are needed, what choosing them saves, and who doubts which cell.
 
-On the rows of the frozen backbone, as in `photographs.py`, which draws the same pictures to judge by:
+On the features of the frozen backbone, as in `photographs.py`, which draws the same pictures to judge by:
 
 * the learning curve of logistic regression, up to 200 labels per class;
 * active learning: 10 labels per class by chance, then 20 more at a time, chosen or by chance;

@@ -6,7 +6,7 @@ default. The best one is then measured on the draws that are reported elsewhere 
 
 * digits: the course's own, with ten labels per class and with one;
 * Omniglot: all 136 characters of five alphabets, five labels each;
-* ELPV and TrashNet: a head on a pretrained network's rows, see `photographs.py`.
+* ELPV and TrashNet: a head on a pretrained network's features, see `photographs.py`.
 
     python -m benchmarks.studies.tried --omniglot images_background_small1.zip --trashnet FOLDER
     python -m benchmarks.studies.tried --device cuda --jobs 14    # in minutes

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from metriclearn.checks.arrays import check_embeddings
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
-from metriclearn.cli.model_folder import CARD_PAGE, ModelFolder, check_server, open_model
-from metriclearn.cross_validation import predict_by_neighbours
+from metriclearn.cli.model_folder import CARD_PAGE, NEIGHBOURS, ModelFolder, check_server, open_model
+from metriclearn.neighbours import nearest, votes
 from metriclearn.photos.listing import check_enough, printable, read_table
 
 ENOUGH_TO_JUDGE = 10  # new labelled pictures
@@ -27,8 +28,7 @@ def run(options: argparse.Namespace) -> Result:
     counts = label_counts(after.labels, after.class_names)
     check_enough(counts)
     fresh = range(len(before.files), len(after.files))
-    names_before, names_after = before.label_names(), after.label_names()
-    relabelled = sum(old != new for old, new in zip(names_before, names_after[: fresh.start], strict=True))
+    relabelled = sum(old != new for old, new in zip(before.class_of, after.class_of, strict=False))
     outdated = before.card["qdrant_url"] if not server and (fresh or relabelled) else None
     measured = {name: found["accuracy"] for name, found in before.card["classes"].items()}
     facts = before.card | {
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> Result:
     }
     after = replace(after, card=facts)
     if server:
-        after.index(options.qdrant_url).close()
+        after.classifier(options.qdrant_url).close()
     after.write({CARD_PAGE: card.as_markdown(facts)}, encoder=False)
     new = [name for name in after.class_names if name not in before.class_names]
     result = {
@@ -101,17 +101,14 @@ def _corrections(model: ModelFolder, table: Path) -> dict[int, str | None]:
 
 def _train_again(before: ModelFolder, after: ModelFolder, fresh: Sequence[int]) -> str:
     """Return whether training again would pay; the encoder has not met the new pictures, so they judge."""
-    new = [row for row in fresh if after.labels[row] >= 0]
     examples = after.labelled_rows
-    if len(new) >= ENOUGH_TO_JUDGE:
-        right = 0
-        for row in new:
-            others = examples[examples != row]
-            said = predict_by_neighbours(
-                after.embeddings[others], after.labels[others], after.embeddings[[row]]
-            )
-            right += int(said.labels[0] == after.labels[row])
-        share, low = 100 * right / len(new), before.card["accuracy"]["low"]
+    labels, new = after.labels[examples], np.isin(examples, fresh)
+    if new.sum() >= ENOUGH_TO_JUDGE:
+        vectors = check_embeddings(after.embeddings[examples], unit_length=True)
+        rows, cosines = nearest(vectors, vectors, min(NEIGHBOURS, len(vectors) - 1), skip_self=True)
+        classes, shares = votes(labels[rows], cosines)
+        correct = classes[shares.argmax(axis=1)] == labels
+        share, low = 100 * float(correct[new].mean()), before.card["accuracy"]["low"]
         if share < low:
             return (
                 f"Of the new labelled pictures {share:.0f} % are given their own class, below the interval "

@@ -10,38 +10,30 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from metriclearn.backbones import LITE0, LITE2
+from metriclearn.backbones import PACKAGED
 from metriclearn.cli.common import label_counts
 from metriclearn.cli.model_folder import FORMAT_VERSION
 from metriclearn.cli.render import render
-from metriclearn.model_selection import QUANTILE, Fitted, rounded, side_for
+from metriclearn.metrics import Interval
+from metriclearn.model_selection import METHODS, QUANTILE, FittedMethod
 from metriclearn.photos import Photographs
 
-WAYS = {
-    "frozen": "The pretrained {} as it is, its rows centred.",
-    "head": "A small network on the rows of the pretrained {}, trained on these pictures.",
-    "tune": "The pretrained {}, its last blocks and a head trained on these pictures.",
-    "scratch": "A small network trained from scratch on these pictures.",
-}
-# What the networks with packages are called in print, and on the hub.
-CALLED = {LITE0: "EfficientNet-Lite0", LITE2: "EfficientNet-Lite2"}
-HUB = {LITE0: "timm/tf_efficientnet_lite0.in1k", LITE2: "timm/tf_efficientnet_lite2.in1k"}
 
-
-def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str | None) -> dict[str, Any]:
+def card_of(
+    photographs: Photographs, fitted: FittedMethod, seed: int, qdrant_url: str | None
+) -> dict[str, Any]:
     """Return the card. It holds no time and no path, so the same run gives the same card."""
     labels, held_out = photographs.labels, fitted.held_out
     per_class = held_out.per_class
     threshold = held_out.threshold(QUANTILE)
-    scratch = fitted.way == "scratch"
     return {
-        "form": FORMAT_VERSION,
-        "way": fitted.way,
-        "backbone": None if scratch else fitted.backbone,
+        "format_version": FORMAT_VERSION,
+        "method": fitted.method,
+        "backbone": fitted.backbone,
         "encoder": fitted.embedding.encoder_id_,
         "input": {
-            "side": side_for(photographs) if scratch else None,
-            "channels": 1 if scratch and photographs.grey.all() else 3,
+            "side": fitted.side,
+            "channels": 1 if fitted.side and photographs.grey.all() else 3,
         },
         "data": {
             "pictures": len(photographs),
@@ -55,18 +47,32 @@ def card_of(photographs: Photographs, fitted: Fitted, seed: int, qdrant_url: str
             for code, (name, n) in enumerate(label_counts(labels, photographs.class_names).items())
         },
         "accuracy": rounded(held_out.accuracy) | {"folds": held_out.folds},
-        "tried": fitted.table,
+        "tried": [
+            {"method": score.method, "accuracy": rounded(score.accuracy), "folds": score.folds}
+            for score in fitted.scores
+            if score.accuracy
+        ],
         "verdict": fitted.verdict,
         "unknown": {
             "threshold": None if threshold is None else round(threshold, 6),
             "share": QUANTILE,
             "held_out": len(held_out.rows),
-            "caught": None if fitted.caught is None else rounded(fitted.caught),
+            "unseen": None if fitted.unseen is None else rounded(fitted.unseen),
         },
         "added": 0,
         "seed": seed,
         "qdrant_url": qdrant_url,
         "versions": {name: version(name) for name in ("metriclearn", "torch", "timm", "numpy", "pillow")},
+    }
+
+
+def rounded(interval: Interval) -> dict[str, Any]:
+    """Return an interval as the card has it, in percent."""
+    return {
+        "percent": round(interval.mean, 1),
+        "low": round(interval.low, 1),
+        "high": round(interval.high, 1),
+        "pictures": interval.n,
     }
 
 
@@ -78,11 +84,11 @@ def promise(card: dict[str, Any]) -> str:
             f'There is no threshold for "unknown": it needs {round(1 / unknown["share"]) - 1} labelled '
             f"pictures that are held out, and there are {unknown['held_out']}. Every picture gets a class."
         )
-    strangers = unknown["caught"]
+    unseen = unknown["unseen"]
     found = "How many pictures of other classes it catches was not measured."
-    if strangers is not None:
+    if unseen is not None:
         found = (
-            f"With one class after another left out, {interval(strangers)} % of the pictures of that class "
+            f"With one class after another left out, {interval(unseen)} % of the pictures of that class "
             "were called unknown; the others got the name of another class."
         )
     return (
@@ -97,11 +103,11 @@ def interval(entry: dict[str, Any] | None) -> str:
     return "not measured" if entry is None else f"{entry['percent']} [{entry['low']}, {entry['high']}]"
 
 
-def judged(way: dict[str, Any], card: dict[str, Any]) -> str:
-    """Return how well a way did, and on how many pictures if it was judged on some of them alone."""
-    n = way["accuracy"]["pictures"]
+def judged(found: dict[str, Any], card: dict[str, Any]) -> str:
+    """Return how well a method did, and on how many pictures if it was judged on some of them alone."""
+    n = found["accuracy"]["pictures"]
     part = "" if n >= card["accuracy"]["pictures"] else f", on {n} pictures: beaten beyond chance"
-    return interval(way["accuracy"]) + part
+    return interval(found["accuracy"]) + part
 
 
 def advice(card: dict[str, Any]) -> str:
@@ -113,15 +119,15 @@ def advice(card: dict[str, Any]) -> str:
     return f"{n} labelled pictures judged it, each held out once."
 
 
-def way_of(card: dict[str, Any]) -> str:
+def explain(card: dict[str, Any]) -> str:
     """Return how a classifier was made, in a sentence."""
-    return WAYS[card["way"]].format(" and ".join(CALLED.get(name, name) for name in _backbones(card)))
+    titles = [PACKAGED[name].title if name in PACKAGED else name for name in _backbones(card)]
+    return METHODS[card["method"]].explanation.format(" and ".join(titles))
 
 
 def _backbones(card: dict[str, Any]) -> list[str]:
-    """Return the names of the networks below; older cards knew one alone, and did not name it."""
-    name = card.get("backbone", LITE0)
-    return name.split("+") if name and card["way"] != "scratch" else []
+    """Return the names of the networks below."""
+    return card["backbone"].split("+") if card["backbone"] else []
 
 
 def as_markdown(card: dict[str, Any]) -> str:
@@ -130,14 +136,14 @@ def as_markdown(card: dict[str, Any]) -> str:
         license="other",
         library_name="metriclearn",
         pipeline_tag="image-classification",
-        base_model=[HUB[name] for name in _backbones(card) if name in HUB] or None,
+        base_model=[PACKAGED[name].hub for name in _backbones(card) if name in PACKAGED] or None,
         metrics=["accuracy"],
         tags=["metric-learning", "few-shot", "image-classification"],
     )
     return f"---\n{head.to_yaml()}\n---\n\n" + render(
         "card.md.j2",
         card=card,
-        made=way_of(card),
+        made=explain(card),
         advice=advice(card),
         promise=promise(card),
         interval=interval,

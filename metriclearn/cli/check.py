@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> Result:
     photographs = photographs_of(options.folder, options.labels)
     files, names = photographs.files, (*photographs.class_names, None)
     found = _summary(photographs)
-    found["twins"] = [
+    found["duplicates"] = [
         {
             "files": [files[pair.first], files[pair.second]],
             "labels": [names[photographs.labels[pair.first]], names[photographs.labels[pair.second]]],
@@ -70,7 +70,7 @@ def _text(found: dict[str, Any], folder: str) -> str:
         pairs = [
             "  =  ".join(map(printable, pair["files"]))
             + (f"  but labelled {pair['labels'][0]} and {pair['labels'][1]}" if pair["labels_differ"] else "")
-            for pair in found["twins"]
+            for pair in found["duplicates"]
             if pair["same_file"] == same
         ]
         lines += _first(title, pairs)

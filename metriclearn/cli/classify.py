@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from metriclearn import QdrantClassifier
 from metriclearn.cli.common import Result, UsageError, write_table
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
-from metriclearn.index import EmbeddingIndex
 from metriclearn.photos.cache import progress_bar
 from metriclearn.photos.decode import Picture, read_pictures
 from metriclearn.photos.listing import SUFFIXES, printable
@@ -27,10 +27,10 @@ def run(options: argparse.Namespace) -> Result:
     files = [*_files(options.paths)]
     pictures = read_pictures([path for _, path in files])
     answers: list[dict[str, Any]] = []
-    with model.index(options.qdrant_url) as index, progress_bar(len(files), "Asking") as bar:
+    with model.classifier(options.qdrant_url) as classifier, progress_bar(len(files), "Asking") as bar:
         for start in range(0, len(files), AT_ONCE):
             names = [name for name, _ in files[start : start + AT_ONCE]]
-            answers += _answers(names, [*islice(pictures, len(names))], model, index)
+            answers += _answers(names, [*islice(pictures, len(names))], model, classifier)
             bar.update(len(names))
     if options.csv:
         rows = [[_cell(answer, column) for column in COLUMNS] for answer in answers]
@@ -39,11 +39,11 @@ def run(options: argparse.Namespace) -> Result:
 
 
 def _answers(
-    names: Sequence[str], pictures: Sequence[Any], model: ModelFolder, index: EmbeddingIndex
+    names: Sequence[str], pictures: Sequence[Any], model: ModelFolder, classifier: QdrantClassifier
 ) -> Iterator[dict[str, Any]]:
     """Yield an answer per picture; one that could not be read is an error that says why."""
     squares = [picture.pixels for picture in pictures if isinstance(picture, Picture)]
-    classified = iter(model.classify(model.embed(np.stack(squares)), index) if squares else ())
+    classified = iter(model.classify(model.embed(np.stack(squares)), classifier) if squares else ())
     for name, picture in zip(names, pictures, strict=True):
         if not isinstance(picture, Picture):
             yield {"file": name, "label": None, "skipped": str(picture)}

@@ -1,13 +1,14 @@
 """`metriclearn fit`: choose a method by cross-validation, train it on all pictures, write a classifier."""
 
 import argparse
+import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
 from metriclearn.backbones import load_backbone
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
-from metriclearn.cli.atomic import check_replaceable, finish
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of, wrong_use
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
@@ -21,7 +22,9 @@ from metriclearn.cli.model_folder import (
     read_card,
 )
 from metriclearn.cli.report import report_page
-from metriclearn.model_selection import Steps, fit
+from metriclearn.files import cache_folder, check_replaceable, finish_replacing
+from metriclearn.model_selection import AUTO, METHODS, Candidates
+from metriclearn.photos import Photographs
 from metriclearn.photos.listing import check_enough, printable
 
 
@@ -34,35 +37,56 @@ def run(options: argparse.Namespace) -> Result:
     if options.method != "scratch":
         with wrong_use():
             network = load_backbone(options.backbone, device)
-        if options.method == "tune" and not network.has_trunk:
+        if options.method == "last" and not network.has_trunk:
             raise UsageError(f"{network.name} has no stated last part to tune: choose another --method.")
     photographs = photographs_of(options.folder, options.labels)
     check_enough(label_counts(photographs.labels, photographs.class_names))
-    steps = Steps(photographs, method=options.method, backbone=options.backbone, seed=seed, device=device)
+    candidates = Candidates(
+        photographs,
+        photographs.labels,
+        backbone=options.backbone,
+        random_state=seed,
+        device=device,
+        cache=cache_folder() / "fits",
+        progress=_say,
+    )
+    made_by = _key(candidates.key, options.method, photographs)
     if out.exists() and not options.force:
         there = read_card(out)
-        if there and there["made_by"] == steps.key:
+        if there and there["made_by"] == made_by:
             return there | {"model": str(out)}, f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
-    fitted = fit(photographs, options.method, options.backbone, seed, device, steps)
-    facts = card.card_of(photographs, fitted, seed, server) | {"made_by": steps.key}
+    fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
+    facts = card.card_of(photographs, fitted, seed, server) | {"made_by": made_by}
+    names = (*photographs.class_names, None)
     model = ModelFolder(
         out,
         facts,
         fitted.embedding,
-        fitted.vectors,
-        photographs.labels,
-        photographs.class_names,
+        fitted.embeddings,
+        tuple(names[label] for label in photographs.labels),
         photographs.files,
         (str(photographs.folder),) * len(photographs),
         photographs.digests,
     )
     if options.qdrant_url:
-        model.index(options.qdrant_url).close()
+        model.classifier(options.qdrant_url).close()
     model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report_page(photographs, fitted, facts)})
     _remove_old_review(out, options.labels)
-    steps.forget()
-    return facts | {"model": str(out)}, _text(fitted.way, facts, out)
+    candidates.clear_cache()
+    return facts | {"model": str(out)}, _text(facts, out)
+
+
+def _key(of_candidates: str, method: str, photographs: Photographs) -> str:
+    """Return 32 hexadecimal digits that change with all that a classifier shows: names and files as well."""
+    shown = (of_candidates, method, photographs.class_names, photographs.files, str(photographs.folder))
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
+
+
+def _say(text: str) -> None:
+    """Tell a person who waits; a pipe hears nothing."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
 
 
 def _new_folder(out: str, pictures: str) -> Path:
@@ -85,7 +109,7 @@ def _new_folder(out: str, pictures: str) -> Path:
         raise UsageError("FOLDER lies in MODEL: choose a MODEL outside, such as a new folder beside FOLDER.")
     try:
         check_replaceable(path, FILES)
-        finish(path, FILES)
+        finish_replacing(path, FILES)
     except FileExistsError as error:
         raise UsageError(f"{out!r} cannot be used: {error}.") from None
     if path.is_dir() and any(path.iterdir()) and read_card(path) is None:
@@ -101,12 +125,13 @@ def _remove_old_review(out: Path, labels: str | None) -> None:
             page.unlink(missing_ok=True)
 
 
-def _text(way: str, facts: dict[str, Any], out: Path) -> str:
-    where = printable(str(out))
+def _text(facts: dict[str, Any], out: Path) -> str:
+    where, width = printable(str(out)), max(len(name) for name in METHODS)
     return "\n".join(
         [
-            f"{way}: {card.interval(facts['accuracy'])} % right, by cross-validation. {card.advice(facts)}",
-            *(f"  {found['way']:8} {card.judged(found, facts)}" for found in facts["tried"]),
+            f"{facts['method']}: {card.interval(facts['accuracy'])} % right, by cross-validation. "
+            + card.advice(facts),
+            *(f"  {found['method']:{width}} {card.judged(found, facts)}" for found in facts["tried"]),
             facts["verdict"],
             card.promise(facts),
             f"Written to {where}; look at {printable(str(out / REPORT_PAGE))}",

@@ -14,13 +14,13 @@ from importlib import import_module
 from metriclearn.cli.common import UsageError
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
-METHODS = ("auto", "frozen", "head", "tune", "scratch")
+METHODS = ("auto", "frozen", "head-without-pool", "head", "scratch", "last")  # of model_selection
 BACKBONE = "efficientnet-lite0"  # as in metriclearn.backbones, which takes seconds to load
 
 EXAMPLES = """\
 examples:
   metriclearn check photos                          what is there, before anything is trained
-  metriclearn fit photos --out model                choose a way, train it, say how good it is
+  metriclearn fit photos --out model                choose a method, train it, say how good it is
   metriclearn classify model new/*.jpg --csv a.csv  a label or "unknown" for each, and why
   metriclearn review model                          what to look at, as a table and as a page
   metriclearn add model more_photos                 new examples or classes, without training
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
 
     fit = command(
         "fit",
-        "choose a way on your own labels, train it, and write a classifier",
+        "choose a method on your own labels, train it, and write a classifier",
         "metriclearn fit photos --out model",
     )
     fit.add_argument("folder", metavar="FOLDER")
@@ -120,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
 
     review = command(
         "review",
-        "write what to look at: wrong labels, doubles, outliers, what to label next",
+        "write what to look at: wrong labels, duplicates, outliers, what to label next",
         "metriclearn review model --out review",
     )
     review.add_argument("model", metavar="MODEL")

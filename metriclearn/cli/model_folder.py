@@ -2,7 +2,7 @@
 
     card.json  README.md        what it is, how it was made, how good it is, what it is not for
     encoder/                    from a picture to an embedding: safetensors and JSON
-    vectors.npy  points.json    the embeddings of all pictures, their labels and files; QdrantClassifier.open reads them
+    vectors.npy  points.json    embeddings, labels and files of all pictures, for QdrantClassifier.open
     report.html                 the same for a person
     review/                     pictures to look at, as a page and as a table
 
@@ -115,8 +115,8 @@ class ModelFolder:
             raise damaged
         if (found := card.get("format_version", card.get("form"))) != FORMAT_VERSION:
             raise ValueError(
-                f"The classifier in {path} is of format {found!r}, and this version reads {FORMAT_VERSION}: make "
-                "a new one with metriclearn fit FOLDER --out MODEL."
+                f"The classifier in {path} is of format {found!r}, not {FORMAT_VERSION}: make a new one with "
+                "metriclearn fit FOLDER --out MODEL."
             )
         points = read_points(path)
         try:

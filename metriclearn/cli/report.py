@@ -15,7 +15,7 @@ from PIL import Image
 from metriclearn.cli import card as model_card
 from metriclearn.cli.render import render
 from metriclearn.curation import Finding
-from metriclearn.model_selection import Fitted
+from metriclearn.model_selection import FittedMethod
 from metriclearn.photos import Photographs, downscale
 from metriclearn.photos.decode import Bytes
 
@@ -23,7 +23,7 @@ SIDE = 128  # pixels of the longer side of a picture
 MISTAKES = 12  # shown in the report
 
 
-def report_page(photographs: Photographs, fitted: Fitted, card: dict[str, Any]) -> str:
+def report_page(photographs: Photographs, fitted: FittedMethod, card: dict[str, Any]) -> str:
     """Return the report of a fit: how good it is, where it errs, and what "unknown" promises.
 
     Args:
@@ -34,7 +34,7 @@ def report_page(photographs: Photographs, fitted: Fitted, card: dict[str, Any]) 
     return render(
         "report.html.j2",
         card=card,
-        made=model_card.way_of(card),
+        made=model_card.explain(card),
         advice=model_card.advice(card),
         promise=model_card.promise(card),
         interval=model_card.interval,
@@ -44,12 +44,12 @@ def report_page(photographs: Photographs, fitted: Fitted, card: dict[str, Any]) 
     )
 
 
-def _mistakes(photographs: Photographs, fitted: Fitted) -> Iterator[dict[str, str]]:
+def _mistakes(photographs: Photographs, fitted: FittedMethod) -> Iterator[dict[str, str]]:
     """Yield the most confident mistakes, each with the nearest example of the wrong class."""
     held, names = fitted.held_out, photographs.class_names
-    wrong = np.flatnonzero(~held.right)
-    wrong = wrong[np.argsort(-held.votes.confidence[wrong], kind="stable")][:MISTAKES]
-    asked, nearest = held.rows[wrong], held.votes.nearest[wrong, 0]
+    wrong = np.flatnonzero(~held.correct)
+    wrong = wrong[np.argsort(-held.predictions.confidence[wrong], kind="stable")][:MISTAKES]
+    asked, nearest = held.rows[wrong], held.predictions.nearest[wrong, 0]
     shown = zip(_pictures(photographs, asked), _pictures(photographs, nearest), strict=True)
     for i, row, (picture, example) in zip(wrong, asked, shown, strict=True):
         yield {
@@ -57,7 +57,7 @@ def _mistakes(photographs: Photographs, fitted: Fitted) -> Iterator[dict[str, st
             "example": example,
             "file": photographs.files[row],
             "label": names[held.labels[i]],
-            "taken_for": names[held.votes.labels[i]],
+            "taken_for": names[held.predictions.labels[i]],
         }
 
 

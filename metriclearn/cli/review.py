@@ -11,13 +11,13 @@ from metriclearn.cli.common import Result, UsageError, write_table
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
 from metriclearn.curation import Finding, duplicates, what_to_review
-from metriclearn.files import write_files
+from metriclearn.files import write_file
 from metriclearn.photos import Photographs, decode_listing
 from metriclearn.photos.listing import joined, list_photographs, printable
 
 KINDS = {
     "label": "labels that look wrong",
-    "twin": "pictures that are there twice",
+    "duplicate": "pictures that are there twice",
     "outlier": "pictures unlike all others",
     "next": "pictures to label next",
 }
@@ -30,18 +30,17 @@ def run(options: argparse.Namespace) -> Result:
     if options.next < 0:
         raise UsageError(f"--next is {options.next}: choose 0 or more.")
     photographs, rows = _photographs(model)
-    names, labels = model.label_names(), model.labels[rows]
-    texts = [names[row] for row in rows]
-    twins = duplicates(photographs.with_labels(texts))
+    texts = [model.class_of[row] for row in rows]
+    pairs = duplicates(photographs.with_labels(texts))
     findings = what_to_review(
-        model.embeddings[rows], labels, twins, n_next=options.next, seed=model.card["seed"]
+        model.embeddings[rows], model.labels[rows], pairs, n_next=options.next, seed=model.card["seed"]
     )
     table = [_row(photographs, texts, model.class_names, finding) for finding in findings]
     out = Path(options.out).expanduser() if options.out else model.path / REVIEW
     page_file, table_file = out / REVIEW_PAGE, out / REVIEW_TABLE
     write_table(table_file, COLUMNS, table)
     page = review_page(photographs, texts, model.class_names, findings)
-    write_files(out, {REVIEW_PAGE: page.encode()})
+    write_file(page_file, page.encode())
     counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
     result = {
         "findings": [dict(zip(COLUMNS, row, strict=True)) for row in table],

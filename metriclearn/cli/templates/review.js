@@ -4,7 +4,7 @@ const decided = new Map(); // file -> label, "" for none
 const $ = (id) => document.getElementById(id);
 const WHY = {
   label: "This label looks wrong.",
-  twin: "This picture is there twice.",
+  duplicate: "This picture is there twice.",
   outlier: "This picture is unlike all others.",
   next: "A label for this one would help most.",
 };
@@ -16,10 +16,10 @@ function show() {
   const label = decided.has(item.digest) ? decided.get(item.digest).label : item.label ?? "";
   $("where").textContent = `${at + 1} of ${items.length}; ${decided.size} changed`;
   const says = item.suggestion === null ? "" : ` Its neighbours say: ${item.suggestion}.`;
-  $("why").textContent = WHY[item.kind] + (item.kind === "twin" ? "" : says);
+  $("why").textContent = WHY[item.kind] + (item.kind === "duplicate" ? "" : says);
   $("picture").src = item.picture;
   $("name").textContent = `${item.file}: ${label || "no label"}`;
-  $("twin").hidden = item.other === null;
+  $("duplicate").hidden = item.other === null;
   if (item.other !== null) {
     $("other").src = item.otherPicture;
     $("otherName").textContent = `${item.other}: ${item.otherLabel ?? "no label"}`;
