@@ -13,21 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metriclearn.checks.arguments import check_flag, check_number
+from metriclearn.checks.arguments import check_choice, check_flag, check_number
 
 # A function of a batch of images, on the device that trains, and a generator, always of the CPU, to a batch
 # of the same shape on the same device.
 Augment = Callable[[Tensor, torch.Generator | None], Tensor]
+# The defaults: angles in degrees, shares of the side, of the size, of the area and of the brightness.
+DEGREES, TRANSLATE, SCALE, SHEAR = 15.0, 0.1, 0.15, 15.0
+AREA, LIGHT, COLOUR = 0.5, 0.3, 0.3
 
 
 def random_affine(
     images: Tensor,
     generator: torch.Generator | None = None,
     *,
-    degrees: float = 15.0,
-    translate: float = 0.1,
-    scale: float = 0.15,
-    shear: float = 15.0,
+    degrees: float = DEGREES,
+    translate: float = TRANSLATE,
+    scale: float = SCALE,
+    shear: float = SHEAR,
 ) -> Tensor:
     """Random affine augmentation: turn, move, scale and shear every image by its own amounts.
 
@@ -50,10 +53,21 @@ def random_affine(
         ValueError: for anything but a tensor of floats of that shape, or an amount out of range.
     """
     _check_batch(images)
-    degrees = check_number(degrees, "degrees", "an angle of at least 0", 0)
-    translate = check_number(translate, "translate", "a share of the side, at least 0", 0)
-    scale = check_number(scale, "scale", "a share from 0 to below 1", 0, 1, without=(1,))
-    shear = check_number(shear, "shear", "an angle from 0 to below 90", 0, 90, without=(90,))
+    degrees = check_number(degrees, "degrees", 0)
+    translate = check_number(translate, "translate", 0)
+    scale = check_number(scale, "scale", 0, 1, without=(1,))
+    shear = check_number(shear, "shear", 0, 90, without=(90,))
+    return _affine(images, generator, degrees, translate, scale, shear)
+
+
+def _affine(
+    images: Tensor,
+    generator: torch.Generator | None = None,
+    degrees: float = DEGREES,
+    translate: float = TRANSLATE,
+    scale: float = SCALE,
+    shear: float = SHEAR,
+) -> Tensor:
     n, _, height, width = images.shape
 
     def uniform(limit: float) -> Tensor:
@@ -72,9 +86,9 @@ def random_photograph(
     images: Tensor,
     generator: torch.Generator | None = None,
     *,
-    area: float = 0.5,
-    light: float = 0.3,
-    colour: float = 0.3,
+    area: float = AREA,
+    light: float = LIGHT,
+    colour: float = COLOUR,
 ) -> Tensor:
     """Random augmentation of photographs: mirror, crop and light each by its own amounts.
 
@@ -96,9 +110,19 @@ def random_photograph(
         ValueError: for anything but a tensor of floats of that shape, or an amount out of range.
     """
     _check_batch(images)
-    area = check_number(area, "area", "a share above 0, at most 1", 0, 1, without=(0,))
-    light = check_number(light, "light", "a share from 0 to below 1", 0, 1, without=(1,))
-    colour = check_number(colour, "colour", "a share from 0 to below 1", 0, 1, without=(1,))
+    area = check_number(area, "area", 0, 1, without=(0,))
+    light = check_number(light, "light", 0, 1, without=(1,))
+    colour = check_number(colour, "colour", 0, 1, without=(1,))
+    return _photograph(images, generator, area, light, colour)
+
+
+def _photograph(
+    images: Tensor,
+    generator: torch.Generator | None = None,
+    area: float = AREA,
+    light: float = LIGHT,
+    colour: float = COLOUR,
+) -> Tensor:
     n = len(images)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -121,7 +145,8 @@ def random_photograph(
     return ((changed - mean) * factor(light) + mean * factor(light)).clamp(0, 1)
 
 
-AUGMENTS: dict[str, Augment] = {"affine": random_affine, "photographs": random_photograph}
+# What the training loops call at each step, without checks.
+AUGMENTS: dict[str, Augment] = {"affine": _affine, "photographs": _photograph}
 
 
 def check_augment(augment: object, default: str) -> Augment | None:
@@ -135,13 +160,11 @@ def check_augment(augment: object, default: str) -> Augment | None:
     Raises:
         ValueError: for anything else.
     """
-    if isinstance(augment, str) and augment in AUGMENTS:
-        return AUGMENTS[augment]
     if callable(augment):
         return augment
-    names = ", ".join(f'"{name}"' for name in AUGMENTS)
-    wanted = f"True, False, {names} or a function of a batch and a generator"
-    return AUGMENTS[default] if check_flag(augment, "augment", wanted) else None
+    if isinstance(augment, str):
+        return AUGMENTS[check_choice(augment, "augment", AUGMENTS)]
+    return AUGMENTS[default] if check_flag(augment, "augment") else None
 
 
 def _check_batch(images: object) -> None:

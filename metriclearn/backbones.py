@@ -16,7 +16,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -139,7 +138,7 @@ class Backbone(nn.Module):
         """
         seen = copy.copy(self)  # the weights stay shared
         seen.crop = None
-        seen.aspect = check_aspect(aspect)
+        seen.aspect = None if aspect is None else check_number(aspect, "aspect", 0, without=(0,))
         seen.fingerprint = fingerprint({}, repr((self.fingerprint, seen.shape)))  # of weights hashed once
         return seen
 
@@ -159,15 +158,10 @@ class Backbone(nn.Module):
         if self.size is None:
             return images
         channels, *sides = images.shape[1:]
-        if min(sides) < STRIDE:
+        if min(sides) < STRIDE or channels not in (1, RGB):
             raise ValueError(
-                f"The images have {sides[0]} x {sides[1]} pixels, and {self.name} needs {STRIDE} at the "
-                "shorter side, its stride: pass larger ones, or train without a backbone."
-            )
-        if channels not in (1, RGB):
-            hint = ": drop or blend the alpha channel first, as X[:, :3] does" if channels == RGB + 1 else ""
-            raise ValueError(
-                f"The images have {channels} channels, and {self.name} sees 1 (grey) or 3 (RGB){hint}."
+                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 or 3 channels, "
+                f"{STRIDE} pixels a side at least: drop an alpha channel by X[:, :3], or pass larger images."
             )
         seen, shape = images, (self.size, self.size)
         if self.crop:
@@ -221,12 +215,6 @@ class Backbone(nn.Module):
         return features.float()
 
 
-def check_aspect(aspect: Any) -> float | None:
-    """Return a width over a height, or None for each image's own."""
-    wanted = "a width over a height, above 0"
-    return None if aspect is None else check_number(aspect, "aspect", wanted, 0, without=(0,))
-
-
 def frame(size: int, aspect: float) -> tuple[int, int]:
     """Return height and width of a frame whose shorter side is `size`; the longer one in steps of the stride.
 
@@ -254,7 +242,7 @@ class ConcatBackbone(Backbone):
     def whole(self, aspect: float | None = None) -> "ConcatBackbone":
         """Return the same networks, as each of them sees the whole image; see `Backbone.whole`."""
         seen = ConcatBackbone([part.whole(aspect) for part in self.parts])
-        seen.aspect = check_aspect(aspect)
+        seen.aspect = aspect
         return seen
 
     def features(self, maps: Tensor) -> Tensor:
@@ -394,23 +382,18 @@ def _lite(name: str) -> Backbone:
     import timm  # here, because it takes seconds, and only photographs need it
 
     about = PACKAGED[name]
-    advice = f'install the package "{about.package}" again'
+    network: Any = timm.create_model(f"tf_{name.replace('-', '_')}", pretrained=False)
     try:
         module = import_module(about.package.replace("-", "_"))
-    except ImportError as error:
-        raise FileNotFoundError(f'{name} needs the package "{about.package}": install it.') from error
-    file = Path(getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path())
-    if not file.is_file():
-        raise FileNotFoundError(f"The weights of {name} are missing: {advice}.")
-    network: Any = timm.create_model(f"tf_{name.replace('-', '_')}", pretrained=False)
-    stages = [len(stage) for stage in network.blocks]
-    try:
+        file = getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
         weights = torch.load(file, weights_only=True, map_location="cpu")
-        network.load_state_dict(dict(_renamed(weights, stages)))
-    except Exception as error:  # of pickle, zip or PyTorch, according to where the damage lies
-        raise FileNotFoundError(f"The weights of {name} are damaged: {advice}.") from error
+        network.load_state_dict(dict(_renamed(weights, [len(stage) for stage in network.blocks])))
+    except Exception as error:  # of many kinds, according to where the damage lies
+        raise FileNotFoundError(
+            f'The weights of {name} are missing or damaged: install the package "{about.package}" again.'
+        ) from error
     if fingerprint(network.state_dict()) != about.fingerprint:
-        raise FileNotFoundError(f"The weights of {name} are not those that belong to it: {advice}.")
+        raise FileNotFoundError(f'The weights of {name} are not its own: install "{about.package}" again.')
     *early, fifth, last = network.blocks
     pooled = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return Backbone(

@@ -13,22 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from metriclearn.checks.arguments import check_choice, check_count, check_text
-from metriclearn.checks.arrays import FloatArray, as_array
+from metriclearn.checks.arguments import check_choice, check_count, check_number, check_text
+from metriclearn.checks.arrays import FloatArray, as_array, comparable_rows
 from metriclearn.checks.labels import LabelArray, check_targets, is_labelled
 from metriclearn.index import Distance, EmbeddingIndex
-from metriclearn.index.collection import DISTANCES
+from metriclearn.index.collection import DISTANCES, Kind
 from metriclearn.index.connection import IN_MEMORY, TABLE_FILE, Location, connect, find_location
-from metriclearn.index.examples import (
-    Classes,
-    Examples,
-    StoredExamples,
-    check_temperature,
-    codes_of,
-    rows_of,
-)
+from metriclearn.index.examples import Classes, Examples, StoredExamples, codes_of, rows_of
 from metriclearn.index.export import Points, read_points
 from metriclearn.neighbours import Predictions, votes
 
@@ -47,6 +40,10 @@ class Parameters(NamedTuple):
     distance: Distance
     collection: str
     encoder_id: str
+
+    def kind(self, vectors: FloatArray) -> Kind:
+        """Return what embeddings these are."""
+        return Kind(vectors.shape[1], self.encoder_id, self.distance)
 
 
 class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -235,10 +232,10 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         wanted = self._parameters()
         vectors, targets, table = self._check_examples(X, y, wanted)
         with self._lock():
-            if not hasattr(self, "_kept") and not self._open_stored(wanted, vectors.shape[1]):
+            if not hasattr(self, "_kept") and not self._open_stored(wanted.kind(vectors)):
                 return self._start(vectors, targets, table, classes, wanted)
             validate_data(self, table, reset=False, skip_check_array=True)
-            self._kept.check_same(wanted.encoder_id, wanted.distance, vectors.shape[1])
+            self._kept.index.storage.check_kind(wanted.kind(vectors))
             self._kept.add(vectors, targets, _distinct(targets, classes))
         return self
 
@@ -397,7 +394,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             earlier.close()
         return self
 
-    def _open_stored(self, wanted: Parameters | None = None, dim: int = 0) -> bool:
+    def _open_stored(self, wanted: Kind | None = None) -> bool:
         """Open what is stored under the collection's name, and return whether there is any."""
         location = find_location(self.path, self.url)
         if location == Location() or (location.folder and not (location.folder / TABLE_FILE).exists()):
@@ -408,7 +405,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 connection.close()
                 return False
             if wanted:
-                stored.check_same(wanted.encoder_id, wanted.distance, dim)
+                stored.index.storage.check_kind(wanted)
         except BaseException:
             connection.close()
             raise
@@ -428,15 +425,16 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Classes, npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the classes, each one's share of the votes, and distances and rows of those who voted."""
         check_is_fitted(self, "_kept", msg=UNFITTED)
-        wanted = self._parameters()
-        distances, rows, codes = self._search(self._check_queries(X), wanted.n_neighbors)
+        k = check_count(self.n_neighbors, "n_neighbors")
+        temperature = check_number(self.temperature, "temperature", low=0, without=(0,))
+        distances, rows, codes = self._search(self._check_queries(X), k)
         kept = self._kept
         if not np.isin(codes, codes_of(kept.classes)).all():  # others have added a class meanwhile
             with self._lock():
                 kept.catch_up()
         # Of cosine and Euclidean distances d both vote by -d² / 2; under cosine d² = 2 · (1 - cos).
         similarities = -distances if kept.index.distance == "cosine" else -(distances**2) / 2
-        _, shares = votes(codes, similarities, codes_of(kept.classes), temperature=wanted.temperature)
+        _, shares = votes(codes, similarities, codes_of(kept.classes), temperature=temperature)
         return kept.classes, shares, distances, rows
 
     def _search(
@@ -444,12 +442,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], LabelArray]:
         """Return distances, row numbers and class codes of the k nearest."""
         index = self._kept.index
-        if k > len(self._kept.examples.rows) and k > (n := len(index)):
-            raise ValueError(
-                f"{k} neighbours are asked for, but there are {n} examples: lower n_neighbors or add "
-                "examples."
-            )
-        found = index.query(vectors, k)
+        found = index.storage.search(vectors, k)
         distances = found.scores.astype(np.float64)
         if index.distance == "cosine":
             distances = np.maximum(1 - distances, 0)
@@ -460,7 +453,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _parameters(self) -> Parameters:
         return Parameters(
             check_count(self.n_neighbors, "n_neighbors"),
-            check_temperature(self.temperature),
+            check_number(self.temperature, "temperature", low=0, without=(0,)),
             cast(Distance, check_choice(self.distance, "distance", DISTANCES)),
             check_text(self.collection, "collection"),
             check_text(self.encoder_id, "encoder_id"),
@@ -469,46 +462,36 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_examples(
         self, X: npt.ArrayLike, y: npt.ArrayLike, wanted: Parameters
     ) -> tuple[FloatArray, Classes, Any]:
-        """Return the embeddings, their classes, and what knows the names of the columns."""
-        _columns(X)
-        vectors = _rows(X, self)
-        if np.ndim(y := y if y is None else as_array(y, "The labels")):
-            check_consistent_length(vectors, y)
+        """Return embeddings as they are stored, their classes, and what knows the names of the columns."""
+        vectors, table = self._check_rows(X)
         targets = check_targets(y, len(vectors), beside=True)
-        if wanted.distance == "cosine" and not vectors[is_labelled(targets)].any(axis=1).all():
-            raise ValueError(
-                "An embedding is all zeros and has no direction, which cosine needs: remove such rows, "
-                'or use distance="euclid".'
-            )
-        return vectors, targets, _table(X, vectors)
+        # What has no label is not stored, and may be zeros.
+        vectors = np.where(is_labelled(targets)[:, None], vectors, np.float32(1))
+        return comparable_rows(vectors, wanted.distance), targets, table
 
     def _check_queries(self, X: npt.ArrayLike) -> FloatArray:
+        vectors, table = self._check_rows(X)
+        validate_data(self, table, reset=False, skip_check_array=True)
+        return comparable_rows(vectors, self._kept.index.distance)
+
+    def _check_rows(self, X: Any) -> tuple[FloatArray, Any]:
+        """Return embeddings as float32, shape `(n, N)`, and what knows the names of the columns, if anything.
+
+        Some words of the messages are scikit-learn's wish.
+        """
         _columns(X)
-        vectors = _rows(X, self)
-        validate_data(self, _table(X, vectors), reset=False, skip_check_array=True)
-        return vectors
-
-
-def _rows(X: Any, estimator: BaseEstimator) -> FloatArray:
-    """Return embeddings as float32, shape `(n, N)`; some words of the messages are scikit-learn's wish."""
-    given = as_array(X, "The embeddings", UNEVEN)
-    if given.dtype.kind == "c":
-        raise ValueError("Complex data not supported: pass floats, as float32.")
-    if given.dtype.kind not in "fiubO":
-        raise ValueError(f"The embeddings are of type {given.dtype}: pass floats, as float32.")
-    if given.ndim != 2:
-        raise ValueError(
-            f"The embeddings have shape {given.shape}. Reshape your data to (n, N), a single one as X[None]."
-        )
-    try:
-        vectors: FloatArray = check_array(given, dtype=np.float32, estimator=estimator)
-    except (TypeError, ValueError) as error:
-        if "NAType" in str(error):
-            raise ValueError("The embeddings hold missing values: remove these rows first.") from None
-        if "convert string" in str(error):
-            raise ValueError("The embeddings hold texts: pass floats, as float32.") from None
-        raise
-    return vectors
+        given = as_array(X, "The embeddings", UNEVEN)
+        if given.dtype.kind not in "fiubO":
+            raise ValueError(f"Complex data not supported, nor type {given.dtype}: pass floats, as float32.")
+        if given.ndim != 2:
+            raise ValueError(f"The embeddings have shape {given.shape}. Reshape your data to (n, N).")
+        try:
+            vectors: FloatArray = check_array(given, dtype=np.float32, estimator=self)
+        except (TypeError, ValueError) as error:
+            if "NAType" in str(error) or "convert string" in str(error):
+                raise ValueError("The embeddings hold texts or missing values: remove such rows.") from None
+            raise
+        return vectors, X if hasattr(X, "columns") else vectors
 
 
 def _columns(table: Any) -> list[str] | None:
@@ -517,11 +500,6 @@ def _columns(table: Any) -> list[str] | None:
     if len({isinstance(name, str) for name in names}) > 1:
         raise ValueError("The names of the columns are partly texts, partly not: use X.to_numpy().")
     return [str(name) for name in names] if names and isinstance(names[0], str) else None
-
-
-def _table(X: Any, vectors: FloatArray) -> Any:
-    """Return what knows the names of the columns: a table, or the embeddings, which name none."""
-    return X if hasattr(X, "columns") else vectors
 
 
 def _distinct(targets: Classes, classes: npt.ArrayLike | None) -> Classes:
@@ -534,7 +512,5 @@ def _distinct(targets: Classes, classes: npt.ArrayLike | None) -> Classes:
     if not is_labelled(announced).all():
         raise ValueError("classes holds -1, which means unlabelled: leave it out.")
     if announced.dtype.kind != targets.dtype.kind:
-        raise ValueError(
-            f"y holds {targets.dtype}, but classes {announced.dtype}: use numbers for all or texts for all."
-        )
+        raise ValueError("y and classes differ in kind: use numbers for all or texts for all.")
     return np.union1d(labelled, announced)

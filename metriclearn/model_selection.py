@@ -243,7 +243,7 @@ def choose_method(
         >>> choose_method(images, labels, methods=["frozen", "logistic", "head"])  # doctest: +SKIP
     """
     wanted = METHODS if methods is None else check_methods(methods)
-    seconds = check_number(seconds, "seconds", "a number above 0", 0, without=(0,))
+    seconds = check_number(seconds, "seconds", 0, without=(0,))
     candidates = Candidates(
         images, labels, backbone=backbone, random_state=random_state, device=device, cache=cache
     )

@@ -25,8 +25,6 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriclearn.checks.arguments import check_count
-
 CHANNELS = (32, 64, 128)
 THIN = 16  # channels of the halvings in front
 SMALL = 40  # pixels of the shorter side that need no halving in front
@@ -39,14 +37,11 @@ class Encoder(nn.Module):
     Args:
         input_shape: shape of one input: `(channels, height, width)`, or `(d,)` for rows.
         dim: N, the length of the embedding.
-
-    Raises:
-        ValueError: for another number of sides, or a side or dim below 1.
     """
 
     def __init__(self, input_shape: Sequence[int], dim: int = 32) -> None:
         super().__init__()
-        self.input_shape, self.dim = check_shape(input_shape), check_count(dim, "dim")
+        self.input_shape, self.dim = tuple(int(side) for side in input_shape), int(dim)
         layers: list[nn.Module] = []
         if len(self.input_shape) == 1:
             width = HIDDEN
@@ -84,7 +79,7 @@ class Decoder(nn.Module):
 
     def __init__(self, input_shape: Sequence[int], dim: int = 32) -> None:
         super().__init__()
-        shape, dim = check_shape(input_shape), check_count(dim, "dim")
+        shape = tuple(input_shape)
         layers: list[nn.Module]
         if len(shape) == 1:
             layers = [nn.Linear(dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, shape[0])]
@@ -127,18 +122,6 @@ class Autoencoder(nn.Module):
         """Return the reconstruction X′, of the shape of `x`."""
         reconstruction: Tensor = self.decoder(self.encoder(x))
         return reconstruction
-
-
-def check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape of one input as plain ints: three sides of an image, or the length of a row.
-
-    Raises:
-        ValueError: for another number of sides, or a side below 1.
-    """
-    sides = tuple(check_count(side, "A side of input_shape") for side in input_shape)
-    if len(sides) not in (1, 3):
-        raise ValueError(f"input_shape is {sides}: pass (channels, height, width), or (d,) for rows.")
-    return sides
 
 
 def widths(input_shape: Sequence[int]) -> tuple[int, ...]:

@@ -99,4 +99,4 @@ def check_k(k: int, others: int) -> int:
     Raises:
         ValueError: if it is not between 1 and the number of other images.
     """
-    return check_count(k, "k", 1, others, f"choose a whole number from 1 to {others}, the other images")
+    return check_count(k, "k", 1, others)

@@ -75,10 +75,7 @@ def show_neighbours(
         right: for each neighbour whether its class is the query's: framed in green, otherwise in red.
     """
     queries, pictures = _pictures(queries), [_pictures(row) for row in neighbours]
-    n = len(queries)
-    if len(pictures) != n:
-        raise ValueError(f"There are {n} queries but neighbours of {len(pictures)}: pass one list for each.")
-    names = _texts(query_titles, "query_titles", n)
+    names = _texts(query_titles, "query_titles", len(queries))
     near = [
         _texts(row, "neighbour_titles", len(found))
         for row, found in zip(neighbour_titles, pictures, strict=True)
@@ -88,11 +85,11 @@ def show_neighbours(
     figure, axes = plt.subplots(
         len(queries), columns, figsize=(columns * 1.1, len(queries) * 1.3), squeeze=False
     )
-    for i, row in enumerate(axes):
+    for i, (row, found) in enumerate(zip(axes, pictures, strict=True)):
         for axis in row:
             axis.set_visible(False)
         _framed(row[0], queries[i], names[i], "black")
-        for j, image in enumerate(pictures[i]):
+        for j, image in enumerate(found):
             colour = "white" if frames is None else (RIGHT if frames[i][j] else WRONG)
             _framed(row[j + 1], image, near[i][j], colour)
     figure.tight_layout(pad=0.4)
@@ -111,9 +108,7 @@ def show_map(points: FloatArray, labels: LabelArray, class_names: Sequence[str],
     points = check_embeddings(as_array(points, "The points") * 1.0, 2, unit_length=False)
     labels, names = check_labels(labels, len(points)), [str(name) for name in class_names]
     if labels.max() >= len(names):
-        raise ValueError(
-            f"There is a label {labels.max()} but only {len(names)} class names: name every class."
-        )
+        raise ValueError(f"There is a label {labels.max()} but only {len(names)} class names: name all.")
     figure, axis = plt.subplots(figsize=(6, 5.2))
     unknown = ~is_labelled(labels)
     axis.scatter(points[unknown, 0], points[unknown, 1], s=5, c="#dddddd", linewidths=0)
@@ -225,11 +220,8 @@ def _pictures(pixels: ImageArray) -> FloatArray:
         ValueError: if they are no grey or colour images.
     """
     images = as_array(pixels, "The images", DIFFER)
-    if (
-        images.ndim != 4
-        or images.shape[1] not in (1, 3)
-        or (images.dtype.kind != "f" and images.dtype != np.uint8)
-    ):
+    numbers = images.dtype.kind == "f" or images.dtype == np.uint8
+    if not numbers or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"The images have shape {images.shape} and type {images.dtype}: pass floats in [0, 1] or uint8, "
             "shape (n, channels, height, width) with 1 or 3 channels."

@@ -35,8 +35,8 @@ from metriclearn.checks.arguments import (
 )
 from metriclearn.checks.arrays import FloatArray, ImageArray, check_inputs
 from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
-from metriclearn.label_propagation import most_confident, spread_labels
-from metriclearn.losses import Loss, check_loss, check_value, warn_without_pairs
+from metriclearn.label_propagation import confident_rows, diffuse_labels
+from metriclearn.losses import Loss, check_value, loss_function, warn_without_pairs
 from metriclearn.models import Autoencoder, Encoder
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -46,6 +46,7 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bce": F.binary_cross_entropy,
 }
 MOST_LOGITS = 10_000
+DEFAULT_STEPS = 600
 # Chosen, like the learning rates, on label draws 100 to 102; every result is reported on others.
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
@@ -65,7 +66,7 @@ def train_autoencoder(
     dim: int = 32,
     *,
     distance: Literal["mse", "bce"] = "mse",
-    steps: int = 600,
+    steps: int = DEFAULT_STEPS,
     batch_size: int = 128,
     learning_rate: float = 2e-3,
     seed: int = 0,
@@ -120,7 +121,7 @@ def train_metric(
     augment: bool | str | Augment = True,
     pseudo_labels: bool = True,
     reconstruction: float = 0.0,
-    steps: int = 600,
+    steps: int = DEFAULT_STEPS,
     batch_size: int | None = None,
     learning_rate: float = 3e-3,
     seed: int = 0,
@@ -158,9 +159,42 @@ def train_metric(
         ValueError: for images, labels or settings that do not fit, or a loss that gives no finite number.
     """
     pixels = check_inputs(pixels)
-    labels = check_class_labels(labels, len(pixels))
+    return learn_metric(
+        pixels,
+        check_class_labels(labels, len(pixels)),
+        dim,
+        loss=loss,
+        augment=augment,
+        pseudo_labels=pseudo_labels,
+        reconstruction=reconstruction,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        report=report,
+    )
+
+
+def learn_metric(
+    pixels: ImageArray,
+    labels: LabelArray,
+    dim: int,
+    *,
+    loss: str | Loss,
+    augment: bool | str | Augment = True,
+    pseudo_labels: bool,
+    reconstruction: float = 0.0,
+    steps: int,
+    batch_size: int | None,
+    learning_rate: float,
+    seed: int,
+    device: str | torch.device,
+    report: Callable[[int, Autoencoder], None] | None = None,
+) -> tuple[Autoencoder, list[float]]:
+    """Metric learning itself: `train_metric` for images and labels that are checked already."""
     dim, change = check_count(dim, "dim"), check_augment(augment, "affine")
-    reconstruction = check_number(reconstruction, "reconstruction", "0 or a number above", 0)
+    reconstruction = check_number(reconstruction, "reconstruction", 0)
     pseudo_labels = check_flag(pseudo_labels, "pseudo_labels")
     batch_size = default_batch_size(labels) if batch_size is None else batch_size
     run = check_run(steps, batch_size, learning_rate, seed, device)
@@ -225,7 +259,7 @@ def metric_steps(
     """
     known = np.flatnonzero(is_labelled(pool.labels))
     given = pool.labels[known]
-    metric_loss, own_weights = check_loss(loss, np.unique(given), run.device)
+    metric_loss, own_weights = loss_function(loss, np.unique(given), run.device)
     (first_weights, rate), *others = groups
     optimizer, schedule = _optimizer([([*first_weights, *own_weights], rate), *others], run.steps)
     pseudo = PseudoLabels(pool.labels, run.steps, run.batch_size, random)
@@ -290,9 +324,9 @@ class PseudoLabels:
         graph = np.arange(len(self.labels))
         if len(graph) > GRAPH_IMAGES:
             graph = np.sort(sample_pool(self.labels, self.random))
-        spread, confidence = spread_labels(embed(graph), self.labels[graph])
+        spread, confidence = diffuse_labels(embed(graph), self.labels[graph])
         self.targets[graph] = torch.as_tensor(spread)
-        self.rows = torch.as_tensor(graph[most_confident(spread, confidence, share)])
+        self.rows = torch.as_tensor(graph[confident_rows(spread, confidence, share)])
 
     def draw(self, size: int) -> Tensor:
         """Draw row numbers of images that passed the gate, int64 of shape `(size,)`; none before that."""
@@ -315,7 +349,7 @@ def train_classifier(
     labels: LabelArray,
     *,
     augment: bool | str | Augment = True,
-    steps: int = 600,
+    steps: int = DEFAULT_STEPS,
     batch_size: int | None = None,
     learning_rate: float = 5e-3,
     seed: int = 0,
@@ -439,7 +473,7 @@ def check_run(steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device
     return Run(
         check_count(steps, "steps"),
         check_count(batch_size, "batch_size"),
-        check_number(learning_rate, "learning_rate", "a number above 0", 0, without=(0,)),
+        check_number(learning_rate, "learning_rate", 0, without=(0,)),
         check_seed(seed),
         check_device(device),
     )

@@ -61,8 +61,7 @@ def conformal_threshold(scores: npt.NDArray[np.floating[Any]], quantile: float =
     Raises:
         ValueError: for a quantile outside (0, 1), or so few scores that this would be less than one.
     """
-    wanted = "a share between 0 and 1, such as 0.05"
-    quantile = check_number(quantile, "quantile", wanted, 0, 1, without=(0, 1))
+    quantile = check_number(quantile, "quantile", 0, 1, without=(0, 1))
     rank = int(quantile * (len(scores) + 1))
     if rank < 1:
         raise ValueError(

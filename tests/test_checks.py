@@ -21,7 +21,6 @@ from metriclearn.checks.labels import (
     UNLABELLED,
     check_class_labels,
     check_labels,
-    check_point_labels,
     check_targets,
 )
 
@@ -81,7 +80,7 @@ def test_embeddings_are_read_alike_in_every_form(form):
 @pytest.mark.parametrize("form", ARRAYS | CLASSES)
 def test_labels_are_read_alike_in_every_form(form):
     given = (ARRAYS | CLASSES)[form](LABELS)
-    for check in (check_labels, check_class_labels, check_targets, check_point_labels):
+    for check in (check_labels, check_class_labels, check_targets):
         labels = check(given, 6)
         assert labels.dtype == np.int64
         assert labels.tolist() == LABELS.tolist()

@@ -183,9 +183,9 @@ def test_a_batch_without_a_pair_is_not_silent(loss, y, message):
 @pytest.mark.parametrize(
     ("e", "y", "message"),
     [
-        (torch.randn(6, 3), torch.zeros(5, dtype=torch.long), "There are 6 embeddings, but labels of shape"),
-        (torch.randn(6), torch.zeros(6, dtype=torch.long), r"shape \(6,\) .*pass floats, shape \(n, N\)"),
-        (torch.zeros(6, 3, dtype=torch.long), torch.zeros(6), "type torch.int64: pass floats"),
+        (torch.randn(6, 3), torch.zeros(5, dtype=torch.long), "There are 6 embeddings but 5 labels"),
+        (torch.randn(6), torch.zeros(6, dtype=torch.long), r"shape \(6,\) .*pass a tensor of floats, shape \(n, N\)"),
+        (torch.zeros(6, 3, dtype=torch.long), torch.zeros(6), "type torch.int64: pass a tensor of floats"),
         ([[1.0, 0.0]], torch.zeros(1), "of type list: pass a tensor"),
     ],
 )
@@ -197,9 +197,9 @@ def test_what_does_not_fit(loss, e, y, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda e, y: contrastive_loss(e, y, margin=0), "margin is 0: choose a distance above 0 and up to 2"),
-        (lambda e, y: contrastive_loss(e, y, margin=3), "margin is 3: choose a distance"),
-        (lambda e, y: triplet_loss(e, y, margin=-1), "margin is -1: choose a distance from 0 on"),
+        (lambda e, y: contrastive_loss(e, y, margin=0), "margin is 0: choose a number above 0 and at most 2"),
+        (lambda e, y: contrastive_loss(e, y, margin=3), "margin is 3: choose a number"),
+        (lambda e, y: triplet_loss(e, y, margin=-1), "margin is -1: choose a number of at least 0"),
         (lambda e, y: triplet_loss(e, y, margin="wide"), "margin is 'wide'"),
         (lambda e, y: triplet_loss(e, y, mining="easy"), 'choose "all", "semihard" or "hard"'),
         (lambda e, y: supervised_contrastive_loss(e, y, 0), "temperature is 0: choose a number above 0"),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 
-def check_count(value: Any, name: str, low: int = 1, high: float = np.inf, wanted: str = "") -> int:
+def check_count(value: Any, name: str, low: int = 1, high: float = np.inf) -> int:
     """Return a whole number from `low` to `high` as an int; NumPy's and a tensor's are as good as Python's.
 
     Args:
@@ -20,33 +20,24 @@ def check_count(value: Any, name: str, low: int = 1, high: float = np.inf, wante
         name: what it is called in the message.
         low: smallest number allowed.
         high: largest number allowed.
-        wanted: what to do instead; by default to choose a whole number within the bounds.
 
     Raises:
         ValueError: for anything else.
     """
     plain = _plain_number(value)
     if type(plain) is not int or not low <= plain <= high:
-        wanted = wanted or f"choose a whole number {_within(low, high)}"
-        raise ValueError(f"{name} is {shown(value)}: {wanted}.")
+        raise ValueError(f"{name} is {shown(value)}: choose a whole number {_within(low, high)}.")
     return plain
 
 
 def check_number(
-    value: Any,
-    name: str,
-    wanted: str = "",
-    low: float = -np.inf,
-    high: float = np.inf,
-    *,
-    without: tuple[float, ...] = (),
+    value: Any, name: str, low: float = -np.inf, high: float = np.inf, *, without: tuple[float, ...] = ()
 ) -> float:
     """Return a finite number from `low` to `high` as a float.
 
     Args:
         value: a number of Python or NumPy, or a tensor that holds one.
         name: what it is called in the message.
-        wanted: what to choose, such as "an angle of at least 0"; by default a number within the bounds.
         low: smallest number allowed.
         high: largest number allowed.
         without: ends that are not allowed themselves, such as `(0,)` for a number above 0.
@@ -57,12 +48,11 @@ def check_number(
     plain = _plain_number(value)
     fits = type(plain) in (int, float) and low <= plain <= high
     if not fits or plain in without or not np.isfinite(plain):
-        wanted = wanted or f"a number {_within(low, high, without)}"
-        raise ValueError(f"{name} is {shown(value)}: choose {wanted}.")
+        raise ValueError(f"{name} is {shown(value)}: choose a number {_within(low, high, without)}.")
     return float(plain)
 
 
-def check_flag(value: Any, name: str, wanted: str = "True or False") -> bool:
+def check_flag(value: Any, name: str) -> bool:
     """Return True or False; a text such as "no" is neither.
 
     Raises:
@@ -70,7 +60,7 @@ def check_flag(value: Any, name: str, wanted: str = "True or False") -> bool:
     """
     plain = _plain_number(value)
     if not isinstance(plain, bool):
-        raise ValueError(f"{name} is {shown(value)}: choose {wanted}.")
+        raise ValueError(f"{name} is {shown(value)}: choose True or False.")
     return plain
 
 
@@ -105,7 +95,7 @@ def check_seed(value: Any) -> int:
     Raises:
         ValueError: for anything but a whole number from 0 to 2**32 - 1.
     """
-    return check_count(value, "seed", 0, 2**32 - 1, "choose a whole number from 0 to 2**32 - 1")
+    return check_count(value, "seed", 0, 2**32 - 1)
 
 
 def check_device(device: Any) -> torch.device:
@@ -137,10 +127,8 @@ def check_folder(folder: Any) -> Path:
         path = Path(folder).expanduser()
     except (TypeError, RuntimeError):  # no path, or the folder of a user whom this machine does not have
         path = None
-    if path is None or not str(folder).strip():
-        raise ValueError(f"The folder is {shown(folder)}: pass a path, such as 'models/first'.")
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file: pass a folder.")
+    if path is None or not str(folder).strip() or path.is_file():
+        raise ValueError(f"{shown(folder)} is no folder: pass the path of one, such as 'models/first'.")
     return path
 
 

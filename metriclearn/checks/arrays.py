@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sparse
 import torch
+from sklearn.utils import check_array
 
 from metriclearn.checks.arguments import shown
 
@@ -25,6 +26,8 @@ ROUNDING = 1e-3  # how far a rounded pixel may lie outside [0, 1]; half precisio
 OVERSHOOT = 0.25  # how far a bicubic resize may overshoot
 DIFFER = "The images differ in size: resize them to one height and width first."
 CHANNELS_LAST = (1, 3, 4)  # grey, RGB, RGBA
+SHAPES = "X[:, None] adds the channel axis of grey images, X[None] makes one of a single image"
+FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
 
 
 def as_array(values: Any, name: str, uneven: str = "") -> npt.NDArray[Any]:
@@ -79,16 +82,11 @@ def check_images(pixels: Any) -> ImageArray:
             NaN or infinity.
     """
     images = as_array(pixels, "The images", DIFFER)
-    shape = images.shape
-    if len(shape) != 4 or 0 in shape:
+    shape, channels_last = images.shape, images.ndim == 4 and images.shape[3] in CHANNELS_LAST
+    if images.ndim != 4 or 0 in shape or (channels_last and shape[1] > max(CHANNELS_LAST)):
+        hint = "X.transpose(0, 3, 1, 2) moves channels that stand last" if channels_last else SHAPES
         raise ValueError(
-            f"The images have shape {shape}: pass at least one as (n, channels, height, width); for grey "
-            "images add the channel axis with X[:, None], for a single image use X[None]."
-        )
-    if shape[3] in CHANNELS_LAST and shape[1] > max(CHANNELS_LAST):
-        raise ValueError(
-            f"The images have shape {shape}, with the channels last: pass (n, channels, height, width), as "
-            "X.transpose(0, 3, 1, 2)."
+            f"The images have shape {shape}: pass at least one as (n, channels, height, width); {hint}."
         )
     if images.dtype == np.uint8:
         return np.ascontiguousarray(images)
@@ -138,11 +136,7 @@ def check_inputs(X: Any) -> ImageArray:
     inputs = as_array(X, "The images", DIFFER)
     if inputs.ndim != 2:
         return check_images(inputs)
-    if 0 in inputs.shape or inputs.dtype.kind not in "fiu":
-        raise ValueError(
-            f"The rows have type {inputs.dtype} and shape {inputs.shape}: pass at least one row of numbers."
-        )
-    return np.ascontiguousarray(_finite(inputs, "rows"))
+    return np.ascontiguousarray(check_array(inputs, dtype=np.float32))
 
 
 def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bool) -> FloatArray:
@@ -164,9 +158,19 @@ def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bo
             f"The embeddings have type {given.dtype} and shape {given.shape}: pass floats of shape "
             f"(n, {dim or 'N'}), at least one row; a single one as embedding[None]."
         )
-    vectors = _finite(given, "embeddings")
-    if not unit_length:
-        return vectors
+    with np.errstate(over="ignore"):  # what overflows in float32 is found in the next line
+        vectors: FloatArray = given.astype(np.float32)
+    if bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
+        raise ValueError(f"The embeddings hold NaN or infinity, first in row {bad[0]}: remove such rows.")
+    return unit_rows(vectors) if unit_length else vectors
+
+
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """Return finite embeddings scaled to unit length, float32 of shape `(n, dim)`.
+
+    Raises:
+        ValueError: for a row of zeros, which has no direction.
+    """
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if bad := np.flatnonzero(lengths == 0).tolist():
         raise ValueError(
@@ -177,13 +181,21 @@ def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bo
     return unit
 
 
-def _finite(rows: npt.NDArray[Any], name: str) -> FloatArray:
-    """Return rows as float32, in a copy, if all their numbers are finite there."""
-    with np.errstate(over="ignore"):  # what overflows in float32 is found in the next line
-        numbers: FloatArray = rows.astype(np.float32)
-    if bad := np.flatnonzero(~np.isfinite(numbers).all(axis=1)).tolist():
-        raise ValueError(f"The {name} hold NaN or infinity, first in row {bad[0]}: remove these rows first.")
-    return numbers
+def comparable_rows(vectors: FloatArray, distance: str) -> FloatArray:
+    """Return finite embeddings as a database compares them: under cosine scaled to unit length.
+
+    Args:
+        vectors: float32, shape `(n, dim)`.
+        distance: `"cosine"` or `"euclid"`.
+
+    Raises:
+        ValueError: for a row of zeros under cosine, or one whose distances overflow under Euclid.
+    """
+    if distance == "cosine":
+        return unit_rows(vectors)
+    if (far := np.flatnonzero(np.abs(vectors).max(axis=1) > FARTHEST)).size:
+        raise ValueError(f"The embedding in row {far[0]} lies too far out for float32: scale all down.")
+    return vectors
 
 
 def check_sources(sources: Any, n: int) -> list[str]:
@@ -192,52 +204,42 @@ def check_sources(sources: Any, n: int) -> list[str]:
     Raises:
         ValueError: for another number of them, anything but texts, or a text that comes twice.
     """
-    given = _in_order(sources)
-    if len(given) != n or not all(isinstance(source, str) and source for source in given):
-        raise ValueError(
-            f"sources does not fit the {n} embeddings: pass one text for each, none of them empty."
-        )
-    texts = [str(source) for source in given]
-    for text in texts:
-        if text.encode(errors="ignore").decode() != text:
-            raise ValueError(f"The source {text!r} is no valid Unicode text: rename the image.")
+    texts = [str(source) if isinstance(source, str) else "" for source in _in_order(sources)]
+    if len(texts) != n or not all(texts) or any(map(is_broken, texts)):
+        raise ValueError(f"sources does not fit the {n} embeddings: pass one text for each, none empty.")
     if len(set(texts)) < n:
         twice = Counter(texts).most_common(1)[0][0]
         raise ValueError(f"The source {twice!r} comes twice: each source names one point.")
     return texts
 
 
+def is_broken(text: str) -> bool:
+    """Return whether a text holds half a letter of Unicode, as a file's name may."""
+    return text.encode(errors="ignore").decode() != text
+
+
 def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, Any]]:
-    """Return n dictionaries that a database can store, none with a reserved key, as a list.
+    """Return n dictionaries as JSON makes them, none with a reserved key, as a list.
 
     Raises:
-        ValueError: otherwise.
+        ValueError: for another number of them, or one that a database cannot store.
     """
     given = _in_order(payloads)
     if len(given) != n or not all(isinstance(payload, Mapping) for payload in given):
         raise ValueError(f"payloads does not fit the {n} embeddings: pass one dictionary for each.")
     stored = []
     for i, payload in enumerate(given):
-        if taken := sorted(reserved & payload.keys()):
-            raise ValueError(f"Payload {i} sets {taken[0]!r}, which the index sets itself: use another key.")
+        if odd := [key for key in payload if not isinstance(key, str) or key in reserved]:
+            raise ValueError(f"Payload {i} sets {odd[0]!r}: use other texts as keys.")
         try:
-            stored.append(_as_json(payload))
+            text = json.dumps(dict(payload), allow_nan=False, ensure_ascii=False)
+            text.encode()  # fails on half a letter of Unicode
+            stored.append(json.loads(text, parse_int=lambda digits: int(np.int64(digits))))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(
-                f"Payload {i} cannot be stored ({error}): use texts as keys, and as values texts, numbers, "
-                "lists and dictionaries, with .item() for NumPy's numbers."
+                f"Payload {i} cannot be stored ({error}): use JSON's types, with .item() for NumPy's."
             ) from None
     return stored
-
-
-def _as_json(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what JSON makes of a payload: a tuple becomes a list here and not only on a server."""
-    if odd := [key for key in payload if not isinstance(key, str)]:
-        raise TypeError(f"the key {odd[0]!r} is no text")
-    text = json.dumps(dict(payload), allow_nan=False, ensure_ascii=False)
-    text.encode()  # fails on half a letter of Unicode
-    plain: dict[str, Any] = json.loads(text, parse_int=lambda digits: int(np.int64(digits)))
-    return plain
 
 
 def check_ids(ids: Any) -> list[str]:
@@ -246,15 +248,11 @@ def check_ids(ids: Any) -> list[str]:
     Raises:
         ValueError: for anything else.
     """
-    texts = []
-    for point in ids if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]:
-        try:
-            texts.append(str(uuid.UUID(str(point))))
-        except ValueError:
-            raise ValueError(
-                f"{shown(point)} is not an id: pass a list of ids that upsert returned."
-            ) from None
-    return texts
+    given = [*ids] if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
+    try:
+        return [str(uuid.UUID(str(point))) for point in given]
+    except ValueError:
+        raise ValueError(f"{shown(given)} are not all ids: pass a list that upsert returned.") from None
 
 
 def _in_order(values: Any) -> list[Any]:

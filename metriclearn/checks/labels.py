@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import column_or_1d
 
 from metriclearn.checks.arguments import shown
-from metriclearn.checks.arrays import as_array
+from metriclearn.checks.arrays import as_array, is_broken
 
 LabelArray = npt.NDArray[np.int64]
 UNLABELLED = -1
@@ -82,11 +82,10 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
             unless `beside`, for -1 and a single class, where it more likely is a class of its own.
     """
     given = _column(y, n, "row")
-    if given.dtype.kind == "U" and (marked := np.flatnonzero(np.isin(given, MARKERS))).size:
-        raise ValueError(
-            f"The label in row {marked[0]} is {str(given[marked[0]])!r}, which names no class: leave "
-            "unlabelled rows out, or use class numbers for all, with -1 = unlabelled."
-        )
+    if given.dtype.kind == "U":
+        for row, name in enumerate(given.tolist()):
+            if name in MARKERS or is_broken(name):
+                raise ValueError(f"The label in row {row} is {name!r}, which names no class: leave it out.")
     if given.dtype.kind in "Ub":
         return given.copy()
     labels = _class_numbers(given)
@@ -99,53 +98,30 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
     return labels
 
 
-def check_point_labels(labels: Any, n: int) -> LabelArray:
-    """Return the labels of n points as int64; None gives -1 for all, and any number of classes will do.
-
-    Args:
-        labels: whole numbers of any type, shape `(n,)`, or None.
-        n: how many points there are.
-
-    Raises:
-        ValueError: for another number than n, or anything but class numbers and -1.
-    """
-    if labels is None:
-        return np.full(n, UNLABELLED, dtype=np.int64)
-    return check_labels(labels, n, "embedding")
-
-
 def _column(labels: Any, n: int, thing: str) -> npt.NDArray[Any]:
     """Return labels of any type as an array of shape `(n,)`."""
     if labels is None:  # the first words are those that scikit-learn asks of an estimator
-        raise ValueError(
-            "fit requires y to be passed, but the target y is None: pass labels, -1 = unlabelled."
-        )
+        raise ValueError("fit requires y to be passed, but the target y is None: pass labels.")
     column: npt.NDArray[Any] = column_or_1d(as_array(labels, "The labels"), warn=True)
     if len(column) != n:
-        raise ValueError(
-            f"There are {n} {thing}s but {len(column)} labels: pass one label per {thing}, -1 = unlabelled."
-        )
+        raise ValueError(f"There are {n} {thing}s but {len(column)} labels: pass one for each.")
     return column
 
 
 def _class_numbers(given: npt.NDArray[Any]) -> LabelArray:
     """Return whole numbers from -1 on as int64, in a copy: PyTorch wants to own what it reads."""
-    if given.dtype.kind == "O":
-        kinds = [type(label) for label in given]
-        row = kinds.index(Counter(kinds).most_common()[-1][0])  # the kind that is rarest
-    elif given.dtype.kind in "iuf":
+    row = 0
+    if given.dtype.kind in "iuf":
         with np.errstate(invalid="ignore"):  # NaN becomes some number, and is found in the next line
             labels: LabelArray = given.astype(np.int64)
         wrong = (labels != given) | (labels < UNLABELLED)
         if not wrong.any():
             return labels
         row = int(wrong.argmax())
-    else:
-        raise ValueError(
-            f"Labels of type {given.dtype} are not class numbers: pass integers, as made from names by "
-            "np.unique(names, return_inverse=True)[1], and -1 = unlabelled."
-        )
+    elif given.dtype.kind == "O":
+        kinds = [type(label) for label in given]
+        row = kinds.index(Counter(kinds).most_common()[-1][0])  # the kind that is rarest
     raise ValueError(  # the first words are those that scikit-learn asks of a classifier
-        f"Unknown label type: the label in row {row} is {shown(given[row])}; number the classes from 0, and "
-        "write -1 where an image is unlabelled."
+        f"Unknown label type: the label in row {row} is {shown(given[row])}; number the classes from 0, as "
+        "np.unique(names, return_inverse=True)[1] does, and write -1 where an image is unlabelled."
     )

@@ -15,7 +15,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -164,11 +164,8 @@ class Collection:
             found = resolve(client, name)
             if found and replace:
                 check_replaceable(client, name, found)
-            if found == name and versioned:
-                raise ValueError(
-                    f"The collection {name!r} bears its name itself, so that no other version could take "
-                    "its place: export its points and import them under another name."
-                )
+            if versioned and found:
+                check_versionable(name, found)
             new = version_name(name, kind.encoder_id) if versioned else name
             stored_in = temporary_name(name) if replace else found or new
             if client.collection_exists(stored_in):
@@ -240,24 +237,13 @@ class Collection:
 
     def check_kind(self, wanted: Kind) -> None:
         """Raise a ValueError if the collection holds other embeddings than those wanted."""
-        there, advice = self.kind, "use another collection name."
-        if there.encoder_id != wanted.encoder_id:
-            if self.metadata().get("versioned"):
-                advice = "ask with that encoder, or use another collection name."
-            raise ValueError(
-                f"The collection {self.name!r} holds embeddings of encoder {there.encoder_id!r}, not of "
-                f"{wanted.encoder_id!r}, and two encoders must not mix: {advice}"
-            )
-        if there.dim != wanted.dim:
-            raise ValueError(
-                f"The collection {self.name!r} holds embeddings of length {there.dim}, not {wanted.dim}: "
-                f"{advice}"
-            )
-        if there.distance != wanted.distance:
-            raise ValueError(
-                f"The collection {self.name!r} measures by {there.distance}, not by {wanted.distance}: "
-                f"{advice}"
-            )
+        for attribute, word in (("encoder_id", "encoder"), ("dim", "length"), ("distance", "distance")):
+            there, here = getattr(self.kind, attribute), getattr(wanted, attribute)
+            if there != here:
+                raise ValueError(
+                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not {here!r}, and "
+                    f"two {word}s must not mix: ask with that {word}, or use another collection name."
+                )
 
     def check_live(self) -> None:
         """Raise a RuntimeError if the name leads elsewhere by now: nobody would find what is written here."""
@@ -340,22 +326,20 @@ class Collection:
                 "which of them are returned is left to chance. Has the encoder collapsed?",
                 stacklevel=3,
             )
-        names = [field.name for field in fields(Neighbours)]
-        return Neighbours(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        ids, scores, labels, sources = map(np.concatenate, zip(*parts, strict=True))
+        return Neighbours(ids, scores, labels, sources)
 
     def _check_enough(self, k: int, where: models.Filter | None) -> None:
-        total = self.count(where)
-        if total >= k:
-            return
-        if where is not None:
-            raise ValueError(f"k is {k}, but only {total} points meet the condition: lower k or widen it.")
-        if total == 0:
-            raise ValueError(f"The collection {self.name!r} is empty: upsert embeddings first.")
-        raise ValueError(f"k is {k}, but the collection {self.name!r} holds {total} points: lower k.")
+        if (total := self.count(where)) < k:
+            found = f"holds {total} points" + ("" if where is None else " that meet the condition")
+            raise ValueError(
+                f"{k} neighbours are asked for, but the collection {self.name!r} {found}: ask for fewer, or "
+                "add points first."
+            )
 
     def _nearest(
         self, client: QdrantClient, vectors: FloatArray, k: int, where: models.Filter | None
-    ) -> tuple[Neighbours, int]:
+    ) -> tuple[tuple[npt.NDArray[Any], ...], int]:
         """Return the k nearest points of each query, and of how many queries a tie has no end in sight.
 
         Where a tie goes on beyond the k-th point, TIES more are asked for, once: to follow it to its end
@@ -381,18 +365,20 @@ class Collection:
                 if len(found[row]) == limit
                 and round(found[row][-1].score, DECIMALS) == round(found[row][k - 1].score, DECIMALS)
             ]
-        sign = -1 if self.kind.distance == "cosine" else 1  # the largest cosine first
-        hits = [
-            sorted(row, key=lambda hit: (sign * round(hit.score, DECIMALS), str(hit.id)))[:k] for row in found
-        ]
-        payloads = [[hit.payload or {} for hit in row] for row in hits]
-        neighbours = Neighbours(
-            ids=np.array([[str(hit.id) for hit in row] for row in hits], dtype=np.str_),
-            scores=np.array([[hit.score for hit in row] for row in hits], dtype=np.float32),
-            labels=np.array([[p.get("label", UNLABELLED) for p in row] for row in payloads], dtype=np.int64),
-            sources=np.array([[p.get("source", "") for p in row] for row in payloads], dtype=np.str_),
-        )
-        return neighbours, len(tied)
+        hits = [hit for row in found for hit in row]
+        counts = np.array([len(row) for row in found])
+        ids = np.array([str(hit.id) for hit in hits], dtype=np.str_)
+        rounded = np.array([round(hit.score, DECIMALS) for hit in hits])
+        nearest_first = -rounded if self.kind.distance == "cosine" else rounded
+        order = np.lexsort((ids, nearest_first, np.repeat(np.arange(len(found)), counts)))
+        chosen = order[(np.cumsum(counts) - counts)[:, None] + np.arange(k)]  # the first k of each query
+        payloads = [hit.payload or {} for hit in hits]
+        return (
+            ids[chosen],
+            np.array([hit.score for hit in hits], dtype=np.float32)[chosen],
+            np.array([payload.get("label", UNLABELLED) for payload in payloads], dtype=np.int64)[chosen],
+            np.array([payload.get("source", "") for payload in payloads], dtype=np.str_)[chosen],
+        ), len(tied)
 
     def neighbour_graph(self, k: int) -> NeighbourGraph:
         """Return the k nearest others of every point.
@@ -495,6 +481,15 @@ def check_replaceable(client: QdrantClient, name: str, found: str) -> None:
         )
 
 
+def check_versionable(name: str, found: str) -> None:
+    """Raise a ValueError if the collection found under a name bears it itself: no alias could be switched."""
+    if found == name:
+        raise ValueError(
+            f"The collection {name!r} bears its name itself, so that no other version could take its place: "
+            "export its points and import them under another name, with versioned=True."
+        )
+
+
 def _kind(config: models.CollectionConfig, name: str) -> Kind:
     """Return what embeddings a collection holds.
 
@@ -502,15 +497,11 @@ def _kind(config: models.CollectionConfig, name: str) -> Kind:
         ValueError: for a collection of another make; the message calls it by `name`.
     """
     vectors, encoder_id = config.params.vectors, (config.metadata or {}).get("encoder")
-    advice = "use another collection name."
-    if not encoder_id:
-        raise ValueError(f"The collection {name!r} does not say which encoder filled it: {advice}")
-    if not isinstance(vectors, models.VectorParams):
-        raise ValueError(f"The collection {name!r} has named vectors: {advice}")
     words = {measure: word for word, measure in DISTANCES.items()}
-    if vectors.distance not in words:
+    if not encoder_id or not isinstance(vectors, models.VectorParams) or vectors.distance not in words:
+        measure = vectors.distance if isinstance(vectors, models.VectorParams) else "named"
         raise ValueError(
-            f"The collection {name!r} measures by {vectors.distance.lower()}, which is none of "
-            f"{', '.join(DISTANCES)}: {advice}"
+            f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}, and an index "
+            f"wants one per point, compared by {' or '.join(DISTANCES)}, of a known encoder: choose another."
         )
     return Kind(vectors.size, str(encoder_id), words[vectors.distance])

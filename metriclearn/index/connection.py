@@ -66,9 +66,7 @@ class Location:
         if self.url:
             prefix = os.environ.get("METRICLEARN_PREFIX", "")
             if not re.fullmatch(r"[A-Za-z0-9.-]*", prefix):
-                raise ValueError(
-                    f"METRICLEARN_PREFIX is {prefix!r}: use a to z, A to Z, digits, . and - only."
-                )
+                raise ValueError(f"METRICLEARN_PREFIX is {prefix!r}: use letters, digits, . and - only.")
             name = f"{prefix}_{name}" if prefix else name
         return check_name(name, LONGEST_NAME)
 
@@ -79,10 +77,11 @@ def check_name(name: str, longest: int = 255) -> str:
     Raises:
         ValueError: if it does not.
     """
-    if bad := [letter for letter in name if letter in FORBIDDEN]:
-        raise ValueError(f"Collection name cannot contain {bad[0]!r}, as {name!r} does: choose another.")
-    if name in (".", "..") or len(name) > longest:
-        raise ValueError(f"Collection name cannot be {name[:80]!r}: choose one of up to {longest} letters.")
+    if name in (".", "..") or len(name) > longest or any(letter in FORBIDDEN for letter in name):
+        raise ValueError(
+            f"Collection name cannot be {name[:80]!r}: choose one of up to {longest} letters, and none of "
+            f"{FORBIDDEN[:9]} among them."
+        )
     return name
 
 
@@ -185,20 +184,25 @@ def connect_to_server(url: str, api_key: str | None) -> QdrantClient:
                 warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
             client = QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT, check_compatibility=False)
         client.get_collections()
-    except UnexpectedResponse as error:
-        advice = "check the API key" if error.status_code in (401, 403) else "is it a Qdrant server?"
-        raise ConnectionError(f"{url} answers with status {error.status_code}: {advice}.") from None
-    except ResponseHandlingException:
-        raise ConnectionError(
-            f"No Qdrant server answers at {url}: start one there, or leave out url and QDRANT_URL to "
-            "work in memory."
-        ) from None
-    except Exception as error:  # such as an address or a key that no HTTP request may carry
-        raise ConnectionError(
-            f"No request can be sent to {url} ({type(error).__name__}): check the address and the API key."
-        ) from None
+    except Exception as error:  # also of an address or a key that no HTTP request may carry
+        raise _unreachable(error, url) from None
     client.http.client.add_middleware(_retry)  # only now: a wrong address is told at once
     return client
+
+
+def _unreachable(error: Exception, url: str) -> ConnectionError:
+    """Return why a server cannot be used, in one sentence."""
+    if isinstance(error, UnexpectedResponse):
+        advice = "check the API key" if error.status_code in (401, 403) else "is it a Qdrant server?"
+        return ConnectionError(f"{url} answers with status {error.status_code}: {advice}.")
+    if isinstance(error, ResponseHandlingException):
+        return ConnectionError(
+            f"No Qdrant server answers at {url}: start one there, or leave out url and QDRANT_URL to work in "
+            "memory."
+        )
+    return ConnectionError(
+        f"No request can be sent to {url} ({type(error).__name__}): check the address and the API key."
+    )
 
 
 def _retry(request: httpx.Request, send: Callable[[httpx.Request], httpx.Response]) -> httpx.Response:
@@ -231,9 +235,7 @@ def _check_url(url: Any) -> str:
     except ValueError:  # a port that is none
         good = False
     if not good or re.search(r"[\s\x00-\x1f]", address):
-        raise ValueError(
-            f"url is {address!r}, which is no server's address: write it like 'http://localhost:6333'."
-        )
+        raise ValueError(f"url is {address!r}: write an address like 'http://localhost:6333'.")
     return address
 
 
@@ -243,32 +245,35 @@ def _open_folder(folder: Path) -> QdrantClient:
         # Any thread may use it: the lock of the connection lets them in one by one.
         return QdrantClient(path=str(folder), force_disable_check_same_thread=True)
     except Exception as error:  # a damaged folder fails in a dozen ways, from KeyError to UnpicklingError
-        if "already accessed" in str(error) or "database is locked" in str(error):
-            raise RuntimeError(
-                f"The folder {folder} is open in another client: close that one first, with its close() or "
-                "by shutting down the other notebook's kernel, or use a server."
-            ) from None
-        if isinstance(error, OSError):
-            raise ValueError(
-                f"The folder {folder} cannot be used ({error.strerror}): choose one that you may write to."
-            ) from None
-        raise ValueError(
-            f"The folder {folder} is damaged ({type(error).__name__}): put back a copy of it, or delete it "
-            "and fill it anew."
-        ) from None
+        raise _unusable(error, folder) from None
+
+
+def _unusable(error: Exception, folder: Path) -> Exception:
+    """Return why a folder cannot be used, in one sentence."""
+    if "already accessed" in str(error) or "database is locked" in str(error):
+        return RuntimeError(
+            f"The folder {folder} is open in another client: close that one first, with its close() or by "
+            "shutting down the other notebook's kernel, or use a server."
+        )
+    if isinstance(error, OSError):
+        return ValueError(
+            f"The folder {folder} cannot be used ({error.strerror}): choose one that you may write to."
+        )
+    return ValueError(
+        f"The folder {folder} is damaged ({type(error).__name__}): put back a copy of it, or delete it and "
+        "fill it anew."
+    )
 
 
 def _check_points_are_there(folder: Path) -> None:
     """Raise if a part of the folder is missing, for which the client would put an empty one."""
     stored = {file.parent for file in folder.glob("collection/*/storage.sqlite") if _is_whole(file)}
-    table = folder / TABLE_FILE
-    if not table.exists():
-        if stored:
-            raise ValueError(f"{TABLE_FILE} is missing")
-        return
-    named = json.loads(table.read_text(encoding="utf-8"))["collections"]
-    if missing := [name for name in named if folder / "collection" / name not in stored]:
-        raise ValueError(f"the points of {missing[0]} are missing")
+    table, named = folder / TABLE_FILE, {}
+    if table.exists():
+        named = json.loads(table.read_text(encoding="utf-8"))["collections"]
+    missing = {folder / "collection" / name for name in named} - stored
+    if missing or (stored and not table.exists()):
+        raise ValueError(f"points or {TABLE_FILE} are missing")
 
 
 def _is_whole(file: Path) -> bool:

@@ -16,8 +16,15 @@ import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
 from metriclearn.checks.arguments import check_choice, check_count, check_flag, check_text, shown
-from metriclearn.checks.arrays import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
-from metriclearn.checks.labels import check_point_labels
+from metriclearn.checks.arrays import (
+    FloatArray,
+    check_embeddings,
+    check_ids,
+    check_payloads,
+    check_sources,
+    comparable_rows,
+)
+from metriclearn.checks.labels import UNLABELLED, check_labels
 from metriclearn.index.collection import (
     DISTANCES,
     INDEXED,
@@ -34,7 +41,6 @@ from metriclearn.index.filters import Where, filter_of
 
 ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one will do
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
-FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of them, is still a float32
 
 
 class EmbeddingIndex:
@@ -117,7 +123,7 @@ class EmbeddingIndex:
         versioned: bool = False,
         replace: bool = False,
     ) -> None:
-        dim = check_count(dim, "dim", high=LONGEST, wanted=f"choose a whole number from 1 to {LONGEST}")
+        dim = check_count(dim, "dim", high=LONGEST)
         distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
         encoder_id = check_text(encoder_id, "encoder_id")
         versioned, replace = check_flag(versioned, "versioned"), check_flag(replace, "replace")
@@ -204,9 +210,10 @@ class EmbeddingIndex:
         Raises:
             ValueError: for any input that does not fit. Nothing is written then.
         """
-        raw, vectors = check_vectors(embeddings, self.storage.kind)
-        n = len(vectors)
-        classes = check_point_labels(labels, n).tolist()
+        raw = check_embeddings(embeddings, self.dim, unit_length=False)
+        vectors, n = comparable_rows(raw, self.distance), len(raw)
+        given = np.full(n, UNLABELLED) if labels is None else check_labels(labels, n, "embedding")
+        classes = given.tolist()
         names = None if sources is None else check_sources(sources, n)
         extras = None if payloads is None else check_payloads(payloads, n, INDEXED.keys())
         size = check_count(batch_size, "batch_size")
@@ -242,8 +249,8 @@ class EmbeddingIndex:
         Raises:
             ValueError: for embeddings or conditions that do not fit, or if fewer than k points do.
         """
-        _, vectors = check_vectors(embeddings, self.storage.kind)
-        condition = filter_of(where)
+        rows = check_embeddings(embeddings, self.dim, unit_length=False)
+        vectors, condition = comparable_rows(rows, self.distance), filter_of(where)
         return self.storage.search(vectors, check_count(k, "k"), condition)
 
     def count(self, where: Where | None = None) -> int:
@@ -296,26 +303,6 @@ class EmbeddingIndex:
         )
 
 
-def check_vectors(embeddings: Any, kind: Kind) -> tuple[FloatArray, FloatArray]:
-    """Return embeddings as float32: as they came, for making ids, and as they are stored and searched.
-
-    Args:
-        embeddings: floats, shape `(n, dim)`.
-        kind: what they are stored among; under cosine they are scaled to unit length.
-
-    Raises:
-        ValueError: for embeddings that do not fit.
-    """
-    raw = check_embeddings(embeddings, kind.dim, unit_length=False)
-    if kind.distance == "cosine":
-        return raw, check_embeddings(raw, kind.dim, unit_length=True)
-    if (far := np.flatnonzero(np.abs(raw).max(axis=1) > FARTHEST)).size:
-        raise ValueError(
-            f"The embedding in row {far[0]} lies too far out for distances in float32: scale all down."
-        )
-    return raw, raw
-
-
 def source_id(source: str) -> str:
     """Return the id of the point with this source."""
     return _point_id(f"source {source}")
@@ -326,14 +313,13 @@ def _point_id(content: str) -> str:
 
 
 def _check_payload_indexes(given: Any) -> dict[str, str]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
+    given, kinds = {} if given is None else given, [kind.value for kind in models.PayloadSchemaType]
+    if not isinstance(given, Mapping) or INDEXED.keys() & given.keys():
         raise ValueError(
-            f'payload_indexes is {shown(given)}: pass a dictionary such as {{"part": "keyword"}}.'
+            f'payload_indexes is {shown(given)}: pass a dictionary such as {{"part": "keyword"}}, without '
+            f"{', '.join(INDEXED)}, which the index sets itself."
         )
-    kinds = [kind.value for kind in models.PayloadSchemaType]
-    for key in given:
-        if check_text(key, "A key of payload_indexes") in INDEXED:
-            raise ValueError(f"payload_indexes names {key!r}, which the index sets itself: leave it out.")
-    return {str(key): check_choice(kind, f"payload_indexes[{key!r}]", kinds) for key, kind in given.items()}
+    return {
+        check_text(key, "A key of payload_indexes"): check_choice(kind, f"payload_indexes[{key!r}]", kinds)
+        for key, kind in given.items()
+    }

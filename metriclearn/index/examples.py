@@ -10,17 +10,15 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.checks.arguments import check_choice, check_count, check_number, check_text, shown
-from metriclearn.checks.arrays import FloatArray, check_embeddings, check_payloads
+from metriclearn.checks.arguments import check_count, check_number, shown
+from metriclearn.checks.arrays import FloatArray, comparable_rows
 from metriclearn.checks.labels import UNLABELLED, LabelArray, check_targets, is_labelled
 from metriclearn.index.collection import (
-    DISTANCES,
-    INDEXED,
     Collection,
     Distance,
     Kind,
@@ -29,7 +27,7 @@ from metriclearn.index.collection import (
     temporary_name,
 )
 from metriclearn.index.connection import Connection
-from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors, source_id
+from metriclearn.index.embedding_index import EmbeddingIndex, source_id
 from metriclearn.index.export import Points
 
 Classes = npt.NDArray[Any]
@@ -42,7 +40,7 @@ class Examples:
     """The labelled rows of a classifier.
 
     Attributes:
-        vectors: float32, shape `(n, N)`.
+        vectors: float32, shape `(n, N)`, as they are stored: under cosine of unit length.
         targets: the class of each, shape `(n,)`.
         rows: int64, shape `(n,)`: the row number of each in the order of fitting.
         seen: how many rows there were, those without a label as well.
@@ -59,19 +57,20 @@ class Examples:
         rows = np.flatnonzero(is_labelled(targets))
         return cls(vectors[rows], targets[rows], rows.astype(np.int64) + start, start + len(targets))
 
-    @property
-    def sources(self) -> list[str]:
-        """The rows as the points' sources."""
-        return [str(row) for row in self.rows]
-
-    def store(self, index: EmbeddingIndex) -> None:
-        """Write them into an index: all of them, or if that fails none."""
-        names = [{"class": name} for name in self.targets.tolist()]
+    def store(self, storage: Collection) -> None:
+        """Write them into a collection: all of them, or if that fails none."""
+        codes, names = codes_of(self.targets).tolist(), self.targets.tolist()
+        sources = [str(row) for row in self.rows]
+        ids, encoder = [source_id(source) for source in sources], storage.kind.encoder_id
+        payloads = [
+            {"label": code, "encoder": encoder, "source": source, "class": name}
+            for code, source, name in zip(codes, sources, names, strict=True)
+        ]
         try:
-            index.upsert(self.vectors, codes_of(self.targets), sources=self.sources, payloads=names)
+            storage.write(ids, self.vectors, payloads)
         except BaseException:  # such as Ctrl-C
             with suppress(Exception):
-                index.delete(where={"source": self.sources})
+                storage.delete(ids)
             raise
 
     def followed_by(self, more: "Examples") -> "Examples":
@@ -106,7 +105,8 @@ def classifier_points(
 ) -> Points:
     """Return the points that `QdrantClassifier.fit` would store, and those without a label, without a Qdrant.
 
-    Written by `metriclearn.index.export.write_points`, they are opened by `QdrantClassifier.open`.
+    Written by `metriclearn.index.export.write_points`, they are opened by `QdrantClassifier.open`, which
+    checks them.
 
     Args:
         vectors: embeddings, float, shape `(n, N)`.
@@ -122,39 +122,24 @@ def classifier_points(
         n points. The source of each is its row number as text.
 
     Raises:
-        ValueError: for input that does not fit.
+        ValueError: for embeddings that cannot be compared, such as a row of zeros under cosine.
     """
-    distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
-    parameters = {
-        "n_neighbors": check_count(n_neighbors, "n_neighbors"),
-        "temperature": check_temperature(temperature),
-    }
-    raw, encoder_id = check_embeddings(vectors, unit_length=False), check_text(encoder_id, "encoder_id")
-    _, stored = check_vectors(raw, Kind(raw.shape[1], encoder_id, distance))
-    n, names = len(stored), list(classes)
-    extras = [{}] * n if payloads is None else check_payloads(payloads, n, {*INDEXED, "class"})
-    if len(names) != n:
-        raise ValueError(
-            f"There are {n} embeddings but {len(names)} classes: pass one each, None = unlabelled."
-        )
-    known = np.array([name is not None for name in names], dtype=bool)
-    if not known.any():
-        raise ValueError("No embedding has a class: name that of one or more.")
-    targets = check_targets([name for name in names if name is not None], int(known.sum()), beside=True)
-    if targets.dtype.kind != "U":
-        raise ValueError("The classes are no texts: pass the name of each, None = unlabelled.")
+    stored, n = comparable_rows(np.asarray(vectors, dtype=np.float32), distance), len(classes)
+    known = np.array([name is not None for name in classes], dtype=bool)
+    targets = np.array([name for name in classes if name is not None], dtype=np.str_)
     codes = np.full(n, UNLABELLED, dtype=np.int64)
     codes[known] = codes_of(targets)
-    sources = [str(row) for row in range(n)]
-    entries = [
-        {"label": int(codes[i]), "encoder": encoder_id, "source": sources[i]}
-        | ({} if names[i] is None else {"class": str(names[i])})
-        | extras[i]
-        for i in range(n)
+    extras = [{}] * n if payloads is None else payloads
+    entries: list[dict[str, Any]] = [
+        {"label": code, "encoder": encoder_id, "source": str(row)}
+        | ({} if name is None else {"class": str(name)})
+        | dict(extra)
+        for row, (code, name, extra) in enumerate(zip(codes.tolist(), classes, extras, strict=True))
     ]
-    notes = parameters | {"columns": None, "classes": np.unique(targets).tolist(), "rows": n}
+    parameters = {"n_neighbors": n_neighbors, "temperature": temperature, "columns": None}
+    notes = parameters | {"classes": np.unique(targets).tolist(), "rows": n}
     return Points(
-        ids=[source_id(source) for source in sources],
+        ids=[source_id(entry["source"]) for entry in entries],
         vectors=stored,
         payloads=entries,
         encoder_id=encoder_id,
@@ -209,10 +194,7 @@ class StoredExamples:
         about = parameters | {"classes": classes.tolist(), "rows": examples.seen}
         metadata = {"encoder": encoder_id, "replaceable": True, "classifier": about}
 
-        def write(storage: Collection) -> None:
-            examples.store(EmbeddingIndex.from_storage(storage))
-
-        storage = _filled(connection, collection, kind, metadata, write)
+        storage = _filled(connection, collection, kind, metadata, examples.store)
         return cls(EmbeddingIndex.from_storage(storage), examples, classes, parameters)
 
     @classmethod
@@ -262,20 +244,6 @@ class StoredExamples:
         index = EmbeddingIndex.from_storage(storage)
         return cls(index, *_read(index), {name: about.get(name) for name in PARAMETERS})
 
-    def check_same(self, encoder_id: str, distance: str, dim: int) -> None:
-        """Raise a ValueError if embeddings of these parameters do not belong here."""
-        for name, there, here in (
-            ("encoder_id", self.index.encoder_id, encoder_id),
-            ("distance", self.index.distance, distance),
-            ("the length of the embeddings", self.index.dim, dim),
-        ):
-            if there != here:
-                raise ValueError(
-                    f"The collection {self.index.collection!r} holds a classifier, and {name} is {there!r} "
-                    f"there but {here!r} here: open it with QdrantClassifier.open, or choose another "
-                    "collection name."
-                )
-
     def catch_up(self) -> None:
         """Read again what is stored; other programs may have added to it."""
         self.examples, self.classes = _read(self.index)
@@ -285,10 +253,7 @@ class StoredExamples:
         if len(self.index) != len(self.examples.rows):
             self.catch_up()
         if len(named) and named.dtype.kind != self.classes.dtype.kind:
-            raise ValueError(
-                f"The classes so far are of type {self.classes.dtype}, the new ones of type {named.dtype}: "
-                "use numbers for all or texts for all."
-            )
+            raise ValueError("Old and new classes differ in kind: use numbers for all or texts for all.")
         # An empty array of numbers would make numbers of bools.
         known = np.union1d(self.classes, named) if len(named) else self.classes
         more, storage = Examples.of(vectors, targets, self.examples.seen), self.index.storage
@@ -298,7 +263,7 @@ class StoredExamples:
             about["rows"] = max(about["rows"], more.seen)
             storage.update_metadata({"classifier": about})
         if len(more.rows):
-            more.store(self.index)
+            more.store(storage)
             self.examples = self.examples.followed_by(more)
         else:
             self.examples = replace(self.examples, seen=more.seen)
@@ -342,14 +307,13 @@ def _read(index: EmbeddingIndex) -> tuple[Examples, Classes]:
         records = index.storage.records(vectors=True)
     payloads = [record.payload or {} for record in records]
     names = [*about["classes"], *(payload.get("class") for payload in payloads)]
-    if records and {type(name) for name in names} not in ({int}, {bool}, {str}):
+    rows = rows_of(np.array([str(payload.get("source")) for payload in payloads], dtype=np.str_), index)
+    of_one_kind = not records or {type(name) for name in names} in ({int}, {bool}, {str})
+    if not of_one_kind or len(np.unique(rows)) < len(rows):
         raise _foreign_points(index)
     classes = np.unique(np.array(names))
     targets = np.array([payload["class"] for payload in payloads], dtype=classes.dtype)
     if codes_of(targets).tolist() != [payload.get("label") for payload in payloads]:
-        raise _foreign_points(index)
-    rows = rows_of(np.array([str(payload.get("source")) for payload in payloads], dtype=np.str_), index)
-    if len(np.unique(rows)) < len(rows):
         raise _foreign_points(index)
     vectors = np.array([record.vector for record in records], dtype=np.float32).reshape(-1, index.dim)
     order = np.argsort(rows)
@@ -366,7 +330,7 @@ def rows_of(sources: npt.NDArray[np.str_], index: EmbeddingIndex) -> npt.NDArray
     try:
         rows = sources.astype(np.int64)
     except (ValueError, OverflowError):
-        raise _foreign_points(index) from None
+        rows = np.array([-1])
     if rows.min(initial=0) < 0:
         raise _foreign_points(index)
     return rows
@@ -378,20 +342,16 @@ def _check_classifier(points: Points) -> None:
     if not isinstance(about, dict):
         raise ValueError("They are not those of a classifier: use import_points to fill an index with them.")
     check_count(about.get("n_neighbors"), "n_neighbors")
-    check_temperature(about.get("temperature"))
-    check_count(about.get("rows"), "rows", low=0, high=2**53, wanted="export them anew")
+    check_number(about.get("temperature"), "temperature", low=0, without=(0,))
+    check_count(about.get("rows"), "rows", 0, 2**53)
     classes, columns = about.get("classes"), about.get("columns")
     named = isinstance(classes, list) and is_labelled(check_targets(classes, len(classes), beside=True)).all()
-    if not named:
-        raise ValueError(f"classes is {shown(classes)}: export them anew.")
     texts = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
-    if columns is not None and not (texts and len(columns) == points.kind.dim):
-        raise ValueError(f"columns is {shown(columns)}: export them anew.")
-
-
-def check_temperature(value: Any) -> float:
-    """Return the temperature of a vote as a float, or raise a ValueError."""
-    return check_number(value, "temperature", "a number above 0", low=0, without=(0,))
+    if not named or not (columns is None or (texts and len(columns) == points.kind.dim)):
+        raise ValueError(
+            f"classes is {shown(classes)} and columns is {shown(columns)}, which no classifier has: export "
+            "them anew."
+        )
 
 
 def _foreign_points(index: EmbeddingIndex) -> ValueError:

@@ -15,13 +15,20 @@ from typing import Any, cast
 
 import numpy as np
 
-from metriclearn.checks.arguments import check_choice, check_folder, check_text
-from metriclearn.checks.arrays import FloatArray, check_embeddings, check_ids, check_payloads, check_sources
-from metriclearn.checks.labels import check_point_labels
+from metriclearn.checks.arguments import check_choice, check_folder, check_text, shown
+from metriclearn.checks.arrays import (
+    FloatArray,
+    check_embeddings,
+    check_ids,
+    check_payloads,
+    check_sources,
+    comparable_rows,
+)
+from metriclearn.checks.labels import check_labels
 from metriclearn.files import finish_replacing, npy_bytes, write_files
 from metriclearn.index.collection import DISTANCES, RESERVED_METADATA, Distance, Kind
 from metriclearn.index.connection import POINTS_FILE, TABLE_FILE
-from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors
+from metriclearn.index.embedding_index import EmbeddingIndex
 
 VECTORS_FILE = "vectors.npy"
 FORMAT_VERSION = 1  # of the JSON; the first files call it "form"
@@ -134,29 +141,20 @@ def read_points(folder: str | Path) -> Points:
         finish_replacing(path, (VECTORS_FILE, POINTS_FILE))
     for name in (VECTORS_FILE, POINTS_FILE):
         if not (path / name).is_file():
-            raise FileNotFoundError(
-                f"{path / name} is missing: point to a folder that export_points() wrote."
-            )
-    again = f"in {path} cannot be read: export them anew, or copy both files again."
+            raise FileNotFoundError(f"{path / name} is missing: name a folder of exported points.")
     try:
         content = json.loads((path / POINTS_FILE).read_text(encoding="utf-8"))
         version = content["format_version"] if "format_version" in content else content["form"]
         digest = content["vectors_sha256"]
         parts = [content[key] for key in ("ids", "payloads", "encoder_id", "distance", "about")]
-    except (ValueError, KeyError, TypeError, RecursionError):  # no JSON, or of another shape
-        raise ValueError(f"The points {again}") from None
+        stored = (path / VECTORS_FILE).read_bytes()
+        vectors = np.load(io.BytesIO(stored), allow_pickle=False)
+    except (ValueError, KeyError, TypeError, RecursionError, EOFError):  # no JSON or array, or another shape
+        raise ValueError(f"The points in {path} cannot be read: copy both files again.") from None
     if version != FORMAT_VERSION:
-        raise ValueError(
-            f"The points in {path} are of format version {version!r}, not {FORMAT_VERSION}: update this "
-            "package."
-        )
-    stored = (path / VECTORS_FILE).read_bytes()
+        raise ValueError(f"The points in {path} are of format {version!r}: update this package.")
     if hashlib.sha256(stored).hexdigest() != digest:
         raise ValueError(f"The vectors in {path} are not those of its points: copy both files again.")
-    try:
-        vectors = np.load(io.BytesIO(stored), allow_pickle=False)
-    except (ValueError, EOFError):
-        raise ValueError(f"The vectors {again}") from None
     try:
         return _checked(vectors, *parts)
     except ValueError as error:
@@ -171,7 +169,8 @@ def import_points(folder: str | Path, **where: Any) -> EmbeddingIndex:
 
     Args:
         folder: the folder.
-        where: further arguments of `EmbeddingIndex`, such as `url`, `collection` or `versioned`.
+        where: further arguments of `EmbeddingIndex`, such as `url`, `collection` or `versioned`; dim,
+            encoder_id and distance are those of the points.
 
     Returns:
         The index, open.
@@ -181,8 +180,6 @@ def import_points(folder: str | Path, **where: Any) -> EmbeddingIndex:
         ValueError: if the files are damaged, or if the collection there is of another kind.
     """
     points = read_points(folder)
-    if taken := sorted({"dim", "encoder_id", "distance"} & where.keys()):
-        raise ValueError(f"{taken[0]} is given, which the exported points say themselves: leave it out.")
     index = EmbeddingIndex(**points.kind._asdict(), **where)
     try:
         index.storage.write(points.ids, points.vectors, points.payloads)
@@ -198,8 +195,7 @@ def _checked(vectors: Any, ids: Any, payloads: Any, encoder_id: Any, distance: A
     """Return points in our own form, or say with a ValueError what no index could have held."""
     encoder_id = check_text(encoder_id, "encoder_id")
     distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
-    raw = check_embeddings(vectors, unit_length=False)
-    _, vectors = check_vectors(raw, Kind(raw.shape[1], encoder_id, distance))
+    vectors = comparable_rows(check_embeddings(vectors, unit_length=False), distance)
     n = len(vectors)
     ids = check_ids(ids)
     if len(ids) != n or len(set(ids)) != n:
@@ -207,11 +203,9 @@ def _checked(vectors: Any, ids: Any, payloads: Any, encoder_id: Any, distance: A
     entries = check_payloads(payloads, n, set())
     if any(entry.get("encoder") != encoder_id for entry in entries):
         raise ValueError(f"A point comes from another encoder than {encoder_id!r}: export them anew.")
-    check_point_labels([entry.get("label") for entry in entries], n)
+    check_labels([entry.get("label") for entry in entries], n)
     named = [entry["source"] for entry in entries if "source" in entry]
     check_sources(named, len(named))
     if not isinstance(about, dict) or set(RESERVED_METADATA) & about.keys():
-        raise ValueError(
-            "What is noted about the collection is no dictionary of its notes: export them anew."
-        )
+        raise ValueError(f"The notes about the points are {shown(about)}: export them anew.")
     return Points(ids, vectors, entries, encoder_id, distance, about)

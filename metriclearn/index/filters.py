@@ -41,14 +41,15 @@ def filter_of(where: Where | None) -> models.Filter | None:
         raise ValueError(f'where is {_shown(where)}: pass a dictionary such as {{"label": 3}}, or a Filter.')
     conditions: list[models.Condition] = []
     for key, value in where.items():
-        if not isinstance(key, str) or not key:
-            raise ValueError(f"where has the key {key!r}: use the names of payload entries.")
         values = _values(value)
         kinds = {type(v) for v in values}
-        if kinds not in ({int}, {str}) and not (kinds == {bool} and len(values) == 1):
-            raise ValueError(f"where[{key!r}] is {_shown(value)}: pass whole numbers, or texts, or one bool.")
-        if kinds == {int} and not all(v in INT64 for v in values):
-            raise ValueError(f"where[{key!r}] holds a number that no label can have: pass int64.")
+        fits = kinds == {str} or (kinds == {bool} and len(values) == 1)
+        fits = fits or (kinds == {int} and all(v in INT64 for v in values))
+        if not isinstance(key, str) or not key or not fits:
+            raise ValueError(
+                f"where[{key!r}] is {_shown(value)}: name an entry of the payload, and pass whole numbers "
+                "(int64), texts or one bool."
+            )
         match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=values)
         conditions.append(models.FieldCondition(key=key, match=match))
     return models.Filter(must=conditions)

@@ -20,10 +20,19 @@ from qdrant_client import models
 from tqdm import tqdm
 
 from metriclearn.checks.arguments import check_count, check_flag, check_number, check_text
-from metriclearn.checks.arrays import FloatArray, check_embeddings
-from metriclearn.index.collection import PER_PAGE, SHOWN_AFTER, Collection, Kind, resolve, version_name
+from metriclearn.checks.arrays import FloatArray, check_embeddings, comparable_rows
+from metriclearn.index.collection import (
+    PER_PAGE,
+    SHOWN_AFTER,
+    Collection,
+    Distance,
+    Kind,
+    check_versionable,
+    resolve,
+    version_name,
+)
 from metriclearn.index.connection import check_name
-from metriclearn.index.embedding_index import EmbeddingIndex, check_vectors
+from metriclearn.index.embedding_index import EmbeddingIndex
 from metriclearn.unknown import conformal_threshold
 
 AT_ONCE = 256  # images that are embedded in one call
@@ -119,22 +128,15 @@ def reindex(
         RuntimeError: if others write faster than images are embedded.
     """
     encoder_id = check_text(encoder_id, "encoder_id")
-    if not callable(embed):
-        raise ValueError(f"embed is a {type(embed).__name__}: pass a function of sources.")
     k = check_count(k, "k")
-    quantile = check_number(
-        quantile, "quantile", "a share between 0 and 1, such as 0.05", 0, 1, without=(0, 1)
-    )
-    wanted = "a share from 0 to 1, such as 0.05"
-    least = check_number(least_agreement, "least_agreement", wanted, 0, 1)
+    quantile = check_number(quantile, "quantile", 0, 1, without=(0, 1))
+    least = check_number(least_agreement, "least_agreement", 0, 1)
     switch = check_flag(switch, "switch")
     old = current(index)
     if old.encoder_id == encoder_id:
         raise ValueError(f"The collection {old.collection!r} holds embeddings of {encoder_id!r} already.")
     if held_out is not None and old.distance != "cosine":
-        raise ValueError(
-            f'The index measures by {old.distance}, and "unknown" by cosine: leave held_out out.'
-        )
+        raise ValueError('Only under cosine there is an "unknown": leave held_out out.')
     new, embedded = _open(old, embed, encoder_id)
     fresh = embedded > 0
     for _ in range(PASSES):
@@ -231,9 +233,7 @@ def rollback(index: EmbeddingIndex) -> EmbeddingIndex:
         metadata = (client.get_collection(live).config.metadata or {}) if live else {}
         before = metadata.get("before")
         if not before or not client.collection_exists(before):
-            raise ValueError(
-                f"There is no earlier version of {index.collection!r} to go back to: use reindex instead."
-            )
+            raise ValueError(f"There is no earlier version of {index.collection!r}: use reindex instead.")
         earlier = Collection.existing(index.storage.connection, before, before)
         earlier.take_name(index.collection, keep=True)
     return current(index)
@@ -242,11 +242,7 @@ def rollback(index: EmbeddingIndex) -> EmbeddingIndex:
 def _open(old: EmbeddingIndex, embed: Embed, encoder_id: str) -> tuple[EmbeddingIndex, int]:
     """Return the new version, and how many points were embedded to learn its length: 0 if it was there."""
     connection, name = old.storage.connection, check_name(version_name(old.collection, encoder_id))
-    if old.collection == old.storage.stored_in:
-        raise ValueError(
-            f"The collection {old.collection!r} bears its name itself, so that no other could take its "
-            "place: export its points and import them under another name, with versioned=True."
-        )
+    check_versionable(old.collection, old.storage.stored_in)
     if there := Collection.find(connection, name):
         there.check_kind(Kind(there.kind.dim, encoder_id, old.distance))
         return EmbeddingIndex.from_storage(there), 0
@@ -254,11 +250,10 @@ def _open(old: EmbeddingIndex, embed: Embed, encoder_id: str) -> tuple[Embedding
     if first is None:
         raise ValueError(f"The collection {old.collection!r} is empty: there is nothing to embed anew.")
     first = first[:AT_ONCE]
-    vectors = _embedded(embed, first)
+    vectors = _embedded(embed, first, old.distance)
     new = EmbeddingIndex.from_storage(
         Collection(connection, name, name, Kind(vectors.shape[1], encoder_id, old.distance))
     )
-    check_vectors(vectors, new.storage.kind)
     replaceable = old.storage.metadata().get("replaceable", False)
     metadata = {"encoder": encoder_id, "replaceable": replaceable, "versioned": True}
     new.storage.create(metadata, **old.storage.settings())
@@ -277,7 +272,7 @@ def _bring_up(old: EmbeddingIndex, new: EmbeddingIndex, embed: Embed) -> tuple[i
             behind = [point for point in page if there.get(point.id) != _payload(point, new)]
             for start in range(0, len(behind), AT_ONCE):
                 some = behind[start : start + AT_ONCE]
-                _store(new, some, _embedded(embed, some))
+                _store(new, some, _embedded(embed, some, new.distance, new.dim))
             embedded += len(behind)
             bar.update(len(page))
     for page in new.storage.pages():
@@ -299,12 +294,13 @@ def _payload(point: models.Record, new: EmbeddingIndex) -> dict[str, Any]:
 
 
 def _store(new: EmbeddingIndex, points: list[models.Record], embeddings: FloatArray) -> None:
-    _, vectors = check_vectors(embeddings, new.storage.kind)
     payloads = [_payload(point, new) for point in points]
-    new.storage.write([str(point.id) for point in points], vectors, payloads)
+    new.storage.write([str(point.id) for point in points], embeddings, payloads)
 
 
-def _embedded(embed: Embed, points: list[models.Record]) -> FloatArray:
+def _embedded(
+    embed: Embed, points: list[models.Record], distance: Distance, dim: int | None = None
+) -> FloatArray:
     """Return the new embeddings of these points, one for each."""
     sources = [(point.payload or {}).get("source", "") for point in points]
     if "" in sources:
@@ -312,11 +308,9 @@ def _embedded(embed: Embed, points: list[models.Record]) -> FloatArray:
             f"The point {points[sources.index('')].id} has no source, so its image cannot be found: store it "
             "again with one, or delete it."
         )
-    vectors = check_embeddings(embed(sources), unit_length=False)
+    vectors = comparable_rows(check_embeddings(embed(sources), dim, unit_length=False), distance)
     if len(vectors) != len(points):
-        raise ValueError(
-            f"embed returned {len(vectors)} embeddings for {len(points)} sources: return one each."
-        )
+        raise ValueError(f"embed gave {len(vectors)} embeddings for {len(points)} sources: give one each.")
     return vectors
 
 

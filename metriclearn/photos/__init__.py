@@ -96,7 +96,7 @@ class Photographs:
         Args:
             side: in pixels, 1 to 256.
         """
-        side = check_count(side, "side", 1, SIDE, f"choose a whole number from 1 to {SIDE}")
+        side = check_count(side, "side", 1, SIDE)
         channels = 1 if self.grey.all() else 3
         return np.concatenate([downscale(batch[:, :channels], side) for batch in self.batches()])
 

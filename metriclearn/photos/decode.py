@@ -31,6 +31,11 @@ MOST_JPEG_PIXELS = 250_000_000
 # Bytes of a file, or pixels: larger ones wait for each other, so that memory is bounded.
 ONE_AT_A_TIME = 12_000_000
 _LARGE = threading.Lock()
+REASONS: dict[type[Exception], str] = {
+    Image.DecompressionBombError: "has far too many pixels",
+    UnidentifiedImageError: "holds no picture of a kind that is read here",
+    MemoryError: "does not fit into memory",
+}
 
 
 class UnreadableError(ValueError):
@@ -76,14 +81,8 @@ def read_picture(path: Path) -> Picture:
             pixels, width, height = _unpack(content, stack)
         except UnreadableError:
             raise
-        except Image.DecompressionBombError:
-            raise UnreadableError("has far too many pixels") from None
-        except UnidentifiedImageError:
-            raise UnreadableError("holds no picture of a kind that is read here") from None
-        except MemoryError:
-            raise UnreadableError("does not fit into memory") from None
-        except Exception:  # a decoder meets a damaged file with errors of many kinds
-            raise UnreadableError("is damaged or cut off") from None
+        except Exception as error:  # a decoder meets a damaged file with errors of many kinds
+            raise UnreadableError(REASONS.get(type(error), "is damaged or cut off")) from None
     grey = bool((pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all())
     return Picture(pixels, width, height, grey, digest)
 

@@ -143,20 +143,12 @@ def check_enough(counts: dict[str, int]) -> None:
     Raises:
         ValueError: if not.
     """
-    if not counts:
+    few = [printable(name) for name, n in counts.items() if n < 2 or len(counts) < 2]
+    if few or not counts:
+        found = f"The class {few[0]} is alone or has one picture" if few else "No picture has a label"
         raise ValueError(
-            "No picture has a label: sort some into a folder per class, or write labels.csv with the columns "
-            "file_name and label."
-        )
-    if len(counts) == 1:
-        raise ValueError(
-            f"All labelled pictures are of one class ({printable(next(iter(counts)))}): label some of "
-            "another one."
-        )
-    if few := [name for name, n in counts.items() if n < 2]:
-        raise ValueError(
-            f"The class {printable(few[0])} has one labelled picture: label a second one, or leave the class "
-            "out."
+            f"{found}: label two pictures or more of at least two classes, in a folder per class or in "
+            "labels.csv with the columns file_name and label, or leave a class of one picture out."
         )
 
 
@@ -267,16 +259,13 @@ def _inside(given: str, root: Path, table: str) -> str:
     Raises:
         ValueError: if it leads out.
     """
-    if not given.strip() or "\0" in given:
-        raise ValueError(f"{table} has a row without a file: fill it in, or leave the row out.")
     text = given
-    if not os.path.lexists(root / text):  # blanks around it, or written on Windows
+    if "\0" not in text and not os.path.lexists(root / text):  # blanks around it, or written on Windows
         text = text.strip().replace("\\", "/")
-    path = os.path.normpath(root / text)
-    inside = os.path.relpath(path, root).replace(os.sep, "/")
-    if inside == ".." or inside.startswith("../"):
+    inside = os.path.relpath(os.path.normpath(root / text), root).replace(os.sep, "/")
+    if not text.strip() or "\0" in text or inside == ".." or inside.startswith("../"):
         raise ValueError(
-            f"{table} names {printable(given)}, which leads out of the folder: name files in it."
+            f"{table} names {printable(given) or 'no file'}: name a file in the folder, or leave the row out."
         )
     return inside
 
@@ -297,18 +286,13 @@ def read_table(table: Path) -> list[dict[str, str]]:
         raise ValueError(f"{printable(table.name)} is larger than 100 MB: is it a table of labels?")
     try:
         text = table.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{printable(table.name)} is not in UTF-8: save it as CSV in UTF-8.") from None
-    except OSError as error:
-        raise ValueError(f"{printable(table.name)} cannot be opened ({error.strerror}): allow it.") from None
-    first = text.lstrip("\r\n").partition("\n")[0]
-    part = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=part, strict=True)
-    try:
+        first = text.lstrip("\r\n").partition("\n")[0]
+        part = max(",;\t", key=first.count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=part, strict=True)
         lines = [line for line in reader if any(cell.strip() for cell in line)]
-    except csv.Error as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"{printable(table.name)} is no table of texts (line {reader.line_num}: {error}): save it as CSV."
+            f"{printable(table.name)} cannot be read as a table ({error}): save it as CSV in UTF-8."
         ) from None
     if len(lines) < 2:
         raise ValueError(f"{printable(table.name)} has no rows: name the columns, then write a row per file.")
@@ -316,10 +300,8 @@ def read_table(table: Path) -> list[dict[str, str]]:
     if len({name.strip().lower() for name in header}) < len(header):
         raise ValueError(f"{printable(table.name)} has two columns of one name: keep the one that is right.")
     if odd := [line for line in lines[1:] if len(line) != len(header)]:
-        raise ValueError(
-            f"{printable(table.name)} has {len(header)} columns, but {len(odd[0])} in the row of "
-            f"{printable(odd[0][0])}: set texts that hold a comma in quotes."
-        )
+        found = f"{len(header)} columns, but {len(odd[0])} in the row of {printable(odd[0][0])}"
+        raise ValueError(f"{printable(table.name)} has {found}: set texts that hold a comma in quotes.")
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
@@ -327,20 +309,15 @@ def _check_classes(names: Sequence[str]) -> None:
     """Raise a ValueError for a class name that cannot be meant, or two that a reader would take for one."""
     alike: dict[str, str] = {}
     for name in names:
-        if name.lower() == UNKNOWN or name in MARKERS:
-            means = "what is answered when nothing is near" if name.lower() == UNKNOWN else "no class"
-            raise ValueError(f'A class is called "{printable(name)}", which means {means}: rename it.')
-        if printable(name) != name:
+        if name.lower() == UNKNOWN or name in MARKERS or printable(name) != name:
             raise ValueError(
-                f"The class {printable(name)} has a character in its name that a terminal or a file system "
-                "may not show: rename it."
+                f'A class is called "{printable(name)}", which means something else, as "{UNKNOWN}" and '
+                f'"{MARKERS[1]}" do, or has a character that a terminal may not show: rename it.'
             )
         plain = unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
         if plain in alike:
-            raise ValueError(
-                f'The classes "{alike[plain]}" and "{name}" differ only in case or blanks: give both one '
-                "name."
-            )
+            both = f'"{alike[plain]}" and "{name}"'
+            raise ValueError(f"The classes {both} differ only in case or blanks: give both one name.")
         alike[plain] = name
 
 
