@@ -622,14 +622,14 @@ def small_side(images: ImageArray | Photographs) -> int:
     """Return the side at which a small network sees images, in pixels: 48, or their own where that is less.
 
     Args:
-        images: an array, shape `(n, channels, height, width)`, or `Photographs`, whose median counts.
+        images: an array, shape `(n, channels, height, width)`, or `Photographs`; where these are of several
+            sizes, it is the one that three quarters of them have at least.
     """
-    sides = (
-        np.minimum(images.widths, images.heights)
-        if isinstance(images, Photographs)
-        else min(images.shape[2:])
-    )
-    return min(SIDE, int(np.median(sides)))
+    if isinstance(images, Photographs):
+        own = np.quantile(np.minimum(images.widths, images.heights), 0.25, method="lower")
+    else:
+        own = min(images.shape[2:])
+    return min(SIDE, int(own))
 
 
 def photograph_features(photographs: Photographs, backbone: Backbone) -> FloatArray:

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 from drawn_pictures import draw_folder
+<<<<<<< HEAD
 from test_finetune import IMAGES, LABELS, SCARCE, small_backbone
+=======
+from PIL import Image
+from test_tuning import IMAGES, LABELS, SCARCE, small_backbone
+>>>>>>> selection
 from torch import nn
 
 from metriclearn import MetricEmbedding, finetune, model_selection
@@ -265,3 +270,10 @@ def test_photographs_are_taken_as_they_are(tmp_path, monkeypatch):
 )
 def test_small_images_stay_as_they_are(shape, side):
     assert small_side(np.zeros(shape, dtype=np.uint8)) == side
+
+
+def test_the_side_is_one_that_most_photographs_have(tmp_path: Path) -> None:
+    for i, side in enumerate((28, 40, 56) * 4):
+        Image.new("L", (side, side + 3)).save(tmp_path / f"{i}.png")
+    photographs = read_photographs(tmp_path, cache=tmp_path / "cache")
+    assert small_side(photographs) == 28
