@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 from drawn_pictures import draw_folder
-<<<<<<< HEAD
 from test_finetune import IMAGES, LABELS, SCARCE, small_backbone
-=======
-from PIL import Image
-from test_tuning import IMAGES, LABELS, SCARCE, small_backbone
->>>>>>> selection
 from torch import nn
 
 from metriclearn import MetricEmbedding, finetune, model_selection
