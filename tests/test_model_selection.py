@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from drawn_pictures import draw_folder
+from PIL import Image
 from test_finetune import IMAGES, LABELS, SCARCE, small_backbone
 from torch import nn
 
@@ -267,7 +268,7 @@ def test_small_images_stay_as_they_are(shape, side):
     assert small_side(np.zeros(shape, dtype=np.uint8)) == side
 
 
-def test_the_side_is_one_that_most_photographs_have(tmp_path: Path) -> None:
+def test_the_side_is_one_that_most_photographs_have(tmp_path):
     for i, side in enumerate((28, 40, 56) * 4):
         Image.new("L", (side, side + 3)).save(tmp_path / f"{i}.png")
     photographs = read_photographs(tmp_path, cache=tmp_path / "cache")
