@@ -31,7 +31,7 @@ def exercise_3_1(guess: object, loss: Callable[..., object], end: object) -> str
     if diagnostics.mean_distance > 0.5:
         raise NotYet("No collapse: is `end` of the encoder that `train` returned for this very loss?")
     if abs(diagnostics.hard_loss - 0.2) < 0.05:
-        raise NotYet("The loss reads 0.2, the default margin: does `collapse_diagnostics` know that of 0.5?")
+        raise NotYet("The loss reads 0.2, the default: does `collapse_diagnostics` know the margin of 0.5?")
     if abs(diagnostics.hard_loss - 0.5) > 0.1 or diagnostics.active < 0.9:
         raise NotYet("The embeddings are one point, but the loss is not that of margin 0.5: read it again.")
     said = "As you guessed: it" if abs(guessed - 0.5) < 0.05 else f"You guessed {guessed:.2g}; it"
