@@ -15,7 +15,7 @@ import pytest
 from drawn_pictures import draw_folder
 from PIL import Image
 
-from metriclearn import MetricEmbedding, model_selection, training
+from metriclearn import MetricEmbedding, finetune, training
 from metriclearn.cli.main import main
 from metriclearn.course import own_folder
 from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, write_folder
@@ -131,9 +131,7 @@ def lesson(monkeypatch, tmp_path):
     monkeypatch.setattr(
         training, "train_classifier", lambda *data, **options: classifier(*data, **options | {"steps": 2})
     )
-    monkeypatch.setattr(
-        model_selection, "train_metric", lambda *data, **options: training.train_metric(*data, steps=2)
-    )
+    monkeypatch.setattr(finetune, "HEAD_STEPS", 2)
     monkeypatch.setattr(subprocess, "run", here)
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
