@@ -184,7 +184,11 @@ def test_a_batch_without_a_pair_is_not_silent(loss, y, message):
     ("e", "y", "message"),
     [
         (torch.randn(6, 3), torch.zeros(5, dtype=torch.long), "There are 6 embeddings but 5 labels"),
-        (torch.randn(6), torch.zeros(6, dtype=torch.long), r"shape \(6,\) .*pass a tensor of floats, shape \(n, N\)"),
+        (
+            torch.randn(6),
+            torch.zeros(6, dtype=torch.long),
+            r"shape \(6,\) .*pass a tensor of floats, shape \(n, N\)",
+        ),
         (torch.zeros(6, 3, dtype=torch.long), torch.zeros(6), "type torch.int64: pass a tensor of floats"),
         ([[1.0, 0.0]], torch.zeros(1), "of type list: pass a tensor"),
     ],
