@@ -68,7 +68,7 @@ def test_labels_that_do_not_fit(store, call):
         (np.where(labels == 0, 0, -1), "only one class"),
         (labels[:119], "120 images but 119 labels"),
         (np.append(labels, 0), "120 images but 121 labels"),
-        (labels.astype(str), "not class numbers"),
+        (labels.astype(str), "number the classes from 0"),
     ]:
         with pytest.raises(ValueError, match=message):
             call(embeddings, wrong)

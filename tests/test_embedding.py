@@ -153,7 +153,7 @@ BAD_FITS = {
     "no label": (images(), np.full(12, -1), "y holds no label: label images of at least two classes"),
     "one class": (images(), np.where(LABELS == 1, 1, -1), r"y holds only one class \(1\)"),
     "too few labels": (images(), LABELS[:11], "There are 12 images but 11 labels: pass one label per image"),
-    "names as labels": (images(), np.array(["a", "b"] * 6), "not class numbers: pass integers"),
+    "names as labels": (images(), np.array(["a", "b"] * 6), "number the classes from 0"),
     "a column per class": (images(), np.eye(3)[LABELS], "should be a 1d array"),
     "fractions as labels": (images(), np.linspace(0, 0.9, 12), "row 1 is .*; number the classes"),
     "NaN in the labels": (images(), np.array([np.nan, *LABELS[1:]]), "row 0 is nan; .*write -1 where"),

@@ -143,7 +143,7 @@ def test_nothing_to_export_and_nowhere_to_go(tmp_path):
         assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     for call in (lambda: export_points(filled(), tmp_path / "file"), lambda: read_points(tmp_path / "file")):
-        with pytest.raises(ValueError, match="file is a file: pass a folder"):
+        with pytest.raises(ValueError, match="file. is no folder"):
             call()
 
 
@@ -171,12 +171,12 @@ def other_vectors(folder, vectors, **more):
 
 
 DAMAGE = {
-    "no JSON": (write(POINTS_FILE, b"\xff\x00"), "The points in .* cannot be read: export them anew"),
+    "no JSON": (write(POINTS_FILE, b"\xff\x00"), "The points in .* cannot be read: copy both files again"),
     "JSON cut": (cut(POINTS_FILE), "The points in .* cannot be read"),
     "a list": (write(POINTS_FILE, b"[]"), "The points in .* cannot be read"),
     "too deep": (write(POINTS_FILE, b"[" * 100_000), "The points in .* cannot be read"),
     "without ids": (change(ids="left out"), "The points in .* cannot be read"),
-    "of tomorrow": (change(format_version=2), "are of format version 2, not 1: update this"),
+    "of tomorrow": (change(format_version=2), "are of format 2: update this"),
     "array cut": (cut(VECTORS_FILE), "The vectors in .* are not those of its points: copy both files again"),
     "another array": (
         lambda folder: np.save(folder / VECTORS_FILE, POINTS),
@@ -184,18 +184,18 @@ DAMAGE = {
     ),
     "a pickle": (
         lambda folder: other_vectors(folder, np.array([print, {}]), allow_pickle=True),
-        "The vectors in .* cannot be read",
+        "The points in .* do not fit an index",
     ),
     "no array": (
         lambda folder: (write(VECTORS_FILE, b"")(folder), change(vectors_sha256=EMPTY)(folder)),
-        "The vectors in .* cannot be read",
+        "The points in .* do not fit an index",
     ),
     "a row too few": (lambda folder: other_vectors(folder, POINTS[:-1]), "39 vectors but 40 different ids"),
     "NaN": (lambda folder: other_vectors(folder, POINTS * np.nan), "hold NaN or infinity"),
     "texts": (lambda folder: other_vectors(folder, NAMES), r"shape \(40,\)"),
     "an id twice": (change(ids=["5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63"] * N), "but 1 different ids"),
-    "no ids": (change(ids=list(range(N))), "0 is not an id"),
-    "ids of no list": (change(ids=7), "7 is not an id"),
+    "no ids": (change(ids=list(range(N))), r"\[0, 1, .* are not all ids"),
+    "ids of no list": (change(ids=7), r"\[7\] are not all ids"),
     "payloads of no list": (change(payloads={}), "payloads does not fit"),
     "a payload is none": (change(payloads=[3] * N), "payloads does not fit"),
     "payloads of another encoder": (
@@ -207,15 +207,15 @@ DAMAGE = {
     "no distance": (change(distance="dot"), "distance is 'dot'"),
     "labels are texts": (
         change(payloads=[{"encoder": "first", "label": "a"}] * N),
-        "not class numbers",
+        "number the classes from 0",
     ),
     "no labels": (change(payloads=[{"encoder": "first"}] * N), "label in row 0 is None"),
     "a source twice": (
         change(payloads=[{"encoder": "first", "label": 1, "source": "a"}] * N),
         "The source 'a' comes twice",
     ),
-    "notes are none": (change(about=3), "is no dictionary of its notes"),
-    "notes of another's": (change(about={"replaceable": True}), "is no dictionary of its notes"),
+    "notes are none": (change(about=3), "The notes about the points are"),
+    "notes of another's": (change(about={"replaceable": True}), "The notes about the points are"),
 }
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -234,7 +234,7 @@ def test_damaged_files_say_so_and_nothing_is_written(exported, tmp_path, damage,
 @pytest.mark.parametrize("name", [VECTORS_FILE, POINTS_FILE])
 def test_a_missing_file_is_named(exported, name):
     (exported / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{name} is missing: point to a folder that export_points"):
+    with pytest.raises(FileNotFoundError, match=rf"{name} is missing: name a folder of exported points"):
         read_points(exported)
 
 
@@ -286,9 +286,7 @@ def test_any_other_value_is_read_or_refused_in_one_sentence(untouched, tmp_path_
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"dim": 3}, "dim is given, which the exported points say themselves"),
-        ({"encoder_id": "x"}, "encoder_id is given"),
-        ({"collection": "a/b"}, "Collection name cannot contain"),
+        ({"collection": "a/b"}, "Collection name cannot be"),
         ({"path": "x", "url": "http://localhost:9"}, "Both path and url"),
     ],
 )
@@ -300,7 +298,7 @@ def test_arguments_that_do_not_fit(exported, where, message):
 def test_points_do_not_mix_with_those_of_another_encoder(exported, tmp_path):
     with EmbeddingIndex(DIM, encoder_id="second", path=tmp_path / "there") as index:
         index.upsert(POINTS[:2])
-    with pytest.raises(ValueError, match="of encoder 'second', not of 'first', and two encoders must not"):
+    with pytest.raises(ValueError, match="of encoder 'second', not 'first', and two encoders must not"):
         import_points(exported, path=tmp_path / "there")
     with EmbeddingIndex(DIM, encoder_id="second", path=tmp_path / "there") as index:
         assert len(index) == 2

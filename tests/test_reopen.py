@@ -98,10 +98,10 @@ def test_partial_fit_of_a_new_object_adds(home):
             {"encoder_id": "second"},
             points(2),
             [0, 1],
-            "encoder_id is 'first' there but 'second' here: open it",
+            "of encoder 'first', not 'second', and two encoders must not mix",
         ),
-        ({"distance": "euclid"}, points(2), [0, 1], "distance is 'cosine' there but 'euclid' here: open it"),
-        ({}, points(2)[:, :4], [0, 1], "length of the embeddings is 6 there but 4 here: open it"),
+        ({"distance": "euclid"}, points(2), [0, 1], "of distance 'cosine', not 'euclid'"),
+        ({}, points(2)[:, :4], [0, 1], "of length 6, not 4"),
         ({}, points(2), ["a", "b"], "use numbers for all or texts for all"),
         ({}, points(2), [0.5, 1.5], "Unknown label type"),
         ({}, points(2) * np.nan, [0, 1], "NaN"),
@@ -121,7 +121,7 @@ def test_parameters_changed_after_fit_do_not_change_what_is_stored():
         before = classifier.predict_proba(points(4, 1))
         classifier.set_params(distance="euclid")
         np.testing.assert_allclose(classifier.predict_proba(points(4, 1)), before)
-        with pytest.raises(ValueError, match="distance is 'cosine' there but 'euclid' here"):
+        with pytest.raises(ValueError, match="of distance 'cosine', not 'euclid'"):
             classifier.partial_fit(points(6), range(6))
 
 
@@ -282,7 +282,7 @@ def test_a_refit_with_bad_input_leaves_the_earlier_one(fitted, X, y):
 def test_a_refit_elsewhere_that_fails_leaves_the_earlier_one(fitted, tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder")
-    with pytest.raises(ValueError, match="is a file"):
+    with pytest.raises(ValueError, match="is no folder"):
         fitted.set_params(path=file, url=None).fit(points(4), range(4))
     assert fitted.predict(points(3)).tolist() == [7, 8, 9]
     moved = fitted.set_params(path=tmp_path / "another").fit(points(4), range(4))
