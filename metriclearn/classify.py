@@ -6,10 +6,10 @@ ones and lets them vote. That is why a new class takes milliseconds: it is one m
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,14 @@ from metriclearn.checks.arrays import FloatArray, as_array, comparable_rows
 from metriclearn.checks.labels import LabelArray, check_targets, is_labelled
 from metriclearn.index import Distance, EmbeddingIndex
 from metriclearn.index.collection import DISTANCES, Kind
-from metriclearn.index.connection import IN_MEMORY, TABLE_FILE, Location, connect, find_location
+from metriclearn.index.connection import (
+    IN_MEMORY,
+    TABLE_FILE,
+    Location,
+    closed_on_error,
+    connect,
+    find_location,
+)
 from metriclearn.index.examples import Classes, Examples, StoredExamples
 from metriclearn.index.export import Points, read_points
 from metriclearn.neighbours import Predictions, votes
@@ -173,11 +180,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if they are not those of a classifier. See also `EmbeddingIndex`.
         """
         connection = connect(find_location(path, url))
-        try:
+        with closed_on_error(connection):
             stored = StoredExamples.from_points(connection, points, collection)
-        except BaseException:
-            connection.close()
-            raise
         classifier = cls(collection=collection, path=path, url=url)
         classifier._take(stored)
         return classifier._with_stored_parameters()
@@ -360,12 +364,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         usable = earlier is not None and earlier.location == location and earlier.close.alive
         connection = earlier if earlier and usable else connect(location)  # a folder has one client at a time
         examples = Examples.of(given.vectors, given.targets, known)
-        try:
+        with nullcontext() if connection is earlier else closed_on_error(connection):
             stored = StoredExamples.fill(connection, self.collection, given.kind, examples, parameters)
-        except BaseException:
-            if connection is not earlier:
-                connection.close()
-            raise
         validate_data(self, given.table, skip_check_array=True)  # notes N, and the columns' names if any
         self._stored = stored
         if earlier and connection is not earlier:
@@ -378,15 +378,13 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if location == Location() or (location.folder and not (location.folder / TABLE_FILE).exists()):
             return False
         connection = connect(location)
-        try:
-            if (stored := StoredExamples.find(connection, self.collection)) is None:
-                connection.close()
-                return False
-            if wanted:
+        with closed_on_error(connection):
+            stored = StoredExamples.find(connection, self.collection)
+            if stored and wanted:
                 stored.storage.check_kind(wanted)
-        except BaseException:
+        if stored is None:
             connection.close()
-            raise
+            return False
         self._take(stored)
         return True
 
@@ -436,7 +434,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_examples(self, X: npt.ArrayLike, y: npt.ArrayLike) -> _Checked:
         for name, check in VOTING.items():
             check(getattr(self, name))
-        distance = cast(Distance, check_choice(self.distance, "distance", DISTANCES))
+        distance = check_choice(self.distance, "distance", DISTANCES)
         encoder_id = check_text(self.encoder_id, "encoder_id")
         vectors, table = self._check_rows(X)
         targets = check_targets(y, len(vectors), beside=True)
