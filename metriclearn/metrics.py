@@ -50,7 +50,7 @@ def t_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     if given.ndim != 1 or len(given) < 2 or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
         raise ValueError(
             f"The values have shape {given.shape} and type {given.dtype}: pass a finite number of each run, "
-            "and of two runs or more."
+            "of at least two runs."
         )
     numbers = given.astype(np.float64)
     confidence = _confidence(confidence)

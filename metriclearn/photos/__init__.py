@@ -136,12 +136,7 @@ class Photographs:
 def downscale(images: ImageArray, side: int) -> ImageArray:
     """Downscale images to at most `side` pixels at the shorter side, each the mean of those it covers.
 
-    Args:
-        images: float32 or uint8, shape `(n, channels, height, width)`.
-        side: in pixels.
-
-    Returns:
-        The images at that size, of the same type; those that are small enough come back as they are.
+    They are float32 or uint8, shape `(n, channels, height, width)`, and stay so; small ones stay as they are.
     """
     height, width = images.shape[2:]
     if min(height, width) <= side:
@@ -167,7 +162,6 @@ def read_photographs(
     labels: str | Path | None = None,
     *,
     cache: str | Path | None = None,
-    progress: bool | None = None,
 ) -> Photographs:
     """Read all pictures of a folder, once; later calls find them in the cache.
 
@@ -178,7 +172,6 @@ def read_photographs(
         folder: see `metriclearn.photos.listing` for its three forms.
         labels: a further table of labels, whose rows win.
         cache: where to keep the squares, 200 kB each; by default `metriclearn.files.cache_folder()`.
-        progress: whether to show a bar; by default if somebody sees it.
 
     Raises:
         FileNotFoundError: if the folder, or a file that a table names, is not there.
@@ -189,12 +182,10 @@ def read_photographs(
         >>> photographs = read_photographs("my_pictures")  # doctest: +SKIP
         >>> photographs.pixels.shape, photographs.class_names  # doctest: +SKIP
     """
-    return decode_listing(list_photographs(folder, labels), cache=cache, progress=progress)
+    return decode_listing(list_photographs(folder, labels), cache=cache)
 
 
-def decode_listing(
-    listing: Listing, *, cache: str | Path | None = None, progress: bool | None = None
-) -> Photographs:
+def decode_listing(listing: Listing, *, cache: str | Path | None = None) -> Photographs:
     """Read the pictures that `list_photographs` found; see `read_photographs`.
 
     Raises:
@@ -202,7 +193,7 @@ def decode_listing(
         OSError: if the cache has no room.
     """
     cached_in = (cache_folder() if cache is None else check_folder(cache)) / "photographs"
-    store, entries = cached_pictures(listing, cached_in, progress)
+    store, entries = cached_pictures(listing, cached_in)
     both = list(zip(listing.files, entries, strict=True))
     skipped = listing.skipped | {name: entry["skip"] for name, entry in both if "skip" in entry}
     good = [i for i, entry in enumerate(entries) if "skip" not in entry]
