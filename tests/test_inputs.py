@@ -243,6 +243,6 @@ def test_shares_of_odd_numbers():
     assert wilson_interval(np.int64(9), np.uint8(10)) == wilson_interval(9, 10)
     for hits in (9.5, np.nan, "9", True, np.array([9])):
         with pytest.raises(
-            ValueError, match="hits is .*: choose a whole number of at least 0 and at most 10"
+            ValueError, match=r"hits is .*: choose a whole number of at least 0 and at most 10"
         ):
             wilson_interval(hits, 10)
