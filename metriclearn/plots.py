@@ -180,13 +180,8 @@ def plot_budgets(curves: Mapping[str, Mapping[int, Interval]], title: str = "") 
     for (name, points), colour in zip(curves.items(), cycle(COLOURS), strict=False):
         budgets = sorted(points)
         axis.plot(budgets, [points[n].mean for n in budgets], "o-", color=colour, label=name, markersize=4)
-        axis.fill_between(
-            budgets,
-            [points[n].low for n in budgets],
-            [points[n].high for n in budgets],
-            color=colour,
-            alpha=0.15,
-        )
+        low, high = [points[n].low for n in budgets], [points[n].high for n in budgets]
+        axis.fill_between(budgets, low, high, color=colour, alpha=0.15)
     ticks = sorted({n for points in curves.values() for n in points})
     axis.set_xscale("log")
     axis.set_xticks(ticks, [str(n) for n in ticks])

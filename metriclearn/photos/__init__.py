@@ -120,11 +120,9 @@ class Photographs:
     def chosen(self, places: Sequence[int]) -> "Photographs":
         """Return some of the pictures, by their places, in that order."""
         at = np.asarray(places, dtype=np.int64)
-        fields: dict[str, Any] = {
-            name: getattr(self, name)[at] for name in ("labels", "widths", "heights", "grey", "rows")
-        }
-        for name in ("files", "digests"):
-            fields[name] = tuple(getattr(self, name)[i] for i in at)
+        arrays = ("labels", "widths", "heights", "grey", "rows")
+        fields: dict[str, Any] = {name: getattr(self, name)[at] for name in arrays}
+        fields |= {name: tuple(getattr(self, name)[i] for i in at) for name in ("files", "digests")}
         return replace(self, **fields)
 
     def with_labels(self, labels: Sequence[str | None]) -> "Photographs":
