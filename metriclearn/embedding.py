@@ -240,15 +240,14 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             parameters["backbone"] = backbone or network["name"]
             below = _same_backbone(network, backbone, where)
         try:
+            weights = load_file(folder / WEIGHTS_FILE)
             encoder: Encoder | BackboneEncoder
             if network is None:
                 encoder = Encoder(card["input_shape"], card["dim"])
-                encoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
+                encoder.load_state_dict(weights)
             else:
-                weights = load_file(folder / WEIGHTS_FILE)
                 encoder = BackboneEncoder.of(below, weights, network["tune"], card["dim"])
-            encoder.eval()
-            intact = encoder_id(encoder) == card["encoder_id"]
+            intact = encoder_id(encoder.eval()) == card["encoder_id"]
         except Exception:  # of many kinds, according to where the damage lies
             intact = False
         if not intact:
@@ -258,8 +257,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             embedding.n_features_in_ = card["input_shape"][0]
         embedding.encoder_ = encoder.to(where)
         embedding.encoder_id_ = card["encoder_id"]
-        embedding.classes_ = classes
-        embedding.n_labels_ = n_labels
+        embedding.classes_, embedding.n_labels_ = classes, n_labels
         embedding.card_ = card
         return embedding
 
