@@ -106,16 +106,9 @@ def train_on_backbone(
     if tune == "frozen":
         return frozen_encoder(backbone, features), []
     options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels, "report": report}
-    of_head = {} if tuned else {"steps": run.steps, "batch_size": run.batch_size}
-    encoder, losses = train_head(
-        backbone,
-        features,
-        labels,
-        dim,
-        learning_rate=run.learning_rate,
-        seed=run.seed,
-        **options | of_head,
-    )
+    of_head: dict[str, Any] = {"learning_rate": run.learning_rate, "seed": run.seed}
+    of_head |= {"steps": HEAD_STEPS} if tuned else {"steps": run.steps, "batch_size": run.batch_size}
+    encoder, losses = train_head(backbone, features, labels, dim, **options, **of_head)
     if tuned:
         losses += fine_tune(encoder, images, labels, tune, change, run, **options)
     return encoder, losses
@@ -128,38 +121,15 @@ def frozen_encoder(backbone: Backbone, features: FloatArray) -> BackboneEncoder:
 
 
 def train_head(
-    backbone: Backbone,
-    features: FloatArray,
-    labels: LabelArray,
-    dim: int = 32,
-    *,
-    loss: str | Loss = "supcon",
-    pseudo_labels: bool = True,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
-    report: Report | None = None,
+    backbone: Backbone, features: FloatArray, labels: LabelArray, dim: int = 32, **options: Any
 ) -> tuple[BackboneEncoder, list[float]]:
-    """Train a head on a frozen backbone's features: `train_on_backbone` without the images.
+    """Train a head on a frozen backbone's features; for the options see `train_metric`.
 
     Features are float32 of shape `(n, width)`, as `features_of` gives them; like the labels, they are not
     checked.
     """
     centre = features.mean(axis=0)
-    trained, losses = learn_metric(
-        features - centre,
-        labels,
-        dim,
-        loss=loss,
-        pseudo_labels=pseudo_labels,
-        steps=HEAD_STEPS if steps is None else steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        device=backbone.device,
-        report=report,
-    )
+    trained, losses = learn_metric(features - centre, labels, dim, device=backbone.device, **options)
     head = trained.encoder
     encoder = BackboneEncoder(backbone, head, torch.from_numpy(centre), "head", head.dim)
     return encoder.to(backbone.device).eval(), losses

@@ -179,17 +179,17 @@ def train_metric(
 def learn_metric(
     pixels: ImageArray,
     labels: LabelArray,
-    dim: int,
+    dim: int = 32,
     *,
-    loss: str | Loss,
+    loss: str | Loss = "supcon",
     augment: bool | str | Augment = True,
-    pseudo_labels: bool,
+    pseudo_labels: bool = True,
     reconstruction: float = 0.0,
-    steps: int,
-    batch_size: int | None,
-    learning_rate: float,
-    seed: int,
-    device: str | torch.device,
+    steps: int = DEFAULT_STEPS,
+    batch_size: int | None = None,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
     report: Callable[[int, Autoencoder], None] | None = None,
 ) -> tuple[Autoencoder, list[float]]:
     """Metric learning itself: `train_metric` for images and labels that are checked already."""
@@ -200,9 +200,8 @@ def learn_metric(
     run = check_run(steps, batch_size, learning_rate, seed, device)
     random = run.generator()
     model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), run.seed).to(run.device)
-    pool = ImagePool(
-        model.encoder.embed, pixels, torch.arange(len(pixels)), labels, change, random, run.device
-    )
+    everyone = torch.arange(len(pixels))
+    pool = ImagePool(model.encoder.embed, pixels, everyone, labels, change, random, run.device)
 
     def weighted_error() -> Tensor:
         drawn = torch.randint(len(pixels), (run.batch_size,), generator=random)
