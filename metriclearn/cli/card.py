@@ -15,7 +15,7 @@ from metriclearn.cli.common import label_counts
 from metriclearn.cli.model_folder import FORMAT_VERSION
 from metriclearn.cli.render import render
 from metriclearn.metrics import Interval
-from metriclearn.model_selection import METHODS, QUANTILE, FittedMethod
+from metriclearn.model_selection import METHODS, QUANTILE, FittedMethod, small_side
 from metriclearn.photos import Photographs
 
 
@@ -23,17 +23,16 @@ def card_of(
     photographs: Photographs, fitted: FittedMethod, seed: int, qdrant_url: str | None
 ) -> dict[str, Any]:
     """Return the card. It holds no time and no path, so the same run gives the same card."""
-    labels, held_out = photographs.labels, fitted.held_out
-    per_class = held_out.per_class
-    threshold = held_out.threshold(QUANTILE)
+    labels, held_out, backbone = photographs.labels, fitted.held_out, fitted.embedding.backbone
+    per_class, threshold = held_out.per_class, held_out.threshold(QUANTILE)
     return {
         "format_version": FORMAT_VERSION,
-        "method": fitted.method,
-        "backbone": fitted.backbone,
+        "method": fitted.winner,
+        "backbone": backbone,
         "encoder": fitted.embedding.encoder_id_,
         "input": {
-            "side": fitted.side,
-            "channels": 1 if fitted.side and photographs.grey.all() else 3,
+            "side": None if backbone else small_side(photographs),
+            "channels": 1 if not backbone and photographs.grey.all() else 3,
         },
         "data": {
             "pictures": len(photographs),
@@ -49,7 +48,7 @@ def card_of(
         "accuracy": rounded(held_out.accuracy) | {"folds": held_out.folds},
         "tried": [
             {"method": score.method, "accuracy": rounded(score.accuracy), "folds": score.folds}
-            for score in fitted.scores
+            for score in fitted.table
             if score.accuracy
         ],
         "verdict": fitted.verdict,
