@@ -61,6 +61,7 @@ def card_of(
         "added": 0,
         "seed": seed,
         "qdrant_url": qdrant_url,
+        "collection": None,
         "versions": {name: version(name) for name in ("metriclearn", "torch", "timm", "numpy", "pillow")},
     }
 
@@ -139,12 +140,22 @@ def as_markdown(card: dict[str, Any]) -> str:
         metrics=["accuracy"],
         tags=["metric-learning", "few-shot", "image-classification"],
     )
-    return f"---\n{head.to_yaml()}\n---\n\n" + render(
-        "card.md.j2",
-        card=card,
-        made=explain(card),
-        advice=advice(card),
-        promise=promise(card),
-        interval=interval,
-        judged=partial(judged, card=card),
-    )
+    return f"---\n{head.to_yaml()}\n---\n\n" + render("card.md.j2", **told(card))
+
+
+def told(card: dict[str, Any]) -> dict[str, Any]:
+    """Return what README.md and the report tell of a card, for their templates."""
+    return {
+        "card": card,
+        "made": explain(card),
+        "advice": advice(card),
+        "promise": promise(card),
+        "interval": interval,
+        "judged": partial(judged, card=card),
+    }
+
+
+def how_to_open(card: dict[str, Any]) -> str:
+    """Return how the copy of the examples on a server is opened, in a line."""
+    where = f"url={card['qdrant_url']!r}, collection={card['collection']!r}"
+    return f"The examples are on the server, too: QdrantClassifier.open({where})"
