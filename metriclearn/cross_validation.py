@@ -5,7 +5,7 @@ images is classified by its nearest labelled ones among the others. So every lab
 a classifier that has not met it, neither with nor without its label.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from metriclearn.checks.arguments import check_count, check_seed
 from metriclearn.checks.arrays import FloatArray, check_embeddings
-from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
 from metriclearn.metrics import Interval, wilson_interval
 from metriclearn.neighbours import Predictions, nearest, votes
 from metriclearn.unknown import conformal_threshold
@@ -222,3 +222,12 @@ def stratified_folds(
     folds = min(check_count(folds, "folds", 2), int(counts.min()))
     split = StratifiedKFold(folds, shuffle=True, random_state=check_seed(seed))
     return [(known[stay], known[held_out]) for stay, held_out in split.split(known, labels[known])]
+
+
+def without_duplicates(labels: LabelArray, digests: Sequence[str]) -> LabelArray:
+    """Return the labels, where of equal images, which have one digest, only the first keeps its own."""
+    first = np.zeros(len(labels), dtype=bool)
+    first[np.unique(np.array(digests), return_index=True)[1]] = True
+    without = np.where(first, labels, UNLABELLED)
+    enough = [(without == label).sum() > 1 for label in np.unique(labels[is_labelled(labels)])]
+    return without if all(enough) else labels  # a class may be nothing but duplicates

@@ -169,8 +169,8 @@ def test_what_is_trained_is_what_metric_embedding_gives(method, short, monkeypat
 def test_a_method_without_neighbours_is_reported_and_not_shipped(short):
     candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone())
     fitted = candidates.fit(["logistic", "frozen"])
-    assert [score.method for score in fitted.scores] == ["frozen", "logistic"]
-    assert fitted.method == "frozen"
+    assert [score.method for score in fitted.table] == ["frozen", "logistic"]
+    assert fitted.winner == "frozen"
     with pytest.raises(ValueError, match="name another method"):
         candidates.fit(["logistic"])
 
@@ -228,9 +228,9 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path, short, monkeypa
     candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone(), cache=cache)
     assert len([*candidates.folder.glob("head-fold-*.npy")]) == 2
     again = candidates.fit(methods)
-    assert (again.method, again.verdict) == (whole.method, whole.verdict)
+    assert (again.winner, again.verdict) == (whole.winner, whole.verdict)
     assert again.embedding.encoder_id_ == whole.embedding.encoder_id_
-    for one, other in zip(whole.scores, again.scores, strict=True):
+    for one, other in zip(whole.table, again.table, strict=True):
         np.testing.assert_array_equal(one.correct, other.correct)
     np.testing.assert_allclose(again.embeddings, whole.embeddings, atol=1e-6)
     candidates.clear_cache()
