@@ -86,7 +86,7 @@ def check_folder(folder: Any) -> Path:
     except (TypeError, RuntimeError):  # no path, or the folder of a user whom this machine does not have
         path = None
     if path is None or not str(folder).strip() or path.is_file():
-        raise ValueError(f"{shown(str(folder))} is no folder: pass the path of one, such as 'models/first'.")
+        raise ValueError(f"{str(folder)!r} is no folder: pass the path of one, such as 'models/first'.")
     return path
 
 
