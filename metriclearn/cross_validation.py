@@ -6,7 +6,7 @@ a classifier that has not met it, neither with nor without its label.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -129,17 +129,10 @@ def cross_validate(
         rest = np.setdiff1d(np.arange(len(classes)), held_out)
         embeddings = learn(rest, classes[rest])
         found = predict_by_neighbours(embeddings[examples], classes[examples], embeddings[held_out], k)
-        parts.append((held_out, _renumbered(found, examples)))
+        parts.append((held_out, replace(found, nearest=examples[found.nearest])))  # rows among all images
         if stop and number < len(split) and stop(_joined(parts, classes)):
             break
     return _joined(parts, classes)
-
-
-def _renumbered(found: Predictions, examples: RowArray) -> Predictions:
-    """Return predictions with row numbers among all images in place of those among the examples."""
-    return Predictions(
-        found.labels, found.confidence, found.similarity, examples[found.nearest], found.cosines
-    )
 
 
 def _joined(parts: list[tuple[RowArray, Predictions]], classes: LabelArray) -> CrossValidation:

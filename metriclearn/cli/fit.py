@@ -49,13 +49,8 @@ def run(options: argparse.Namespace) -> Result:
         cache=cache_folder() / "fits",
         progress=_say,
     )
-    shown = (
-        candidates.key,
-        options.method,
-        photographs.class_names,
-        photographs.files,
-        str(photographs.folder),
-    )
+    names, folder = photographs.class_names, str(photographs.folder)
+    shown = (candidates.key, options.method, names, photographs.files, folder)
     made_by = hashlib.sha256(repr(shown).encode()).hexdigest()[:32]  # changes with all that it shows
     if out.exists() and not options.force:
         there = read_card(out)
@@ -64,15 +59,14 @@ def run(options: argparse.Namespace) -> Result:
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
     facts = card.card_of(photographs, fitted, seed, server) | {"made_by": made_by}
-    names = (*photographs.class_names, None)
     model = ModelFolder(
         out,
         facts,
         fitted.embedding,
         fitted.embeddings,
-        tuple(names[label] for label in photographs.labels),
+        tuple((*names, None)[label] for label in photographs.labels),
         photographs.files,
-        (str(photographs.folder),) * len(photographs),
+        (folder,) * len(photographs),
         photographs.digests,
     )
     if server:

@@ -81,11 +81,7 @@ class ModelFolder:
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> "ModelFolder":
-        """Read a classifier that `write` wrote.
-
-        Args:
-            path: its folder.
-            device: where to compute.
+        """Read the classifier that `write` wrote into a folder.
 
         Raises:
             FileNotFoundError: if a file is missing.
@@ -117,11 +113,7 @@ class ModelFolder:
         return cls(path, card, embedding, points.vectors, class_of, *columns)
 
     def write(self, pages: Mapping[str, str], *, encoder: bool = True) -> None:
-        """Write the classifier into its folder, all of it or nothing; other files there are left alone.
-
-        Args:
-            pages: the text of `CARD_PAGE`, and of `REPORT_PAGE` if that is new.
-            encoder: whether the encoder is new, too.
+        """Write what is new into the folder, all of it or nothing; other files there are left alone.
 
         Raises:
             OSError: if that is not possible.
@@ -145,19 +137,14 @@ class ModelFolder:
             ) from None
 
     @cached_property
-    def encoded(self) -> tuple[LabelArray, tuple[str, ...]]:
-        """Class numbers of all pictures, int64 with -1 = unlabelled, and the classes that they stand for."""
-        return encode_labels(self.class_of)
-
-    @property
     def labels(self) -> LabelArray:
         """Class numbers of all pictures; positions in `class_names`, -1 = unlabelled."""
-        return self.encoded[0]
+        return encode_labels(self.class_of)[0]
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
         """One name per class, sorted."""
-        return self.encoded[1]
+        return encode_labels(self.class_of)[1]
 
     @property
     def labelled_rows(self) -> npt.NDArray[np.int64]:
@@ -165,11 +152,7 @@ class ModelFolder:
         return np.flatnonzero(is_labelled(self.labels))
 
     def points(self, *, private: bool = True) -> Points:
-        """Return all pictures as points of a `QdrantClassifier`.
-
-        Args:
-            private: whether their folders and hashes are told, too; a server needs neither.
-        """
+        """Return all pictures as points of a `QdrantClassifier`; a server needs no folders and hashes."""
         told = zip(self.files, self.folders, self.digests, strict=True)
         return classifier_points(
             self.embeddings,

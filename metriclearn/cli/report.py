@@ -52,15 +52,7 @@ def review_page(
     findings: Sequence[Finding],
     rows: Sequence[dict[str, Any]],
 ) -> str:
-    """Return the page on which a person corrects labels by keyboard and saves them as a table.
-
-    Args:
-        photographs: the pictures.
-        labels: the label of each, or None.
-        class_names: all classes.
-        findings: what to look at, in order.
-        rows: the same, as the table has it.
-    """
+    """Return the page on which a person corrects labels by keyboard; `rows` are the findings as a table."""
     shown = _pictures(photographs, [finding.row for finding in findings])
     others = iter(_pictures(photographs, [finding.other for finding in findings if finding.other >= 0]))
     items = [
