@@ -90,9 +90,6 @@ def json_bytes(value: Any) -> bytes:
     """Return a value as the content of a JSON file; NumPy's and PyTorch's numbers and arrays become Python's.
 
     NaN and infinity, which JSON lacks, become texts, and so does whatever else JSON does not know.
-
-    Raises:
-        ValueError: for a value that holds itself.
     """
     return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
 

@@ -118,20 +118,9 @@ def classifier_points(
     """Return the points that `QdrantClassifier.fit` would store, and those without a label, without a Qdrant.
 
     Written by `metriclearn.index.export.write_points`, they are opened by `QdrantClassifier.open`, which
-    checks them.
-
-    Args:
-        vectors: embeddings, float, shape `(n, N)`.
-        classes: the name of each one's class; None = unlabelled.
-        encoder_id: which encoder made the embeddings.
-        distance: `"cosine"` or `"euclid"`.
-        n_neighbors: k, how many neighbours vote.
-        temperature: of the vote; see `QdrantClassifier`.
-        payloads: for each embedding further entries, of JSON types; not label, source, encoder or class.
-        about: further notes about all of them, of JSON types.
-
-    Returns:
-        n points. The source of each is its row number as text.
+    checks them. The vectors are floats of shape `(n, N)`, the classes n names, None = unlabelled; the source
+    of each point is its row number. `payloads` holds further entries for each, of JSON types, but not label,
+    source, encoder or class; `about` holds notes about all. The rest is as for `QdrantClassifier`.
 
     Raises:
         ValueError: for embeddings that cannot be compared, such as a row of zeros under cosine.
