@@ -118,8 +118,8 @@ def classifier_points(
     """Return the points that `QdrantClassifier.fit` would store, and those without a label, without a Qdrant.
 
     Written by `metriclearn.index.export.write_points`, they are opened by `QdrantClassifier.open`, which
-    checks them. The vectors are floats of shape `(n, N)`, the classes n names, None = unlabelled; the source
-    of each point is its row number. `payloads` holds further entries for each, of JSON types, but not label,
+    checks them. The vectors are floats of shape `(n, N)`, the classes n names, None = unlabelled; each
+    point's source is its row number. `payloads` holds further entries for each, of JSON types, but not label,
     source, encoder or class; `about` holds notes about all. The rest is as for `QdrantClassifier`.
 
     Raises:

@@ -147,16 +147,15 @@ def read_points(folder: str | Path) -> Points:
         digest = content["vectors_sha256"]
         parts = [content[key] for key in ("ids", "payloads", "encoder_id", "distance", "about")]
         stored = (path / VECTORS_FILE).read_bytes()
-        vectors = np.load(io.BytesIO(stored), allow_pickle=False)
-    except (ValueError, KeyError, TypeError, RecursionError, EOFError):  # no JSON or array, or another shape
+    except (ValueError, KeyError, TypeError, RecursionError):  # no JSON, or of another shape
         raise ValueError(f"The points in {path} cannot be read: copy both files again.") from None
     if version != FORMAT_VERSION:
         raise ValueError(f"The points in {path} are of format {version!r}: update this package.")
     if hashlib.sha256(stored).hexdigest() != digest:
         raise ValueError(f"The vectors in {path} are not those of its points: copy both files again.")
     try:
-        return _checked(vectors, *parts)
-    except ValueError as error:
+        return _checked(np.load(io.BytesIO(stored), allow_pickle=False), *parts)
+    except (ValueError, EOFError) as error:
         raise ValueError(f"The points in {path} do not fit an index. {error}") from None
 
 
