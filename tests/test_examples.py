@@ -233,7 +233,7 @@ def test_a_pickle_in_a_folder_of_points_is_never_loaded(written):
     digest = hashlib.sha256((written / VECTORS_FILE).read_bytes()).hexdigest()
     edited(lambda content: content.update(vectors_sha256=digest))(written)
     (written / "meta.json").write_text("{}")  # beside a store of local mode, which would load pickles
-    with pytest.raises(ValueError, match=r"The points in .* cannot be read"):
+    with pytest.raises(ValueError, match=r"The points in .* do not fit an index"):
         QdrantClassifier.open(written)
 
 
