@@ -73,7 +73,7 @@ def test_length_does_not_count():
 
 @pytest.mark.parametrize("quantile", [0, 1, -0.1, 5, float("nan")])
 def test_quantile_outside_its_range(quantile):
-    with pytest.raises(ValueError, match=r"quantile is .*: choose a share between 0 and 1"):
+    with pytest.raises(ValueError, match=r"quantile is .*: choose a number above 0 and below 1"):
         unknown_threshold(unit(30), unit(40), quantile=quantile)
 
 
@@ -96,11 +96,15 @@ REFUSED = [
     ("one row", lambda: unknown_threshold(unit(30)[0]), r"shape \(4,\): pass floats"),
     ("a number", lambda: unknown_threshold(np.float32(1)), r"shape \(\)"),
     ("NaN", lambda: unknown_threshold(unit(30) * np.nan), "NaN or infinity"),
-    ("k = n", lambda: unknown_threshold(unit(30), k=30), "k is 30: choose a whole number from 1 to 29"),
+    (
+        "k = n",
+        lambda: unknown_threshold(unit(30), k=30),
+        "k is 30: choose a whole number of at least 1 and at most 29",
+    ),
     (
         "k > n",
         lambda: unknown_threshold(unit(30), unit(40), k=31),
-        "k is 31: choose a whole number from 1 to 30",
+        "k is 31: choose a whole number of at least 1 and at most 30",
     ),
     ("k = 0", lambda: unknown_threshold(unit(30), unit(40), k=0), "k is 0"),
     (
