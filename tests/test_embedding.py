@@ -114,7 +114,7 @@ BAD_FITS = {
     "grey images without channels": (
         images()[:, 0],
         LABELS,
-        r"shape \(12, 9, 8\).*add the channel axis with X\[:, None\]",
+        r"shape \(12, 9, 8\).*X\[:, None\]",
     ),
     "one image": (images()[0], LABELS, r"pass at least one as \(n, channels, height, width\).*X\[None\]"),
     "no image": (images(0), LABELS[:0], r"shape \(0, 1, 9, 8\): pass at least one"),
@@ -122,7 +122,7 @@ BAD_FITS = {
     "channels last": (
         images(shape=(9, 8, 3)),
         LABELS,
-        r"channels last: pass \(n, channels, height, width\), as X.transpose\(0, 3, 1, 2\)",
+        r"pass .*\(n, channels, height, width\); X.transpose\(0, 3, 1, 2\) moves channels that stand last",
     ),
     "a list of different sizes": (
         [*images(6), *images(6, (1, 8, 8))],
@@ -149,10 +149,10 @@ BAD_FITS = {
     "standardised": ((images() - 0.5) * 4, LABELS, r"floats in \[0, 1\], as before their normalisation"),
     "a mask": (images() > 0.5, LABELS, r"type bool .*, as X.astype\('float32'\)"),
     "a resize that overshoots": (images() * 1.2 - 0.1, LABELS, r"np.clip\(X, 0, 1\) .*overshoots"),
-    "no y": (images(), None, "pass labels, -1 = unlabelled"),
+    "no y": (images(), None, "y is None: pass labels"),
     "no label": (images(), np.full(12, -1), "y holds no label: label images of at least two classes"),
     "one class": (images(), np.where(LABELS == 1, 1, -1), r"y holds only one class \(1\)"),
-    "too few labels": (images(), LABELS[:11], "There are 12 images but 11 labels: pass one label per image"),
+    "too few labels": (images(), LABELS[:11], "There are 12 images but 11 labels: pass one for each"),
     "names as labels": (images(), np.array(["a", "b"] * 6), "number the classes from 0"),
     "a column per class": (images(), np.eye(3)[LABELS], "should be a 1d array"),
     "fractions as labels": (images(), np.linspace(0, 0.9, 12), "row 1 is .*; number the classes"),
@@ -181,7 +181,7 @@ BAD_TRANSFORMS = {
     "NaN": (spoiled(np.nan), "hold NaN, infinity or no numbers"),
     "range": (images() * 2, r"scale them to floats in \[0, 1\]"),
     "whole numbers": (images().astype(int), "type int64"),
-    "no channels": (images()[:, 0], "add the channel axis"),
+    "no channels": (images()[:, 0], "adds the channel axis"),
 }
 
 
@@ -194,7 +194,7 @@ def test_bad_input_to_transform(fitted, X, message):
 @pytest.mark.parametrize(
     ("parameter", "value", "message"),
     [
-        ("augment", "no", 'augment is \'no\': choose True, False, "affine", "photographs" or a function'),
+        ("augment", "no", 'augment is \'no\': choose "affine" or "photographs"'),
         ("pseudo_labels", 0.5, "pseudo_labels is 0.5: choose True or False"),
         ("dim", True, "dim is True: choose a whole number"),
         ("steps", np.array([3]), "steps is .*: choose a whole number"),
@@ -210,7 +210,7 @@ def test_bad_input_to_transform(fitted, X, message):
         ),
         ("learning_rate", 0, "learning_rate is 0: choose a number above 0"),
         ("learning_rate", float("nan"), "learning_rate is nan: choose a number above 0"),
-        ("reconstruction", -0.1, "reconstruction is -0.1: choose 0 or a number above"),
+        ("reconstruction", -0.1, "reconstruction is -0.1: choose a number of at least 0"),
     ],
 )
 def test_parameters_out_of_range(parameter, value, message):
@@ -367,7 +367,6 @@ def holds_itself():
         ({"dim": 3}, "The card itself says 'dim': give this note another name"),
         ({"classes": ["cat", "dog"]}, "The card itself says 'classes'"),
         ({"encoder_id": "mine"}, "The card itself says 'encoder_id'"),
-        ({"tree": holds_itself()}, "A note holds itself"),
     ],
 )
 def test_notes_that_cannot_be_written_leave_the_old_encoder(fitted, saved, notes, message):
@@ -477,7 +476,7 @@ def test_places_where_no_folder_can_be(fitted, tmp_path):
     (tmp_path / "file").write_text("here")
     for folder in (tmp_path / "file", "", 7, "~nobody-of-this-name/models"):
         for call in (fitted.save, MetricEmbedding.load):
-            with pytest.raises(ValueError, match=r"pass (a folder|a path)"):
+            with pytest.raises(ValueError, match="is no folder"):
                 call(folder)
     with pytest.raises(OSError, match=r"cannot be written \(Not a directory\)"):
         fitted.save(tmp_path / "file" / "below")
@@ -571,6 +570,6 @@ def test_loading_executes_nothing(saved, tmp_path):
     assert target.is_dir()
     target.rmdir()
     (saved / WEIGHTS_FILE).write_bytes(bomb)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="are damaged"):
         MetricEmbedding.load(saved)
     assert not target.exists()

@@ -94,7 +94,7 @@ def test_the_shape_that_pictures_are_shown_in_is_kept(name, tmp_path):
 
 def test_another_backbone_is_refused(tmp_path):
     fitted("head").save(tmp_path)
-    with pytest.raises(ValueError, match="backbone small has other weights, or another way"):
+    with pytest.raises(ValueError, match="backbone small is not the one that the encoder was trained on"):
         MetricEmbedding.load(tmp_path, backbone=small_backbone(seed=1))
     with pytest.raises(ValueError, match="stands on a backbone of your own, small: pass it"):
         MetricEmbedding.load(tmp_path)
@@ -159,16 +159,16 @@ def test_it_can_become_onnx(tmp_path):
 @pytest.mark.parametrize(
     ("options", "images", "words"),
     [
-        ({"tune": "last"}, IMAGES, 'tune is "last", but there is no backbone to tune'),
+        ({"tune": "last"}, IMAGES, 'tune is "last" without a backbone'),
         ({"tune": "some", "backbone": LITE0}, IMAGES, "tune is 'some': choose"),
-        ({"backbone": LITE0}, IMAGES[:, :, :20], "needs 32 at the shorter side"),
-        ({"backbone": LITE0}, np.repeat(IMAGES, 2, axis=1)[:, :4], "drop or blend the alpha channel"),
-        ({"backbone": LITE0}, IMAGES.reshape(60, -1).astype(np.float32), "a backbone wants images"),
-        ({"backbone": LITE0, "reconstruction": 1.0}, IMAGES, "A backbone has no decoder"),
+        ({"backbone": LITE0}, IMAGES[:, :, :20], "from 32 pixels a side on"),
+        ({"backbone": LITE0}, np.repeat(IMAGES, 2, axis=1)[:, :4], "drop the alpha channel"),
+        ({"backbone": LITE0}, IMAGES.reshape(60, -1).astype(np.float32), "A backbone wants images"),
+        ({"backbone": LITE0, "reconstruction": 1.0}, IMAGES, "has no decoder"),
         ({"backbone": nn.Conv2d(3, 2, 1)}, IMAGES, "one row of numbers per image"),
         ({"backbone": nn.Flatten(), "tune": "last"}, IMAGES, "has no stated last part"),
         ({"backbone": LITE0, "augment": "mirror"}, IMAGES, "augment is 'mirror': choose"),
-        ({"backbone": LITE0}, IMAGES[:1], "one label per image"),
+        ({"backbone": LITE0}, IMAGES[:1], "1 images but 60 labels"),
     ],
 )
 def test_what_does_not_fit(options, images, words):

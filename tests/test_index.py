@@ -556,7 +556,7 @@ def test_a_collection_made_to_be_replaced_is_emptied(home):
         (
             models.VectorParams(size=DIM, distance="Cosine"),
             None,
-            "cosine vectors of encoder None, .* of a known encoder",
+            "cosine vectors of encoder None: choose one of a known encoder",
         ),
         (
             {"a": models.VectorParams(size=DIM, distance="Cosine")},

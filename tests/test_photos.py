@@ -380,19 +380,27 @@ BAD_TABLES = {
     "twice in another form": (TWO + "./0.png,b\n", ValueError, "names ./0.png twice"),
     "a missing file": (TWO + "9.png,a\n", FileNotFoundError, "names 9.png, but there is no such picture"),
     "many missing": (TWO + "8.png,a\n9.png,a\n", FileNotFoundError, "names 8.png and 1 more"),
-    "out of the folder": (TWO + "../x.png,a\n", ValueError, "leads out of the folder: name files in it."),
-    "an absolute path": (TWO + "/etc/x.png,a\n", ValueError, "names /etc/x.png, which leads out"),
-    "no file": (TWO + " ,a\n", ValueError, "has a row without a file"),
+    "out of the folder": (
+        TWO + "../x.png,a\n",
+        ValueError,
+        "names ../x.png: name a file in the folder, or leave the row out.",
+    ),
+    "an absolute path": (TWO + "/etc/x.png,a\n", ValueError, "names /etc/x.png: name a file in the folder"),
+    "no file": (TWO + " ,a\n", ValueError, "labels.csv names .*: name a file in the folder"),
     "too few cells": (TWO + "2.png\n", ValueError, "has 2 columns, but 1 in the row of 2.png"),
     "too many cells": (TWO + "2.png,a,b\n", ValueError, "set texts that hold a comma in quotes"),
-    "an open quote": (TWO + '2.png,"a\n', ValueError, "is no table of texts"),
-    "UTF-16": (TWO.encode("utf-16"), ValueError, "labels.csv is not in UTF-8"),
-    "Latin 1": ("file,label\n0.png,\u00e4\n".encode("latin-1"), ValueError, "is not in UTF-8"),
-    "zeros": (TWO + "2.png\0,a\n", ValueError, "without a file|no table of texts"),
+    "an open quote": (TWO + '2.png,"a\n', ValueError, "cannot be read as a table"),
+    "UTF-16": (
+        TWO.encode("utf-16"),
+        ValueError,
+        "labels.csv cannot be read as a table .*: save it as CSV in UTF-8",
+    ),
+    "Latin 1": ("file,label\n0.png,\u00e4\n".encode("latin-1"), ValueError, "save it as CSV in UTF-8"),
+    "zeros": (TWO + "2.png\0,a\n", ValueError, "name a file in the folder|cannot be read as a table"),
     "case": (TWO + "2.png,A\n", ValueError, 'The classes "A" and "a" differ only in case or blanks'),
     "blanks": ("file,label\n0.png,a b\n1.png,a  b\n", ValueError, "differ only in case or blanks"),
-    "a control character": (TWO + "2.png,a\x07\n", ValueError, "has a character in its name"),
-    "a turned name": (TWO + "2.png,\u202eb\n", ValueError, r"The class \\u202eb has a character"),
+    "a control character": (TWO + "2.png,a\x07\n", ValueError, "has a character that a terminal"),
+    "a turned name": (TWO + "2.png,\u202eb\n", ValueError, r'called "\\u202eb", which has a character'),
     "unknown": (TWO + "2.png,Unknown\n", ValueError, 'A class is called "Unknown"'),
     "a marker": (
         TWO + "2.png,nan\n",
@@ -425,7 +433,7 @@ def test_folders_that_cannot_be_meant(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not there: name a folder of pictures"):
         list_photographs(tmp_path / "gone")
     (tmp_path / "file.png").touch()
-    with pytest.raises(ValueError, match="is a file: pass a folder"):
+    with pytest.raises(ValueError, match="is no folder"):
         list_photographs(tmp_path / "file.png")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()

@@ -403,7 +403,7 @@ BAD = {
     "k": ({"k": 2.5}, "k is 2.5"),
     "agreement": (
         {"least_agreement": 2},
-        "least_agreement is 2: choose a number of at least 0 and at most 1",
+        "least_agreement is 2: choose a number from 0 to 1",
     ),
     "switch": ({"switch": "yes"}, "switch is 'yes': choose True or False"),
     "held out of another length": (

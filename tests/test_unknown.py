@@ -73,7 +73,7 @@ def test_length_does_not_count():
 
 @pytest.mark.parametrize("quantile", [0, 1, -0.1, 5, float("nan")])
 def test_quantile_outside_its_range(quantile):
-    with pytest.raises(ValueError, match=r"quantile is .*: choose a share between 0 and 1"):
+    with pytest.raises(ValueError, match=r"quantile is .*: choose a number above 0 and below 1"):
         unknown_threshold(unit(30), unit(40), quantile=quantile)
 
 

@@ -501,7 +501,7 @@ def _kind(config: models.CollectionConfig, name: str) -> Kind:
     if not encoder_id or not isinstance(vectors, models.VectorParams) or vectors.distance not in words:
         measure = vectors.distance if isinstance(vectors, models.VectorParams) else "named"
         raise ValueError(
-            f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}, and an "
-            f"index wants one per point, compared by {' or '.join(DISTANCES)}, of a known encoder: choose another."
+            f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}: choose one "
+            f"of a known encoder, with one vector per point, compared by {' or '.join(DISTANCES)}."
         )
     return Kind(vectors.size, str(encoder_id), words[vectors.distance])
