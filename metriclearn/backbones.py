@@ -161,7 +161,7 @@ class Backbone(nn.Module):
         if min(sides) < STRIDE or channels not in (1, RGB):
             raise ValueError(
                 f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 (grey) or 3 "
-                f"channels from {STRIDE} pixels a side on: drop the alpha channel by X[:, :3], or pass larger images."
+                f"channels from {STRIDE} pixels a side on: drop the alpha channel by X[:, :3], or enlarge them."
             )
         seen, shape = images, (self.size, self.size)
         if self.crop:
@@ -193,8 +193,9 @@ class Backbone(nn.Module):
         except (ValueError, torch.OutOfMemoryError):  # the first is our own: it says what to do
             raise
         except Exception as error:  # of whatever kind a network of one's own may raise
+            shape = tuple(images.shape[1:])
             raise ValueError(
-                f"The backbone {self.name} cannot take images of shape {tuple(images.shape[1:])}: {error}"
+                f"The backbone {self.name} cannot take images of shape {shape}: {error}"
             ) from error
 
     def features(self, maps: Tensor) -> Tensor:

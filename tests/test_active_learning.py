@@ -84,7 +84,7 @@ def test_errors_say_what_to_do(store):
     embeddings, labels, truth = store
     for n in (0, 118, 1.5):
         with pytest.raises(
-            ValueError, match="n, of 117 unlabelled images, is .*: choose a whole number from 1 to 117"
+            ValueError, match=r"n, of 117 unlabelled images, is .*: choose a whole number from 1 to 117"
         ):
             select_for_labelling(embeddings, labels, n)
     with pytest.raises(ValueError, match="n, of 0 unlabelled images, is 1"):

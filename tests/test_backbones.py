@@ -149,7 +149,7 @@ def test_other_channels(channels, hint):
 
 
 def test_images_below_the_stride():
-    with pytest.raises(ValueError, match="28, 28.*, and efficientnet-lite0 sees .* from 32 pixels"):
+    with pytest.raises(ValueError, match=r"28, 28.*, and efficientnet-lite0 sees .* from 32 pixels"):
         load_backbone()(torch.rand(1, 1, 28, 28))
 
 

@@ -317,7 +317,7 @@ def test_parameters_out_of_range(parameters, message):
 
 def test_more_neighbours_than_examples():
     classifier = QdrantClassifier().fit(np.eye(3), [0, 1, 2])
-    with pytest.raises(ValueError, match="5 neighbours are asked for, but .* holds 3 points"):
+    with pytest.raises(ValueError, match=r"5 neighbours are asked for, but .* holds 3 points"):
         classifier.predict(np.eye(3))
     classifier.partial_fit(np.eye(3) + 0.1, [0, 1, 2])
     assert len(classifier.predict(np.eye(3))) == 3

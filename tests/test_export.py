@@ -143,7 +143,7 @@ def test_nothing_to_export_and_nowhere_to_go(tmp_path):
         assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     for call in (lambda: export_points(filled(), tmp_path / "file"), lambda: read_points(tmp_path / "file")):
-        with pytest.raises(ValueError, match="file. is no folder"):
+        with pytest.raises(ValueError, match=r"file. is no folder"):
             call()
 
 

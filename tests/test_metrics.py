@@ -81,7 +81,7 @@ def test_share_interval_covers_about_as_often_as_it_says():
 
 @pytest.mark.parametrize(("hits", "n"), [(1, 0), (-1, 10), (11, 10), (0, 0)])
 def test_impossible_shares(hits, n):
-    with pytest.raises(ValueError, match="(hits|n) is .*: choose a whole number"):
+    with pytest.raises(ValueError, match=r"(hits|n) is .*: choose a whole number"):
         wilson_interval(hits, n)
 
 

@@ -78,10 +78,8 @@ def check_name(name: str, longest: int = 255) -> str:
         ValueError: if it does not.
     """
     if name in (".", "..") or len(name) > longest or any(letter in FORBIDDEN for letter in name):
-        raise ValueError(
-            f"Collection name cannot be {name[:80]!r}: choose one of up to {longest} letters, and none of "
-            f"{FORBIDDEN[:9]} among them."
-        )
+        wanted = f"choose one of up to {longest} letters, without {FORBIDDEN[:9]}"
+        raise ValueError(f"Collection name cannot be {name[:80]!r}: {wanted}.")
     return name
 
 

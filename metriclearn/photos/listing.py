@@ -147,10 +147,8 @@ def check_enough(counts: dict[str, int]) -> None:
         found = "No picture has a label"
         if counts:
             found = f"All labelled pictures are of one class ({printable(next(iter(counts)))})"
-        raise ValueError(
-            f"{found}: sort some into a folder per class, or write labels.csv with the columns file_name and "
-            "label."
-        )
+        wanted = "sort some into a folder per class, or write labels.csv with the columns file_name and label"
+        raise ValueError(f"{found}: {wanted}.")
     if few := [printable(name) for name, n in counts.items() if n < 2]:
         raise ValueError(f"The class {few[0]} has one labelled picture: label a second, or leave it out.")
 
