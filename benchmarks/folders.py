@@ -36,7 +36,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from benchmarks.common import Ledger, command_line, write_results
 from benchmarks.digits import POOL, rows
 from metriclearn import scarce_labels
-from metriclearn.model_selection import SCRATCH_STEPS, side_for
+from metriclearn.model_selection import small_side
 from metriclearn.photos import Photographs, read_photographs
 from metriclearn.training import predict_logits, train_classifier
 
@@ -211,7 +211,7 @@ def fit_and_classify(folders: Folders, ledger: Ledger, budget: int, draw: int) -
         gib=fit.gib,
     )
     entry = ledger.at([folders.name, FIT, str(budget)])
-    entry.setdefault("way", []).append(fit.said["way"])
+    entry.setdefault("method", []).append(fit.said["method"])
     entry.setdefault("cold", []).append(cold)
     ledger.write()
 
@@ -219,7 +219,7 @@ def fit_and_classify(folders: Folders, ledger: Ledger, budget: int, draw: int) -
 def rivals(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
     """Judge raw pixels and the supervised CNN on the same pictures."""
     pool, test = folders.seen("pool"), folders.seen("test")
-    side = side_for(pool)
+    side = small_side(pool)
     images, asked = pool.small(side), test.small(side)
     known = pool.labels >= 0
 
@@ -236,7 +236,7 @@ def rivals(folders: Folders, ledger: Ledger, budget: int, draw: int) -> None:
     note("raw pixels, 1-NN", nearest.predict(rows(asked).astype(np.float32)), start)
     start = time.process_time()
     change = chosen_change(folders, ledger)
-    network = train_classifier(images, pool.labels, steps=SCRATCH_STEPS, augment=change, seed=draw)
+    network = train_classifier(images, pool.labels, augment=change, seed=draw)
     note("supervised CNN", predict_logits(network, asked).argmax(axis=1), start)
 
 
@@ -247,7 +247,7 @@ def chosen_change(folders: Folders, ledger: Ledger) -> str:
         table = (folders.root / "pool" / "labels.csv").read_bytes()
         folders.label(10, CHOSEN_ON)
         pool, test = folders.seen("pool"), folders.seen("test")
-        images, asked = pool.small(side_for(pool)), test.small(side_for(pool))
+        images, asked = pool.small(small_side(pool)), test.small(small_side(pool))
         found = {}
         for change in CNN_CHANGES:
             network = train_classifier(images, pool.labels, steps=TRIED_FOR, augment=change, seed=CHOSEN_ON)

@@ -94,28 +94,28 @@ class Photographs:
         return downscale(self.images, 64)
 
     @cached_property
-    def rows(self) -> np.ndarray:
-        """The rows of the backbone, which sees whole pictures, float32 of shape `(n, 1280)`."""
+    def features(self) -> np.ndarray:
+        """The features of the backbone, which sees whole pictures, float32 of shape `(n, 1280)`."""
         return self._kept(as_backbone(LITE0, aspect=self.aspect))
 
     @cached_property
-    def rows_of_lite2(self) -> np.ndarray:
-        """The rows of a larger backbone."""
+    def features_of_lite2(self) -> np.ndarray:
+        """The features of a larger backbone."""
         return self._kept(as_backbone(LITE2, aspect=self.aspect))
 
     @property
-    def rows_of_both(self) -> np.ndarray:
-        """The rows of both side by side, float32 of shape `(n, 2560)`."""
-        return np.concatenate([self.rows, self.rows_of_lite2], axis=1)
+    def features_of_both(self) -> np.ndarray:
+        """The features of both side by side, float32 of shape `(n, 2560)`."""
+        return np.concatenate([self.features, self.features_of_lite2], axis=1)
 
     @cached_property
-    def rows_of_squares(self) -> np.ndarray:
-        """Its rows if it sees whole pictures, squeezed to squares."""
+    def features_of_squares(self) -> np.ndarray:
+        """Its features if it sees whole pictures, squeezed to squares."""
         return self._kept(as_backbone(LITE0, aspect=1))
 
     @cached_property
-    def rows_of_the_middle(self) -> np.ndarray:
-        """Its rows if it sees the middle of each square, as it did in training."""
+    def features_of_the_middle(self) -> np.ndarray:
+        """Its features if it sees the middle of each square, as it did in training."""
         return self._kept(load_backbone(LITE0))
 
     def _kept(self, backbone: Backbone) -> np.ndarray:
@@ -154,8 +154,8 @@ class Trial(NamedTuple):
         return self.labels >= 0
 
     def centred(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows, by default the backbone's, of pool and test pictures, minus the pool's mean."""
-        rows = self.data.rows if rows is None else rows
+        """Return features, by default the backbone's, of pool and test pictures, minus the pool's mean."""
+        rows = self.data.features if rows is None else rows
         pool, test = rows[self.pool], rows[self.test]
         return pool - pool.mean(axis=0), test - pool.mean(axis=0)
 
@@ -195,34 +195,34 @@ def raw_pixels(of: Trial) -> dict[str, Said]:
 
 
 def frozen(of: Trial) -> dict[str, Said]:
-    """Compare the backbone's rows."""
+    """Compare the backbone's features."""
     pool, test = of.centred()
     return {"frozen, 1-NN": by_neighbours(pool[of.known], of.labels[of.known], test)}
 
 
 def linear(of: Trial) -> dict[str, Said]:
-    """Fit a linear classifier to the backbone's rows."""
-    return {"logistic regression": by_logistic(of, of.data.rows)}
+    """Fit a linear classifier to the backbone's features."""
+    return {"logistic regression": by_logistic(of, of.data.features)}
 
 
 def linear_on_squares(of: Trial) -> dict[str, Said]:
-    """Fit the same to rows of squeezed pictures."""
-    return {"logistic regression, squeezed": by_logistic(of, of.data.rows_of_squares)}
+    """Fit the same to features of squeezed pictures."""
+    return {"logistic regression, squeezed": by_logistic(of, of.data.features_of_squares)}
 
 
 def linear_on_the_middle(of: Trial) -> dict[str, Said]:
-    """Fit the same to rows of the middle of each picture."""
-    return {"logistic regression, edges cut": by_logistic(of, of.data.rows_of_the_middle)}
+    """Fit the same to features of the middle of each picture."""
+    return {"logistic regression, edges cut": by_logistic(of, of.data.features_of_the_middle)}
 
 
 def linear_on_lite2(of: Trial) -> dict[str, Said]:
-    """Fit the same to the rows of a larger backbone."""
-    return {"logistic regression, Lite2": by_logistic(of, of.data.rows_of_lite2)}
+    """Fit the same to the features of a larger backbone."""
+    return {"logistic regression, Lite2": by_logistic(of, of.data.features_of_lite2)}
 
 
 def linear_on_both(of: Trial) -> dict[str, Said]:
-    """Fit the same to the rows of both."""
-    return {"logistic regression, Lite0 and Lite2": by_logistic(of, of.data.rows_of_both)}
+    """Fit the same to the features of both."""
+    return {"logistic regression, Lite0 and Lite2": by_logistic(of, of.data.features_of_both)}
 
 
 def by_logistic(of: Trial, rows: np.ndarray) -> Said:
@@ -233,30 +233,30 @@ def by_logistic(of: Trial, rows: np.ndarray) -> Said:
 
 
 def spreading(of: Trial) -> dict[str, Said]:
-    """Spread the labels over the graph of the backbone's rows."""
+    """Spread the labels over the graph of the backbone's features."""
     pool, test = map(unit, of.centred())
     return {"label spreading": by_neighbours(pool, spread_labels(pool, of.labels)[0], test, 5)}
 
 
 def head(of: Trial) -> dict[str, Said]:
-    """Train a head on the rows, and classify with the labelled pictures or with the whole pool."""
-    alone, pooled = by_head(of, of.data.rows)
+    """Train a head on the features, and classify with the labelled pictures or with the whole pool."""
+    alone, pooled = by_head(of, of.data.features)
     return {"head, 1-NN": alone, "head + pool": pooled}
 
 
 def head_without_the_pool(of: Trial) -> dict[str, Said]:
-    """Train the head on the labelled rows alone."""
-    return {"head without the pool, 1-NN": by_head(of, of.data.rows, pseudo_labels=False)[0]}
+    """Train the head on the labelled pictures alone."""
+    return {"head without the pool, 1-NN": by_head(of, of.data.features, pseudo_labels=False)[0]}
 
 
 def head_on_both(of: Trial) -> dict[str, Said]:
-    """Train the same on the rows of two backbones."""
-    alone, pooled = by_head(of, of.data.rows_of_both)
+    """Train the same on the features of two backbones."""
+    alone, pooled = by_head(of, of.data.features_of_both)
     return {"head, 1-NN, Lite0 and Lite2": alone, "head + pool, Lite0 and Lite2": pooled}
 
 
 def by_head(of: Trial, rows: np.ndarray, pseudo_labels: bool = True) -> tuple[Said, Said]:
-    """Return what a head on these rows says with the labelled pictures, and with the whole pool."""
+    """Return what a head on these features says with the labelled pictures, and with the whole pool."""
     pool, test = of.centred(rows)
     embedding = MetricEmbedding(pseudo_labels=pseudo_labels, random_state=of.draw).fit(pool, of.labels)
     stored, asked = embedding.transform(pool), embedding.transform(test)
@@ -267,14 +267,14 @@ def by_head(of: Trial, rows: np.ndarray, pseudo_labels: bool = True) -> tuple[Sa
 
 
 class KnownRows(torch.nn.Module):
-    """A backbone for pictures whose rows are known: these rows come in their place, in [0, 1]."""
+    """A backbone for pictures whose features are known: these rows come in their place, in [0, 1]."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = torch.nn.Buffer(torch.tensor(scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the rows as they were."""
+        """Return the features as they were."""
         return x.flatten(1) * self.scale
 
 
@@ -282,8 +282,8 @@ PICKS = {"frozen": frozen, "logistic": linear, "head": head}
 
 
 def chosen(of: Trial) -> dict[str, Said]:
-    """Let the labelled pictures themselves choose among the ways that need the rows alone."""
-    pool, scale = of.data.rows[of.pool], float(of.data.rows.max())
+    """Let the labelled pictures themselves choose among the ways that need the features alone."""
+    pool, scale = of.data.features[of.pool], float(of.data.features.max())
     choice = choose_method(
         (pool / scale)[:, None, None, :],
         of.labels,
@@ -348,7 +348,7 @@ NEW_EXAMPLES, NEIGHBOURS = 5, 10
 
 
 def spaces(of: Trial, left_out: int) -> dict[str, dict[str, float]]:
-    """Return what the frozen rows and the head's embeddings are worth beyond accuracy, in percent.
+    """Return what the frozen features and the head's embeddings are worth beyond accuracy, in percent.
 
     The head of "left out" and of "new class" has met no picture of one class; of that class, five examples
     are then stored.
@@ -420,8 +420,8 @@ def measure(ledger: Ledger, of: Trial, name: str, budget: str) -> None:
 
 
 def note_speed(ledger: Ledger, data: Photographs) -> None:
-    """Compute the rows, and write how long it took and how much memory, unless they are there."""
-    data.rows  # noqa: B018 (computed at first sight)
+    """Compute the features, and write how long it took and how much memory, unless they are there."""
+    data.features  # noqa: B018 (computed at first sight)
     seconds = data.looking
     if data.name not in ledger.results["rows"] and seconds > 10:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -54,9 +54,9 @@ html_show_sourcelink = False
 html_show_sphinx = False
 html_show_search_summary = False  # Sphinx would fetch each page for it; docs/_static/search.js needs no fetch
 # Only notebooks and the API have neighbours to list at the left.
-html_sidebars = {page: [] for page in ("index", "readme", "contributing", "data", "deploy", "search")} | {
-    path.stem: [] for path in (ROOT / "docs").glob("*.md") if path.stem != "api"
-}
+html_sidebars = {
+    page: [] for page in ("index", "readme", "contributing", "changelog", "data", "deploy", "search")
+} | {path.stem: [] for path in (ROOT / "docs").glob("*.md") if path.stem != "api"}
 html_theme_options: dict[str, Any] = {
     "logo": {"text": "Metric learning, hands on"},
     "navbar_align": "left",

@@ -18,19 +18,16 @@ from metriclearn.checks.arguments import check_choice, check_flag, check_number
 # A function of a batch of images, on the device that trains, and a generator, always of the CPU, to a batch
 # of the same shape on the same device.
 Augment = Callable[[Tensor, torch.Generator | None], Tensor]
-# The defaults: angles in degrees, shares of the side, of the size, of the area and of the brightness.
-DEGREES, TRANSLATE, SCALE, SHEAR = 15.0, 0.1, 0.15, 15.0
-AREA, LIGHT, COLOUR = 0.5, 0.3, 0.3
 
 
 def random_affine(
     images: Tensor,
     generator: torch.Generator | None = None,
     *,
-    degrees: float = DEGREES,
-    translate: float = TRANSLATE,
-    scale: float = SCALE,
-    shear: float = SHEAR,
+    degrees: float = 15.0,
+    translate: float = 0.1,
+    scale: float = 0.15,
+    shear: float = 15.0,
 ) -> Tensor:
     """Random affine augmentation: turn, move, scale and shear every image by its own amounts.
 
@@ -57,17 +54,6 @@ def random_affine(
     translate = check_number(translate, "translate", 0)
     scale = check_number(scale, "scale", 0, 1, without=(1,))
     shear = check_number(shear, "shear", 0, 90, without=(90,))
-    return _affine(images, generator, degrees, translate, scale, shear)
-
-
-def _affine(
-    images: Tensor,
-    generator: torch.Generator | None = None,
-    degrees: float = DEGREES,
-    translate: float = TRANSLATE,
-    scale: float = SCALE,
-    shear: float = SHEAR,
-) -> Tensor:
     n, _, height, width = images.shape
 
     def uniform(limit: float) -> Tensor:
@@ -86,9 +72,9 @@ def random_photograph(
     images: Tensor,
     generator: torch.Generator | None = None,
     *,
-    area: float = AREA,
-    light: float = LIGHT,
-    colour: float = COLOUR,
+    area: float = 0.5,
+    light: float = 0.3,
+    colour: float = 0.3,
 ) -> Tensor:
     """Random augmentation of photographs: mirror, crop and light each by its own amounts.
 
@@ -113,16 +99,6 @@ def random_photograph(
     area = check_number(area, "area", 0, 1, without=(0,))
     light = check_number(light, "light", 0, 1, without=(1,))
     colour = check_number(colour, "colour", 0, 1, without=(1,))
-    return _photograph(images, generator, area, light, colour)
-
-
-def _photograph(
-    images: Tensor,
-    generator: torch.Generator | None = None,
-    area: float = AREA,
-    light: float = LIGHT,
-    colour: float = COLOUR,
-) -> Tensor:
     n = len(images)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -145,17 +121,11 @@ def _photograph(
     return ((changed - mean) * factor(light) + mean * factor(light)).clamp(0, 1)
 
 
-# What the training loops call at each step, without checks.
-AUGMENTS: dict[str, Augment] = {"affine": _affine, "photographs": _photograph}
+AUGMENTS: dict[str, Augment] = {"affine": random_affine, "photographs": random_photograph}
 
 
 def check_augment(augment: object, default: str) -> Augment | None:
-    """Return how images are changed at random, or None for not at all.
-
-    Args:
-        augment: True for the default, False, a name, or a function of a batch `(n, channels, height, width)`,
-            on the device that trains, and a generator of the CPU.
-        default: the name of what True means.
+    """Return what `augment` means: True the default, False nothing (None), a name, or a function as it is.
 
     Raises:
         ValueError: for anything else.

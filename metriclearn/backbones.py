@@ -13,7 +13,7 @@ tail is trained as well (`"last"`), or everything (`"all"`).
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -33,21 +33,13 @@ LONGEST = 2.0  # the longer side of what a network is shown, as a multiple of th
 
 
 class Packaged(NamedTuple):
-    """A network whose ImageNet weights come with a package.
+    """A network whose ImageNet weights come with a package."""
 
-    Attributes:
-        package: its name in the registry.
-        side: of the squares that the network was trained on, in pixels.
-        fingerprint: of the weights: other numbers under the same name are found out.
-        title: what the network is called in print.
-        hub: its name on the Hugging Face hub.
-    """
-
-    package: str
-    side: int
-    fingerprint: str
-    title: str
-    hub: str
+    package: str  # its name in the registry
+    side: int  # of the squares that the network was trained on, in pixels
+    fingerprint: str  # of the weights: other numbers under the same name are found out
+    title: str  # what the network is called in print
+    hub: str  # its name on the Hugging Face hub
 
 
 PACKAGED = {
@@ -161,7 +153,7 @@ class Backbone(nn.Module):
         if min(sides) < STRIDE or channels not in (1, RGB):
             raise ValueError(
                 f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 (grey) or 3 "
-                f"channels from {STRIDE} pixels a side on: drop the alpha channel by X[:, :3], or enlarge them."
+                f"channels from {STRIDE} pixels a side on: drop the alpha channel by X[:, :3], or enlarge."
             )
         seen, shape = images, (self.size, self.size)
         if self.crop:
@@ -219,20 +211,14 @@ class Backbone(nn.Module):
 def frame(size: int, aspect: float) -> tuple[int, int]:
     """Return height and width of a frame whose shorter side is `size`; the longer one in steps of the stride.
 
-    Args:
-        size: in pixels.
-        aspect: width over height; beyond 2 to 1, or 1 to 2, the rest is squeezed.
+    The aspect is width over height; beyond 2 to 1, or 1 to 2, the rest is squeezed.
     """
     longer = max(size, STRIDE * round(size * min(max(aspect, 1 / aspect), LONGEST) / STRIDE))
     return (size, longer) if aspect >= 1 else (longer, size)
 
 
 class ConcatBackbone(Backbone):
-    """Concatenated features of several backbones, which see the same images, each in its own way.
-
-    Args:
-        parts: the backbones; the width of the features is the sum of theirs.
-    """
+    """Concatenated features of several backbones, which see the same images, each in its own way."""
 
     def __init__(self, parts: Sequence[Backbone]) -> None:
         super().__init__(nn.ModuleList(parts), name="+".join(part.name for part in parts))
@@ -388,7 +374,8 @@ def _lite(name: str) -> Backbone:
         module = import_module(about.package.replace("-", "_"))
         file = getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
         weights = torch.load(file, weights_only=True, map_location="cpu")
-        network.load_state_dict(dict(_renamed(weights, [len(stage) for stage in network.blocks])))
+        # The same layers in the same order under other names; the fingerprint below would tell.
+        network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
     except Exception as error:  # of many kinds, according to where the damage lies
         raise FileNotFoundError(
             f'The weights of {name} are missing or damaged: install "{about.package}" again.'
@@ -408,38 +395,6 @@ def _lite(name: str) -> Backbone:
         classifier=network.classifier.requires_grad_(False).forward,
         any_shape=True,
     )
-
-
-# The packages number the blocks from 0 on; timm has them in stages. Block 0 does not widen what it gets.
-OUTER = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-OTHERS = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-
-
-def _renamed(weights: dict[str, Tensor], stages: list[int]) -> Iterator[tuple[str, Tensor]]:
-    """Yield a package's weights under timm's names; stages: how many blocks each has."""
-    places = [f"blocks.{stage}.{i}" for stage, length in enumerate(stages) for i in range(length)]
-    for key, tensor in weights.items():
-        part, *rest = key.split(".")
-        if part == "_blocks":
-            number, part, *rest = rest
-            names = FIRST if number == "0" else OTHERS
-            yield ".".join([places[int(number)], names[part], *rest]), tensor
-        else:
-            yield ".".join([OUTER[part], *rest]), tensor
 
 
 def _of_timm(name: str) -> Backbone:

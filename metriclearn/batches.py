@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from metriclearn.checks.arrays import FloatArray, ImageArray
 from metriclearn.checks.labels import LabelArray, is_labelled
 
 Rows = npt.NDArray[np.int_]
+Inputs = ImageArray | npt.NDArray[np.float16]  # images, rows of numbers, or maps of a backbone's trunk
 FEWEST_AT_ONCE, MOST_AT_ONCE = 128, 256  # labelled images in a batch
 # What a forward pass keeps grows with the images' area: so many pixels at a time (49 images of 224 x 224)
 # fill some 250 MB. Small images come by the thousand.
@@ -28,25 +28,9 @@ SECONDS_IN_SILENCE = 5  # what takes longer shows a bar, in a terminal
 M_TRIM_THRESHOLD, M_MMAP_MAX, NEVER = -1, -4, 2**31 - 1
 
 
-class Pool(Protocol):
-    """What `metric_steps` learns from.
-
-    Attributes:
-        labels: int64, shape `(n,)`, -1 = unlabelled.
-    """
-
-    labels: LabelArray
-
-    def embed(self, rows: Rows) -> FloatArray:
-        """Return the embeddings of these images as they are, without gradients."""
-
-    def embed_changed(self, rows: Tensor) -> Tensor:
-        """Return the embeddings of these images, changed at random; with gradients."""
-
-
 @dataclass
 class ImagePool:
-    """Images or rows of numbers, and the network that they pass through: a `Pool`.
+    """What `metric_steps` learns from: inputs, their labels, and the network that they pass through.
 
     Args:
         network: a method of a module, from a batch to embeddings or logits.
@@ -59,7 +43,7 @@ class ImagePool:
     """
 
     network: Callable[[Tensor], Tensor]
-    inputs: ImageArray
+    inputs: Inputs
     rows: Tensor
     labels: LabelArray
     change: Augment | None
@@ -72,7 +56,7 @@ class ImagePool:
         return self.change(x, self.random) if self.change and x.ndim == 4 else x
 
     def embed_changed(self, rows: Tensor) -> Tensor:
-        """Return what the network gives for images, each changed at random."""
+        """Return what the network gives for images, each changed at random; with gradients."""
         return self.network(self.changed(rows))
 
     def embed(self, rows: Rows) -> FloatArray:
@@ -83,11 +67,8 @@ class ImagePool:
 def default_batch_size(labels: LabelArray) -> int:
     """Return how many labelled images a step should see: two of each class, at least 128 and at most 256.
 
-    With hundreds of classes a batch of 128 leaves most of them out. `benchmarks/tried.py` measures what the
-    wider one is worth.
-
-    Args:
-        labels: int64, shape `(n,)`, -1 = unlabelled.
+    With hundreds of classes a batch of 128 leaves most of them out. `benchmarks/studies/tried.py` measures
+    what the wider one is worth.
     """
     classes = np.unique(labels[is_labelled(labels)])
     return min(max(2 * len(classes), FEWEST_AT_ONCE), MOST_AT_ONCE)
@@ -124,15 +105,14 @@ def balanced_rows(labels: LabelArray, size: int, random: torch.Generator) -> Ten
 
 def in_batches(
     function: Callable[[Tensor], Tensor],
-    inputs: ImageArray | npt.NDArray[np.float16],
+    inputs: Inputs,
     rows: Tensor | Rows | None = None,
     *,
     what: str = "embedding",
 ) -> FloatArray:
     """Return what a method of a module, in evaluation mode, gives for all rows of the inputs, or for some.
 
-    As many images pass at a time as fill some 250 MB, at most 1,000. What takes longer than some seconds
-    shows a bar with the seconds left, in a terminal.
+    What takes longer than some seconds shows a bar with the seconds left, in a terminal.
     """
     keep_freed_memory()
     model: nn.Module = function.__self__  # type: ignore[attr-defined]
@@ -167,10 +147,7 @@ def keep_freed_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, NEVER)
 
 
-def batch_of(inputs: ImageArray | npt.NDArray[np.float16], rows: Tensor) -> Tensor:
-    """Return some rows as a float32 tensor, bytes from 0 to 255 scaled to [0, 1].
-
-    They are copied: so the whole may be a memory-mapped file.
-    """
+def batch_of(inputs: Inputs, rows: Tensor) -> Tensor:
+    """Return copies of some rows, maybe of a memory-mapped file, as float32; bytes are scaled to [0, 1]."""
     batch = torch.from_numpy(inputs[rows.numpy()])
     return batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()

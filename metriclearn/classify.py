@@ -5,9 +5,11 @@ ones and lets them vote. That is why a new class takes milliseconds: it is one m
 """
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +22,15 @@ from metriclearn.checks.arrays import FloatArray, as_array, comparable_rows
 from metriclearn.checks.labels import LabelArray, check_targets, is_labelled
 from metriclearn.index import Distance, EmbeddingIndex
 from metriclearn.index.collection import DISTANCES, Kind
-from metriclearn.index.connection import IN_MEMORY, TABLE_FILE, Location, connect, find_location
-from metriclearn.index.examples import Classes, Examples, StoredExamples, codes_of, rows_of
+from metriclearn.index.connection import (
+    IN_MEMORY,
+    TABLE_FILE,
+    Location,
+    closed_on_error,
+    connect,
+    find_location,
+)
+from metriclearn.index.examples import Classes, Examples, StoredExamples
 from metriclearn.index.export import Points, read_points
 from metriclearn.neighbours import Predictions, votes
 
@@ -29,21 +38,20 @@ UNFITTED = (
     "This %(name)s instance is not fitted yet: call fit first, or QdrantClassifier.open for one that lies in "
     "a folder or on a server."
 )
+VOTING: dict[str, Callable[[Any], float]] = {
+    "n_neighbors": partial(check_count, name="n_neighbors"),
+    "temperature": partial(check_number, name="temperature", low=0, without=(0,)),
+}
 UNEVEN = "The embeddings differ in length: give all the same."
 
 
-class Parameters(NamedTuple):
-    """The constructor's arguments in the project's own form."""
+class _Checked(NamedTuple):
+    """What a fit takes, in the project's own form; `table` knows the names of the columns, if any."""
 
-    n_neighbors: int
-    temperature: float
-    distance: Distance
-    collection: str
-    encoder_id: str
-
-    def kind(self, vectors: FloatArray) -> Kind:
-        """Return what embeddings these are."""
-        return Kind(vectors.shape[1], self.encoder_id, self.distance)
+    vectors: FloatArray
+    targets: Classes
+    table: Any
+    kind: Kind
 
 
 class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -92,7 +100,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         'dog'
     """
 
-    _kept: StoredExamples
+    _stored: StoredExamples
 
     def __init__(
         self,
@@ -172,31 +180,28 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if they are not those of a classifier. See also `EmbeddingIndex`.
         """
         connection = connect(find_location(path, url))
-        try:
+        with closed_on_error(connection):
             stored = StoredExamples.from_points(connection, points, collection)
-        except BaseException:
-            connection.close()
-            raise
         classifier = cls(collection=collection, path=path, url=url)
         classifier._take(stored)
         return classifier._with_stored_parameters()
 
     def _with_stored_parameters(self) -> "QdrantClassifier":
         """Set the parameters of the fit that stored the examples."""
-        stored, index = self._kept, self._kept.index
-        parameters = {name: stored.parameters[name] for name in ("n_neighbors", "temperature")}
-        self.set_params(**parameters, distance=index.distance, encoder_id=index.encoder_id)
+        stored, kind = self._stored.parameters, self._stored.storage.kind
+        self.n_neighbors, self.temperature = stored["n_neighbors"], stored["temperature"]
+        self.distance, self.encoder_id = kind.distance, kind.encoder_id
         return self
 
     @property
     def classes_(self) -> Classes:
         """The classes."""
-        return self._kept.classes
+        return self._stored.examples.classes
 
     @property
     def index_(self) -> EmbeddingIndex:
         """The index."""
-        return self._kept.index
+        return EmbeddingIndex.from_storage(self._stored.storage)
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "QdrantClassifier":
         """Store embeddings and their classes, in place of those of an earlier `fit`.
@@ -208,10 +213,9 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: for input that does not fit; the earlier fit stays then. See also `EmbeddingIndex`.
         """
-        wanted = self._parameters()
-        vectors, targets, table = self._check_examples(X, y, wanted)
+        given = self._check_examples(X, y)
         with self._lock():
-            return self._start(vectors, targets, table, None, wanted)
+            return self._start(given, None)
 
     def partial_fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, classes: npt.ArrayLike | None = None
@@ -229,14 +233,13 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: for input that does not fit, or if what lies there is of another encoder, length or
                 distance; nothing is stored then.
         """
-        wanted = self._parameters()
-        vectors, targets, table = self._check_examples(X, y, wanted)
+        given = self._check_examples(X, y)
         with self._lock():
-            if not hasattr(self, "_kept") and not self._open_stored(wanted.kind(vectors)):
-                return self._start(vectors, targets, table, classes, wanted)
-            validate_data(self, table, reset=False, skip_check_array=True)
-            self._kept.index.storage.check_kind(wanted.kind(vectors))
-            self._kept.add(vectors, targets, _distinct(targets, classes))
+            if not hasattr(self, "_stored") and not self._open_stored(given.kind):
+                return self._start(given, classes)
+            validate_data(self, given.table, reset=False, skip_check_array=True)
+            self._stored.storage.check_kind(given.kind)
+            self._stored.add(given.vectors, given.targets, _distinct(given.targets, classes))
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -263,7 +266,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: as for `predict_proba`.
         """
         classes, shares, distances, rows = self._vote(X)
-        likeness = 1 - distances if self.index_.distance == "cosine" else -distances
+        likeness = 1 - distances if self._stored.storage.kind.distance == "cosine" else -distances
         cosines = likeness.astype(np.float32)
         return Predictions(classes[shares.argmax(axis=1)], shares.max(axis=1), cosines[:, 0], rows, cosines)
 
@@ -307,11 +310,11 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: if there are not that many examples, or X does not fit.
         """
-        check_is_fitted(self, "_kept", msg=UNFITTED)
+        check_is_fitted(self, "_stored", msg=UNFITTED)
         k = check_count(self.n_neighbors if n_neighbors is None else n_neighbors, "n_neighbors")
         if X is not None:
             return self._search(self._check_queries(X), k)[:2]
-        examples = self._kept.examples
+        examples = self._stored.examples
         distances, indices, _ = self._search(examples.vectors, k + 1)
         others = indices != examples.rows[:, None]
         others[others.all(axis=1), -1] = False  # hidden behind its own duplicates
@@ -319,8 +322,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def close(self) -> None:
         """Let go of the client, and with it of the folder."""
-        if hasattr(self, "_kept"):
-            self._kept.index.close()
+        if hasattr(self, "_stored"):
+            self._stored.storage.connection.close()
 
     def __enter__(self) -> "QdrantClassifier":
         return self
@@ -332,64 +335,39 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with self._lock():
             state = dict(super().__getstate__())
             state.pop("_own_lock", None)
-            if kept := state.pop("_kept", None):
-                of = kept.index
-                state["_copied"] = (
-                    of.collection,
-                    of.encoder_id,
-                    of.distance,
-                    kept.examples,
-                    kept.classes,
-                    kept.parameters,
-                )
+            if stored := state.pop("_stored", None):
+                storage = stored.storage
+                state["_copied"] = (storage.name, storage.kind, stored.examples, stored.parameters)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         copied = state.pop("_copied", None)
         super().__setstate__(state)
         if copied:
-            self._kept = StoredExamples.fill(connect(Location()), *copied)
+            self._stored = StoredExamples.fill(connect(Location()), *copied)
 
     def _lock(self) -> AbstractContextManager[Any]:
         """Return the lock of those who add; scikit-learn wants nothing but parameters made by __init__."""
         lock: AbstractContextManager[Any] = self.__dict__.setdefault("_own_lock", threading.RLock())
         return lock
 
-    def _start(
-        self,
-        vectors: FloatArray,
-        targets: Classes,
-        table: Any,
-        classes: npt.ArrayLike | None,
-        wanted: Parameters,
-    ) -> "QdrantClassifier":
+    def _start(self, given: _Checked, classes: npt.ArrayLike | None) -> "QdrantClassifier":
         """Fill a new collection, and only then let go of the earlier one."""
-        known = _distinct(check_targets(targets, len(targets)), classes)
+        known = _distinct(check_targets(given.targets, len(given.targets)), classes)
         parameters = {
-            "n_neighbors": wanted.n_neighbors,
-            "temperature": wanted.temperature,
-            "columns": _columns(table),
+            "n_neighbors": int(self.n_neighbors),
+            "temperature": float(self.temperature),
+            "columns": _columns(given.table),
         }
         location = find_location(self.path, self.url)
-        earlier = self._kept.index.storage.connection if hasattr(self, "_kept") else None
+        earlier = self._stored.storage.connection if hasattr(self, "_stored") else None
         usable = earlier is not None and earlier.location == location and earlier.close.alive
         connection = earlier if earlier and usable else connect(location)  # a folder has one client at a time
-        try:
-            stored = StoredExamples.fill(
-                connection,
-                wanted.collection,
-                wanted.encoder_id,
-                wanted.distance,
-                Examples.of(vectors, targets, start=0),
-                known,
-                parameters,
-            )
-        except BaseException:
-            if connection is not earlier:
-                connection.close()
-            raise
-        validate_data(self, table, skip_check_array=True)  # notes N, and the columns' names if there are any
-        self._kept = stored
+        examples = Examples.of(given.vectors, given.targets, known)
+        with nullcontext() if connection is earlier else closed_on_error(connection):
+            stored = StoredExamples.fill(connection, self.collection, given.kind, examples, parameters)
+        validate_data(self, given.table, skip_check_array=True)  # notes N, and the columns' names if any
+        self._stored = stored
         if earlier and connection is not earlier:
             earlier.close()
         return self
@@ -400,21 +378,19 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if location == Location() or (location.folder and not (location.folder / TABLE_FILE).exists()):
             return False
         connection = connect(location)
-        try:
-            if (stored := StoredExamples.find(connection, self.collection)) is None:
-                connection.close()
-                return False
-            if wanted:
-                stored.index.storage.check_kind(wanted)
-        except BaseException:
+        with closed_on_error(connection):
+            stored = StoredExamples.find(connection, self.collection)
+            if stored and wanted:
+                stored.storage.check_kind(wanted)
+        if stored is None:
             connection.close()
-            raise
+            return False
         self._take(stored)
         return True
 
     def _take(self, stored: StoredExamples) -> None:
-        self._kept = stored
-        self.n_features_in_ = stored.index.dim
+        self._stored = stored
+        self.n_features_in_ = stored.storage.kind.dim
         if columns := stored.parameters["columns"]:
             self.feature_names_in_ = np.array(columns, dtype=object)
 
@@ -424,55 +400,53 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, X: npt.ArrayLike
     ) -> tuple[Classes, npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the classes, each one's share of the votes, and distances and rows of those who voted."""
-        check_is_fitted(self, "_kept", msg=UNFITTED)
-        k = check_count(self.n_neighbors, "n_neighbors")
-        temperature = check_number(self.temperature, "temperature", low=0, without=(0,))
-        distances, rows, codes = self._search(self._check_queries(X), k)
-        kept = self._kept
-        if not np.isin(codes, codes_of(kept.classes)).all():  # others have added a class meanwhile
+        check_is_fitted(self, "_stored", msg=UNFITTED)
+        distances, rows, codes = self._search(self._check_queries(X), int(self.n_neighbors))
+        stored = self._stored
+        if not np.isin(codes, stored.examples.codes).all():  # others have added a class meanwhile
             with self._lock():
-                kept.catch_up()
+                stored.catch_up()
+        examples = stored.examples
         # Of cosine and Euclidean distances d both vote by -d² / 2; under cosine d² = 2 · (1 - cos).
-        similarities = -distances if kept.index.distance == "cosine" else -(distances**2) / 2
-        _, shares = votes(codes, similarities, codes_of(kept.classes), temperature=temperature)
-        return kept.classes, shares, distances, rows
+        similarities = -distances if stored.storage.kind.distance == "cosine" else -(distances**2) / 2
+        _, shares = votes(codes, similarities, examples.codes, temperature=float(self.temperature))
+        return examples.classes, shares, distances, rows
 
     def _search(
         self, vectors: FloatArray, k: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], LabelArray]:
         """Return distances, row numbers and class codes of the k nearest."""
-        index = self._kept.index
-        found = index.storage.search(vectors, k)
+        storage = self._stored.storage
+        found = storage.search(vectors, k)
         distances = found.scores.astype(np.float64)
-        if index.distance == "cosine":
+        if storage.kind.distance == "cosine":
             distances = np.maximum(1 - distances, 0)
-        return distances, rows_of(found.sources, index), found.labels
+        return distances, storage.row_numbers(found.sources), found.labels
 
     # Checks: what they return is all that is used afterwards
 
-    def _parameters(self) -> Parameters:
-        return Parameters(
-            check_count(self.n_neighbors, "n_neighbors"),
-            check_number(self.temperature, "temperature", low=0, without=(0,)),
-            cast(Distance, check_choice(self.distance, "distance", DISTANCES)),
-            check_text(self.collection, "collection"),
-            check_text(self.encoder_id, "encoder_id"),
-        )
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; the parameters of a fitted classifier's vote are checked at once."""
+        if name in VOTING and hasattr(self, "_stored"):
+            VOTING[name](value)
+        super().__setattr__(name, value)
 
-    def _check_examples(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, wanted: Parameters
-    ) -> tuple[FloatArray, Classes, Any]:
-        """Return embeddings as they are stored, their classes, and what knows the names of the columns."""
+    def _check_examples(self, X: npt.ArrayLike, y: npt.ArrayLike) -> _Checked:
+        for name, check in VOTING.items():
+            check(getattr(self, name))
+        distance = check_choice(self.distance, "distance", DISTANCES)
+        encoder_id = check_text(self.encoder_id, "encoder_id")
         vectors, table = self._check_rows(X)
         targets = check_targets(y, len(vectors), beside=True)
         # What has no label is not stored, and may be zeros.
         vectors = np.where(is_labelled(targets)[:, None], vectors, np.float32(1))
-        return comparable_rows(vectors, wanted.distance), targets, table
+        kind = Kind(vectors.shape[1], encoder_id, distance)
+        return _Checked(comparable_rows(vectors, distance), targets, table, kind)
 
     def _check_queries(self, X: npt.ArrayLike) -> FloatArray:
         vectors, table = self._check_rows(X)
         validate_data(self, table, reset=False, skip_check_array=True)
-        return comparable_rows(vectors, self._kept.index.distance)
+        return comparable_rows(vectors, self._stored.storage.kind.distance)
 
     def _check_rows(self, X: Any) -> tuple[FloatArray, Any]:
         """Return embeddings as float32, shape `(n, N)`, and what knows the names of the columns, if anything.

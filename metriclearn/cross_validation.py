@@ -5,8 +5,8 @@ images is classified by its nearest labelled ones among the others. So every lab
 a classifier that has not met it, neither with nor without its label.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from metriclearn.checks.arguments import check_count, check_seed
 from metriclearn.checks.arrays import FloatArray, check_embeddings
-from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.labels import UNLABELLED, LabelArray, check_class_labels, is_labelled
 from metriclearn.metrics import Interval, wilson_interval
 from metriclearn.neighbours import Predictions, nearest, votes
 from metriclearn.unknown import conformal_threshold
@@ -129,17 +129,10 @@ def cross_validate(
         rest = np.setdiff1d(np.arange(len(classes)), held_out)
         embeddings = learn(rest, classes[rest])
         found = predict_by_neighbours(embeddings[examples], classes[examples], embeddings[held_out], k)
-        parts.append((held_out, _renumbered(found, examples)))
+        parts.append((held_out, replace(found, nearest=examples[found.nearest])))  # rows among all images
         if stop and number < len(split) and stop(_joined(parts, classes)):
             break
     return _joined(parts, classes)
-
-
-def _renumbered(found: Predictions, examples: RowArray) -> Predictions:
-    """Return predictions with row numbers among all images in place of those among the examples."""
-    return Predictions(
-        found.labels, found.confidence, found.similarity, examples[found.nearest], found.cosines
-    )
 
 
 def _joined(parts: list[tuple[RowArray, Predictions]], classes: LabelArray) -> CrossValidation:
@@ -222,3 +215,12 @@ def stratified_folds(
     folds = min(check_count(folds, "folds", 2), int(counts.min()))
     split = StratifiedKFold(folds, shuffle=True, random_state=check_seed(seed))
     return [(known[stay], known[held_out]) for stay, held_out in split.split(known, labels[known])]
+
+
+def without_duplicates(labels: LabelArray, digests: Sequence[str]) -> LabelArray:
+    """Return the labels, where of equal images, which have one digest, only the first keeps its own."""
+    first = np.zeros(len(labels), dtype=bool)
+    first[np.unique(np.array(digests), return_index=True)[1]] = True
+    without = np.where(first, labels, UNLABELLED)
+    enough = [(without == label).sum() > 1 for label in np.unique(labels[is_labelled(labels)])]
+    return without if all(enough) else labels  # a class may be nothing but duplicates

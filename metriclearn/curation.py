@@ -310,26 +310,23 @@ def what_to_review(
     k = max(1, min(10, 2 * (smallest - 1), len(known) - 1))
     scores = label_errors(embeddings, given, k)
     suggested = _suggestions(embeddings, given, known)
+
+    def finding(row: int, kind: str, score: float) -> Finding:
+        return Finding(int(row), kind, float(score), suggestion=int(suggested[row]))
+
     found = [
-        Finding(int(row), "label", float(scores[row]), suggestion=int(suggested[row]))
+        finding(row, "label", scores[row])
         for row in known[np.argsort(-scores[known], kind="stable")]
         if scores[row] > SUSPICIOUS and suggested[row] != given[row]
     ]
     found += [Finding(pair.first, "duplicate", pair.cosine, other=pair.second) for pair in pairs]
     if len(given) > 20:
-        far = outliers(embeddings, min(10, len(given) - 1))
-        limit = np.quantile(far, LONELY)
-        lonely = [row for row in np.argsort(-far, kind="stable") if far[row] > limit]
-        found += [
-            Finding(int(row), "outlier", float(far[row]), suggestion=int(suggested[row])) for row in lonely
-        ]
-    free = len(given) - len(known)
-    if n := min(n_next, free):
+        far = outliers(embeddings)
+        lonely = far > np.quantile(far, LONELY)
+        found += [finding(row, "outlier", far[row]) for row in np.argsort(-far, kind="stable") if lonely[row]]
+    if n := min(n_next, len(given) - len(known)):
         order = select_for_labelling(embeddings, given, n, seed=seed)
-        found += [
-            Finding(int(row), "next", 1 - i / n, suggestion=int(suggested[row]))
-            for i, row in enumerate(order)
-        ]
+        found += [finding(row, "next", 1 - i / n) for i, row in enumerate(order)]
     return found
 
 

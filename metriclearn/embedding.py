@@ -34,11 +34,9 @@ WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
 class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Metric learning as a transformer: embeddings in which images of one class lie close together.
 
-    Learns from few labels and an unlabelled pool.
-
-    Trains an encoder and drops the decoder; see `metriclearn.training.train_metric` for the loop and
-    its sources. The same defaults serve any set of images. Rows of numbers, shape `(n, d)`, are
-    accepted too and get a small dense encoder without augmentation.
+    It learns an encoder from few labels and an unlabelled pool, and drops the decoder; see
+    `metriclearn.training.train_metric` for the loop. The same defaults serve any set of images. Rows of
+    numbers, shape `(n, d)`, are accepted too and get a small dense encoder without augmentation.
 
     Photographs may start from a pretrained backbone; `choose_method` tells whether that pays on your own
     labels. Images may then be of any size, and what is trained is a small head, or more.
@@ -129,29 +127,22 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X, pixels = self._check_pixels(X, fitting=True)
         labels = check_class_labels(y, len(pixels))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        options: dict[str, Any] = {
-            "loss": self.loss,
-            "augment": self.augment,
-            "pseudo_labels": self.pseudo_labels,
-            "learning_rate": self.learning_rate,
-            "seed": seed,
-        }
-        counts: dict[str, Any] = {"steps": self.steps, "batch_size": self.batch_size}
+        names = ("loss", "augment", "pseudo_labels", "batch_size", "learning_rate")
+        options: dict[str, Any] = {name: getattr(self, name) for name in names} | {"seed": seed}
         encoder: Encoder | BackboneEncoder
         if (backbone := self._wanted_backbone(pixels)) is not None:
             encoder, losses = train_on_backbone(
-                backbone, pixels, labels, self.dim, tune=self.tune, **options, **counts
+                backbone, pixels, labels, self.dim, tune=self.tune, steps=self.steps, **options
             )
         else:
-            counts["steps"] = DEFAULT_STEPS if self.steps is None else self.steps
             model, losses = learn_metric(
                 pixels,
                 labels,
                 self.dim,
                 reconstruction=self.reconstruction,
+                steps=DEFAULT_STEPS if self.steps is None else self.steps,
                 device=self.device,
                 **options,
-                **counts,
             )
             encoder = model.encoder
         # Everything is set at the end: an interrupted fit changes nothing.
@@ -249,16 +240,14 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             parameters["backbone"] = backbone or network["name"]
             below = _same_backbone(network, backbone, where)
         try:
+            weights = load_file(folder / WEIGHTS_FILE)
             encoder: Encoder | BackboneEncoder
             if network is None:
                 encoder = Encoder(card["input_shape"], card["dim"])
-                encoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
+                encoder.load_state_dict(weights)
             else:
-                encoder = BackboneEncoder.of(
-                    below, load_file(folder / WEIGHTS_FILE), network["tune"], card["dim"]
-                )
-            encoder.eval()
-            intact = encoder_id(encoder) == card["encoder_id"]
+                encoder = BackboneEncoder.of(below, weights, network["tune"], card["dim"])
+            intact = encoder_id(encoder.eval()) == card["encoder_id"]
         except Exception:  # of many kinds, according to where the damage lies
             intact = False
         if not intact:
@@ -270,8 +259,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             embedding.n_features_in_ = card["input_shape"][0]
         embedding.encoder_ = encoder.to(where)
         embedding.encoder_id_ = card["encoder_id"]
-        embedding.classes_ = classes
-        embedding.n_labels_ = n_labels
+        embedding.classes_, embedding.n_labels_ = classes, n_labels
         embedding.card_ = card
         return embedding
 

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -48,19 +49,14 @@ def cache_folder() -> Path:
 def cached_array(path: Path, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return the array in a `.npy` file, which is computed and written if it is not there yet.
 
-    The file is there whole or not at all, so a program that is killed goes on from the last one.
-
-    Args:
-        path: the file; its folder is made if missing. Its name must tell all that the array depends on.
-        compute: gives the array.
+    The file is there whole or not at all, so a program that is killed goes on from the last one. Its name
+    must tell all that the array depends on.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    try:
+    with suppress(OSError, ValueError, EOFError):
         return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError, EOFError):
-        pass
     array = compute()
     write_file(path, npy_bytes(array))
     return array
@@ -94,9 +90,6 @@ def json_bytes(value: Any) -> bytes:
     """Return a value as the content of a JSON file; NumPy's and PyTorch's numbers and arrays become Python's.
 
     NaN and infinity, which JSON lacks, become texts, and so does whatever else JSON does not know.
-
-    Raises:
-        ValueError: for a value that holds itself.
     """
     return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
 
@@ -119,11 +112,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, all of them or none; who reads them calls `finish_replacing` before.
-
-    Args:
-        folder: made if missing.
-        files: content by name.
+    """Write files, by name, into a folder, all or none; who reads them calls `finish_replacing` before.
 
     Raises:
         OSError: if that is not possible; what lay there is then untouched.

@@ -14,6 +14,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from metriclearn.augment import Augment, check_augment
 from metriclearn.backbones import Backbone, BackboneEncoder
-from metriclearn.batches import ImagePool, Rows, default_batch_size, in_batches
+from metriclearn.batches import ImagePool, batch_of, default_batch_size, in_batches
 from metriclearn.checks.arguments import check_count, check_flag
 from metriclearn.checks.arrays import FloatArray, ImageArray
 from metriclearn.checks.labels import LabelArray, is_labelled
@@ -38,6 +39,7 @@ VIEWS, MOST_VIEWS = 12, 2_000  # of each labelled image, and of all of them, who
 VIEWS_AT_ONCE = 16
 REMEMBERED = 3  # sets of images whose features are kept in memory
 Report = Callable[[int, nn.Module], None]
+_remembered: OrderedDict[tuple[str, tuple[int, ...], str], FloatArray] = OrderedDict()
 
 
 def train_on_backbone(
@@ -103,88 +105,31 @@ def train_on_backbone(
         features = features_of(backbone, images)
     if tune == "frozen":
         return frozen_encoder(backbone, features), []
-    encoder, losses = train_head(
-        backbone,
-        features,
-        labels,
-        dim,
-        loss=loss,
-        pseudo_labels=pseudo_labels,
-        steps=None if tuned else run.steps,
-        batch_size=None if tuned else run.batch_size,
-        learning_rate=run.learning_rate,
-        seed=run.seed,
-        report=report,
-    )
+    options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels, "report": report}
+    of_head: dict[str, Any] = {"learning_rate": run.learning_rate, "seed": run.seed}
+    of_head |= {"steps": HEAD_STEPS} if tuned else {"steps": run.steps, "batch_size": run.batch_size}
+    encoder, losses = train_head(backbone, features, labels, dim, **options, **of_head)
     if tuned:
-        losses += fine_tune(
-            encoder, images, labels, tune, change, run, loss=loss, pseudo_labels=pseudo_labels, report=report
-        )
+        losses += fine_tune(encoder, images, labels, tune, change, run, **options)
     return encoder, losses
 
 
 def frozen_encoder(backbone: Backbone, features: FloatArray) -> BackboneEncoder:
-    """Return an encoder that gives the backbone's own features, minus their mean over the pool.
-
-    Args:
-        backbone: see `metriclearn.backbones`.
-        features: of the pool, float32 of shape `(n, width)`, as `features_of` gives them.
-    """
+    """Return an encoder that gives the backbone's own features, minus their mean over the pool."""
     centre, width = torch.from_numpy(features.mean(axis=0)), features.shape[1]
     return BackboneEncoder(backbone, nn.Identity(), centre, "frozen", width).to(backbone.device).eval()
 
 
 def train_head(
-    backbone: Backbone,
-    features: FloatArray,
-    labels: LabelArray,
-    dim: int = 32,
-    *,
-    loss: str | Loss = "supcon",
-    pseudo_labels: bool = True,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
-    report: Report | None = None,
+    backbone: Backbone, features: FloatArray, labels: LabelArray, dim: int = 32, **options: Any
 ) -> tuple[BackboneEncoder, list[float]]:
-    """Train a head on a frozen backbone's features; the images themselves are not needed.
+    """Train a head on a frozen backbone's features; for the options see `train_metric`.
 
-    Features and labels are not checked.
-
-    Args:
-        backbone: see `metriclearn.backbones`.
-        features: float32, shape `(n, width)`, as `features_of` gives them.
-        labels: int, shape `(n,)`, -1 = unlabelled.
-        dim: N, the length of the embedding.
-        loss: see `train_metric`, as for all that follow.
-        pseudo_labels: whether to learn from the pool through its neighbour graph.
-        steps: number of gradient steps; by default 600.
-        batch_size: labelled images per step; None takes `default_batch_size`.
-        learning_rate: the highest learning rate of the schedule.
-        seed: seed of the weights and batches.
-        report: called before the first and after every step.
-
-    Returns:
-        An encoder of images, and the metric loss of each step.
-
-    Raises:
-        ValueError: for settings that do not fit.
+    Features are float32 of shape `(n, width)`, as `features_of` gives them; like the labels, they are not
+    checked.
     """
     centre = features.mean(axis=0)
-    trained, losses = learn_metric(
-        features - centre,
-        labels,
-        dim,
-        loss=loss,
-        pseudo_labels=pseudo_labels,
-        steps=HEAD_STEPS if steps is None else steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        device=backbone.device,
-        report=report,
-    )
+    trained, losses = learn_metric(features - centre, labels, dim, device=backbone.device, **options)
     head = trained.encoder
     encoder = BackboneEncoder(backbone, head, torch.from_numpy(centre), "head", head.dim)
     return encoder.to(backbone.device).eval(), losses
@@ -197,87 +142,52 @@ def fine_tune(
     tune: str,
     change: Augment | None,
     run: Run,
-    *,
-    loss: str | Loss,
-    pseudo_labels: bool,
-    report: Report | None = None,
+    **options: Any,
 ) -> list[float]:
-    """Fine-tune a copy of the backbone below a trained head, together with the head.
+    """Fine-tune a copy of the backbone below a trained head, together with the head; see `metric_steps`.
 
     The labelled images take part, numbered first, and of the others so many as fit into one neighbour graph.
-
-    Args:
-        encoder: with a trained head; it gets the copy.
-        images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`.
-        labels: int64, shape `(n,)`, -1 = unlabelled.
-        tune: `"last"` or `"all"`.
-        change: how to change images at random; None for not at all.
-        run: number of steps, labelled images per step, learning rate of the head, seed and device.
-        loss: see `train_metric`, as for all that follow.
-        pseudo_labels: whether to learn from the pool through its neighbour graph.
-        report: called before the first and after every step.
-
-    Returns:
-        The metric loss of each step.
     """
     backbone = encoder.backbone = copy.deepcopy(encoder.backbone)
-    encoder.tune = tune
-    random = run.generator()
+    encoder.tune, random = tune, run.generator()
     kept = sample_pool(labels, random)
     pool = ImagePool(encoder.embed, images, torch.from_numpy(kept), labels[kept], change, random, run.device)
     part = backbone.tail if tune == "last" else backbone
-    losses = metric_steps(
-        encoder,
-        MapPool(encoder, pool) if tune == "last" else pool,
-        [
-            (encoder.head.parameters(), run.learning_rate),
-            (part.requires_grad_(True).parameters(), run.learning_rate * SLOWER),
-        ],
-        run,
-        random,
-        loss=loss,
-        pseudo_labels=pseudo_labels,
-        report=report,
-    )
+    groups = [
+        (encoder.head.parameters(), run.learning_rate),
+        (part.requires_grad_(True).parameters(), run.learning_rate * SLOWER),
+    ]
+    losses = metric_steps(encoder, MapPool(encoder, pool) if tune == "last" else pool, groups, run, **options)
     encoder.requires_grad_(False).eval()
     return losses
 
 
-class MapPool:
-    """The trunk's maps of images, computed once, instead of the images: a `Pool` for tuning the tail alone.
+class MapPool(ImagePool):
+    """The trunk's maps of images, computed once, instead of the images: for tuning the tail alone.
 
     Maps cannot be changed as an image can: so those of some changed copies of each labelled image are made
-    beforehand, and each step draws among them.
-
-    Args:
-        encoder: with the backbone whose tail is tuned.
-        images: the images, the labelled ones first.
+    beforehand, and each step draws among them. In `images` the labelled ones come first.
     """
 
     def __init__(self, encoder: BackboneEncoder, images: ImagePool) -> None:
-        self.encoder, self.labels = encoder, images.labels
-        self.random, self.device = images.random, images.device
-        self.known = int(is_labelled(self.labels).sum())
-        backbone = encoder.backbone
-        self.maps = in_batches(backbone.maps, images.inputs, images.rows, what="maps").astype(np.float16)
+        backbone, labels = encoder.backbone, images.labels
+        self.known = int(is_labelled(labels).sum())
         self.copies = max(1, min(VIEWS, MOST_VIEWS // self.known)) if images.change else 0
-        self.views = np.empty((self.copies, self.known, *self.maps.shape[1:]), np.float16)
-        for number in range(self.copies):
-            for part in torch.split(torch.arange(self.known), VIEWS_AT_ONCE):
-                with torch.inference_mode():
-                    self.views[number, part] = backbone.maps(images.changed(part)).half().cpu().numpy()
+        maps = [in_batches(backbone.maps, images.inputs, images.rows, what="maps").astype(np.float16)]
+        for part in self.copies * torch.split(torch.arange(self.known), VIEWS_AT_ONCE):
+            with torch.inference_mode():
+                maps.append(backbone.maps(images.changed(part)).half().cpu().numpy())
+        everyone = torch.arange(len(labels))
+        super().__init__(
+            encoder.embed_maps, np.concatenate(maps), everyone, labels, None, images.random, images.device
+        )
 
-    def embed(self, rows: Rows) -> FloatArray:
-        """Return the embeddings of images as they are."""
-        return in_batches(self.encoder.embed_maps, self.maps, rows)
-
-    def embed_changed(self, rows: Tensor) -> Tensor:
-        """Return the embeddings of images, the labelled ones changed at random; with gradients."""
-        x, labelled = self.maps[rows], rows.numpy() < self.known
+    def changed(self, rows: Tensor) -> Tensor:
+        """Return maps, of each labelled image those of a copy that is drawn."""
         if self.copies:
-            number = torch.randint(self.copies, (len(rows),), generator=self.random).numpy()
-            x[labelled] = self.views[number[labelled], rows.numpy()[labelled]]
-        return self.encoder.embed_maps(torch.from_numpy(x).float().to(self.device))
+            number = torch.randint(self.copies, (len(rows),), generator=self.random)
+            rows = torch.where(rows < self.known, len(self.labels) + number * self.known + rows, rows)
+        return batch_of(self.inputs, rows).to(self.device)
 
 
 def features_of(backbone: Backbone, images: ImageArray) -> FloatArray:
@@ -302,16 +212,8 @@ def features_of(backbone: Backbone, images: ImageArray) -> FloatArray:
     return _remembered[key].copy()
 
 
-_remembered: OrderedDict[tuple[str, tuple[int, ...], str], FloatArray] = OrderedDict()
-
-
 def embed_images(encoder: Encoder | BackboneEncoder, images: ImageArray) -> FloatArray:
-    """Return the embeddings of images by any encoder; of those that a head was trained on, at once.
-
-    Args:
-        encoder: an `Encoder`, or a `BackboneEncoder`.
-        images: what the encoder takes.
-    """
+    """Return the embeddings of images by any encoder; of those that a head was trained on, at once."""
     if isinstance(encoder, BackboneEncoder) and encoder.tune in ("frozen", "head"):
         return in_batches(encoder.embed_features, features_of(encoder.backbone, images))
     return in_batches(encoder.embed, images)

@@ -83,23 +83,15 @@ def _labelled_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]
     return _precise(embeddings), labels
 
 
-def warn_without_pairs(labels: Tensor) -> None:
-    """Warn if a batch holds no pair of positives, or none of negatives.
-
-    Args:
-        labels: int, shape `(n,)`, all of them known.
-    """
+def warn_without_pairs(labels: Tensor, stacklevel: int = 4) -> None:
+    """Warn if a batch, all of it labelled, holds no pair of positives, or none of negatives."""
     if not positive_mask(labels).any():
-        warnings.warn(
-            "No anchor of this batch has a positive, so there is nothing to learn from: draw at least two "
-            "images of a class.",
-            stacklevel=4,
-        )
+        missing = "positive, so there is nothing to learn from: draw at least two images of a class."
     elif not negative_mask(labels).any():
-        warnings.warn(
-            "No anchor of this batch has a negative: draw images of at least two classes.",
-            stacklevel=4,
-        )
+        missing = "negative: draw images of at least two classes."
+    else:
+        return
+    warnings.warn(f"No anchor of this batch has a {missing}", stacklevel=stacklevel)
 
 
 def _precise(embeddings: Tensor) -> Tensor:
@@ -245,11 +237,8 @@ def loss_function(
 ) -> tuple[Loss, list[nn.Parameter]]:
     """Return the loss as a function, and the weights that it must learn, such as the centres of ArcFace.
 
-    Args:
-        loss: a name, a function of embeddings and labels, or a module. Of a module a copy learns, so that a
-            second training begins where the first one began.
-        classes: int64, the classes in rising order: a module gets them numbered from 0.
-        device: where to train.
+    Of a module a copy learns, so that a second training begins where the first one began. It gets the
+    classes, which are in rising order, numbered from 0.
 
     Raises:
         ValueError: if it is no loss.

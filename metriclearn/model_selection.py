@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,41 +30,31 @@ from torch import nn
 
 from metriclearn.backbones import LITE0, STRIDE, Backbone, BackboneEncoder, as_backbone
 from metriclearn.batches import in_batches
-from metriclearn.checks.arguments import (
-    check_choice,
-    check_device,
-    check_folder,
-    check_number,
-    check_seed,
-    shown,
-)
+from metriclearn.checks.arguments import check_choice, check_device, check_folder, check_number, check_seed
 from metriclearn.checks.arrays import FloatArray, ImageArray, check_images
 from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.cross_validation import (
-    FOLDS,
     CrossValidation,
     Learn,
     RowArray,
     cross_validate,
     leave_one_class_out,
     stratified_folds,
+    without_duplicates,
 )
 from metriclearn.embedding import MetricEmbedding, encoder_id
-from metriclearn.files import cache_folder, cached_array
+from metriclearn.files import cached_array
 from metriclearn.finetune import features_of, frozen_encoder, train_head, train_on_backbone
 from metriclearn.metrics import Interval, wilson_interval
 from metriclearn.models import Encoder
 from metriclearn.photos import Photographs, downscale
-from metriclearn.photos.cache import progress_bar
+from metriclearn.photos.features import photograph_features
 from metriclearn.training import train_metric
 
 VERSION = 5  # of what is cached: another number, another cache
 SIDE = 48  # pixels at which the small network sees photographs, chosen with its 600 steps on Omniglot
 QUANTILE = 0.05  # share of images of known classes that may be called unknown by mistake
-LOGISTIC_IS_BETTER = (
-    " Plain logistic regression on the pretrained network's features was right more often still; it has no "
-    "neighbours to show and no unknown, but if you need neither, take it."
-)
+AnyEncoder = Encoder | BackboneEncoder
 
 
 @dataclass(frozen=True)
@@ -89,8 +79,7 @@ class Method:
 
 METHODS = {  # the cheapest first
     "frozen": Method(
-        "The pretrained {} as it is, its features centred; nothing is trained.",
-        {"tune": "frozen"},
+        "The pretrained {} as it is, its features centred; nothing is trained.", {"tune": "frozen"}
     ),
     "logistic": Method(
         "Logistic regression on the features of the pretrained {}: the baseline that a head has to beat.",
@@ -113,18 +102,6 @@ METHODS = {  # the cheapest first
     ),
 }
 AUTO = ("frozen", "logistic", "head-without-pool", "head", "scratch")  # "last" takes minutes for each fold
-
-
-class Judged(Protocol):
-    """What `significantly_better` compares: which images were asked for, and which were named correctly."""
-
-    @property
-    def rows(self) -> RowArray:
-        """Int, shape `(n,)`: the images."""
-
-    @property
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """Bool, shape `(n,)`: which of them were named correctly."""
 
 
 @dataclass(frozen=True)
@@ -180,29 +157,19 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class FittedMethod:
-    """The best method, trained on all images.
+class FittedMethod(Choice):
+    """The best method that answers by neighbours, trained on all images.
 
     Attributes:
-        method: its name in `METHODS`.
-        backbone: name of the pretrained network below; None without one.
-        side: side at which its small network sees the images, in pixels; None with a backbone.
         embedding: the trained transformer.
         embeddings: float32, shape `(n, N)`: the embeddings of all images.
         held_out: what was said of each labelled image by a classifier that had not met it.
-        scores: one per method that was judged.
-        verdict: what these say, in a sentence.
         unseen: share of the images of a class left out that are called unknown; None if not measured.
     """
 
-    method: str
-    backbone: str | None
-    side: int | None
     embedding: MetricEmbedding
     embeddings: FloatArray
     held_out: CrossValidation
-    scores: tuple[Score, ...]
-    verdict: str
     unseen: Interval | None
 
 
@@ -242,49 +209,28 @@ def choose_method(
     Example:
         >>> choose_method(images, labels, methods=["frozen", "logistic", "head"])  # doctest: +SKIP
     """
-    wanted = METHODS if methods is None else check_methods(methods)
     seconds = check_number(seconds, "seconds", 0, without=(0,))
     candidates = Candidates(
         images, labels, backbone=backbone, random_state=random_state, device=device, cache=cache
     )
-    return decide(candidates.scores([*wanted], seconds))
-
-
-def check_methods(methods: Sequence[str]) -> list[str]:
-    """Return names from `METHODS`, the cheapest first, each once.
-
-    Raises:
-        ValueError: for anything but a list of such names.
-    """
-    if isinstance(methods, str) or not len(methods):
-        raise ValueError(f"methods is {shown(methods)}: pass a list of some of {', '.join(METHODS)}.")
-    wanted = {check_choice(method, "methods", METHODS) for method in methods}
-    return [method for method in METHODS if method in wanted]
+    return decide(candidates.scores([*METHODS] if methods is None else methods, seconds))
 
 
 class Candidates:
     """Candidate methods on the same images: judge them, and train the best one on all of these.
 
     What several methods need is computed once. Equal images are judged once: of these the first alone keeps
-    its label while the methods are judged, or each would give its double away.
+    its label while the methods are judged, or each would give its double away. What comes out does not depend
+    on whether a run with a cache was interrupted.
 
     Args:
-        images: as for `choose_method`.
-        labels: int, shape `(n,)`, -1 = unlabelled; at least two classes, two images of each.
-        backbone: a name for `load_backbone`, or a module from images to features.
-        random_state: seed of the folds and of all training.
-        device: where to compute, such as `"cpu"`, `"cuda"` or `"auto"`.
-        cache: a folder in which finished steps are stored, so that an interrupted run goes on from them. What
-            comes out does not depend on whether it was interrupted.
+        images, labels, backbone, random_state, device, cache: as for `choose_method`, as is what is raised.
         progress: called with a sentence on what begins.
-
-    Raises:
-        ValueError: for images, labels or settings that do not fit, or a class with one labelled image.
 
     Example:
         >>> photographs = read_photographs("my_pictures")  # doctest: +SKIP
         >>> fitted = Candidates(photographs, photographs.labels).fit()  # doctest: +SKIP
-        >>> fitted.method, fitted.held_out.accuracy  # doctest: +SKIP
+        >>> fitted.winner, fitted.held_out.accuracy  # doctest: +SKIP
     """
 
     def __init__(
@@ -304,9 +250,12 @@ class Candidates:
         self.random_state, self.device = check_seed(random_state), str(check_device(device))
         self.progress = progress or (lambda text: None)
         self.seed = int(check_random_state(self.random_state).randint(2**31 - 1))  # as MetricEmbedding does
-        self.digests = _digests(self.images)
-        self.judged = _without_duplicates(self.labels, self.digests)
-        self.folds = stratified_folds(self.judged, FOLDS, self.random_state)
+        if isinstance(self.images, Photographs):
+            self.digests = self.images.digests
+        else:
+            self.digests = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in self.images)
+        self.judged = without_duplicates(self.labels, self.digests)
+        self.folds = stratified_folds(self.judged, seed=self.random_state)
         self.folder = None if cache is None else check_folder(cache) / self.key
 
     @cached_property
@@ -316,6 +265,102 @@ class Candidates:
         versions = (VERSION, np.__version__, torch.__version__, torch.get_num_threads())
         given = (self.digests, self.labels.tolist(), backbone, self.random_state, self.device)
         return hashlib.sha256(repr((versions, given)).encode()).hexdigest()[:32]
+
+    def fit(self, methods: Sequence[str] = AUTO) -> FittedMethod:
+        """Judge methods, and train the best of those that answer by neighbours on all images.
+
+        Raises:
+            ValueError: for anything but a list of names from `METHODS`, one of which answers by neighbours.
+        """
+        scores = self.scores(methods)
+        able = [score for score in scores if METHODS[score.method].by_neighbours]
+        if not able:
+            raise ValueError("Logistic regression has no neighbours to answer by: name another method, too.")
+        choice = decide(able)
+        method, verdict = choice.winner, choice.verdict
+        held_out = {score.method: score.held_out for score in able if score.held_out}[method]
+        logistic = next((score.accuracy for score in scores if score.method == "logistic"), None)
+        if logistic and logistic.mean > held_out.accuracy.mean:
+            verdict += (
+                " Plain logistic regression on the pretrained network's features was right more often still; "
+                "it has no neighbours to show and no unknown, but if you need neither, take it."
+            )
+        self.progress(f"Training {method} on all labels ...")
+        embedding = self.train(method)
+        embeddings = self._cached(f"{method}-all", lambda: self._embed(method, embedding.encoder_))
+        unseen, threshold = None, held_out.threshold(QUANTILE)
+        if threshold is not None and len(embedding.classes_) > 2 and METHODS[method].on_features:
+            self.progress("Leaving one class out after another ...")  # trained on features, in seconds
+            unseen = leave_one_class_out(self._learner(method, "without"), self.judged, threshold)
+        found = embedding, embeddings, held_out, unseen
+        return FittedMethod(tuple(scores), method, choice.clear, verdict, *found)
+
+    def scores(self, methods: Sequence[str], seconds: float = math.inf) -> list[Score]:
+        """Judge methods, the cheapest first, within a time; each on the same folds."""
+        if isinstance(methods, str) or not len(methods):
+            raise ValueError(f"methods is a text or empty: pass a list of some of {', '.join(METHODS)}.")
+        wanted = {check_choice(method, "methods", METHODS) for method in methods}
+        deadline, scores = time.monotonic() + seconds, list[Score]()
+        for method in sorted(wanted, key=[*METHODS].index):
+            scores.append(self.score(method, scores, deadline))
+        return scores
+
+    def score(self, method: str, rivals: Sequence[Score] = (), deadline: float = math.inf) -> Score:
+        """Cross-validate one method, until a deadline on the clock of `time.monotonic`.
+
+        A rival that was judged before, answers by neighbours, too, and is significantly better, spares it the
+        remaining folds.
+        """
+        if note := self._impossible(method):
+            return Score(method, note=note)
+        self.progress(f"Judging {method} on your own labels ...")
+        start, so_far, better = time.monotonic(), list[CrossValidation](), list[str]()
+
+        def check_time(*_: object) -> None:
+            if time.monotonic() > deadline:
+                raise _TimeIsUpError
+
+        def stop(found: CrossValidation) -> bool:
+            so_far.append(found)
+            better.extend(one.method for one in rivals if one.held_out and significantly_better(one, found))
+            return bool(better)
+
+        with suppress(_TimeIsUpError):
+            check_time()
+            if not METHODS[method].by_neighbours:
+                return self._score_logistic(method)
+            learn = self._learner(method, "fold", check_time)
+            so_far.append(cross_validate(learn, self.judged, seed=self.random_state, stop=stop))
+        seconds = time.monotonic() - start
+        if not so_far:
+            return Score(method, seconds=seconds, note="no time was left")
+        found = so_far[-1]
+        if found.folds < len(self.folds):
+            why = f"{better[0]} was significantly better" if better else "the time was up"
+            note = f"{found.folds} of {len(self.folds)} folds, then {why}"
+        return Score(method, found.rows, found.correct, found.folds, seconds, note, found)
+
+    def train(self, method: str) -> MetricEmbedding:
+        """Return the transformer that a method gives, trained on all images; read back if it was before."""
+        folder = self.folder and self.folder / f"{method}-encoder"
+        if folder is None or not (folder / "card.json").is_file():
+            labelled, chosen = is_labelled(self.labels), METHODS[method]
+            embedding = MetricEmbedding(random_state=self.random_state, device=self.device, **chosen.settings)
+            embedding.backbone = self.backbone if chosen.on_backbone else None
+            embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
+            embedding.encoder_id_ = encoder_id(embedding.encoder_)
+            embedding.classes_ = np.unique(self.labels[labelled])
+            embedding.n_labels_ = int(labelled.sum())
+            if folder is None:
+                return embedding
+            embedding.save(folder)
+        own = self.backbone if isinstance(self.backbone, nn.Module) else None
+        return MetricEmbedding.load(folder, self.device, backbone=own)
+
+    def clear_cache(self) -> None:
+        """Remove the stored steps: their result was written elsewhere."""
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @cached_property
     def network(self) -> Backbone:
@@ -339,180 +384,38 @@ class Candidates:
     @cached_property
     def small(self) -> ImageArray:
         """The images as the small network sees them."""
-        side = small_side(self.images)
-        return (
-            self.images.small(side) if isinstance(self.images, Photographs) else downscale(self.images, side)
-        )
-
-    def fit(self, methods: Sequence[str] = AUTO) -> FittedMethod:
-        """Judge methods, and train the best of those that answer by neighbours on all images.
-
-        Args:
-            methods: names from `METHODS`, at least one that answers by neighbours.
-
-        Raises:
-            ValueError: if none of them can be trained.
-        """
-        wanted = check_methods(methods)
-        if not any(METHODS[method].by_neighbours for method in wanted):
-            raise ValueError("Logistic regression has no neighbours to answer by: name another method, too.")
-        scores = self.scores(wanted)
-        choice = decide([score for score in scores if METHODS[score.method].by_neighbours])
-        method, verdict = choice.winner, choice.verdict
-        held_out = {score.method: score.held_out for score in scores if score.held_out}[method]
-        logistic = next((score.accuracy for score in scores if score.method == "logistic"), None)
-        if logistic and logistic.mean > held_out.accuracy.mean:
-            verdict += LOGISTIC_IS_BETTER
-        unseen = self.unseen(method, held_out.threshold(QUANTILE))
-        self.progress(f"Training {method} on all labels ...")
-        embedding = self.train(method)
-        name = self.backbone if isinstance(self.backbone, str) else self.network.name
-        return FittedMethod(
-            method=method,
-            backbone=name if METHODS[method].on_backbone else None,
-            side=None if METHODS[method].on_backbone else small_side(self.images),
-            embedding=embedding,
-            embeddings=self._cached(f"{method}-all", lambda: self._embed(method, embedding.encoder_)),
-            held_out=held_out,
-            scores=tuple(scores),
-            verdict=verdict,
-            unseen=unseen,
-        )
-
-    def scores(self, methods: Sequence[str], seconds: float = math.inf) -> list[Score]:
-        """Judge methods one after another, within a time; each on the same folds."""
-        deadline, scores = time.monotonic() + seconds, list[Score]()
-        for method in methods:
-            scores.append(self.score(method, scores, deadline))
-        return scores
-
-    def score(self, method: str, rivals: Sequence[Score] = (), deadline: float = math.inf) -> Score:
-        """Cross-validate one method, on as many folds as the time allows.
-
-        Args:
-            method: a name from `METHODS`.
-            rivals: methods that were judged before: one that answers by neighbours, as this one does, and is
-                significantly better, spares it the remaining folds.
-            deadline: when to break off, on the clock of `time.monotonic`.
-        """
-        if note := self._impossible(method):
-            return Score(method, note=note)
-        self.progress(f"Judging {method} on your own labels ...")
-
-        def check_time(*_: object) -> None:
-            if time.monotonic() > deadline:
-                raise _TimeIsUpError
-
-        if METHODS[method].by_neighbours:
-            return self._score_by_neighbours(
-                method, [rival for rival in rivals if rival.held_out], check_time
-            )
-        with suppress(_TimeIsUpError):
-            check_time()
-            return self._score_logistic(method)
-        return Score(method, note="no time was left")
-
-    def unseen(self, method: str, threshold: float | None) -> Interval | None:
-        """Return the share of images of a class left out that are called unknown, where that takes seconds.
-
-        Args:
-            method: a name from `METHODS`.
-            threshold: the cosine below which an image is unknown.
-        """
-        classes = np.unique(self.judged[is_labelled(self.judged)])
-        if threshold is None or len(classes) < 3 or not METHODS[method].on_features:
-            return None
-        self.progress("Leaving one class out after another ...")
-        return leave_one_class_out(self._learner(method, "without"), self.judged, threshold)
-
-    def train(self, method: str) -> MetricEmbedding:
-        """Return the transformer that a method gives, trained on all images; read back if it was before."""
-        folder = self.folder and self.folder / f"{method}-encoder"
-        if folder is None or not (folder / "card.json").is_file():
-            labelled = is_labelled(self.labels)
-            embedding = self.estimator(method)
-            embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
-            embedding.encoder_id_ = encoder_id(embedding.encoder_)
-            embedding.classes_ = np.unique(self.labels[labelled])
-            embedding.n_labels_ = int(labelled.sum())
-            if folder is None:
-                return embedding
-            embedding.save(folder)
-        own = self.backbone if isinstance(self.backbone, nn.Module) else None
-        return MetricEmbedding.load(folder, self.device, backbone=own)
-
-    def estimator(self, method: str) -> MetricEmbedding:
-        """Return the untrained transformer of a method that answers by neighbours."""
-        chosen = METHODS[method]
-        return MetricEmbedding(
-            backbone=self.backbone if chosen.on_backbone else None,
-            random_state=self.random_state,
-            device=self.device,
-            **chosen.settings,
-        )
-
-    def clear_cache(self) -> None:
-        """Remove the stored steps: their result was written elsewhere."""
-        if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        images, side = self.images, small_side(self.images)
+        return images.small(side) if isinstance(images, Photographs) else downscale(images, side)
 
     def _impossible(self, method: str) -> str:
         """Return why a method cannot be tried on these images, or an empty text."""
-        if not METHODS[method].on_backbone:
-            return ""
-        small = not isinstance(self.images, Photographs) and min(self.images.shape[2:]) < STRIDE
-        if small and isinstance(self.backbone, str):
+        named = METHODS[method].on_backbone and isinstance(self.backbone, str)
+        if named and not isinstance(self.images, Photographs) and min(self.images.shape[2:]) < STRIDE:
             return f"the images are smaller than {STRIDE} pixels"
         if method == "last" and not self.network.has_trunk:
             return "the backbone has no stated last part"
         return ""
 
-    def _score_by_neighbours(
-        self, method: str, rivals: Sequence[Score], check_time: Callable[..., None]
-    ) -> Score:
-        """Cross-validate a method until it is done, a rival is significantly better, or the time is up."""
-        start, better = time.monotonic(), list[str]()
-        found: CrossValidation | None = None
-
-        def stop(so_far: CrossValidation) -> bool:
-            nonlocal found
-            found = so_far
-            better.extend(rival.method for rival in rivals if significantly_better(rival, so_far))
-            return bool(better)
-
-        learn = self._learner(method, "fold", check_time)
-        with suppress(_TimeIsUpError):
-            found = cross_validate(learn, self.judged, folds=FOLDS, seed=self.random_state, stop=stop)
-        seconds, note = time.monotonic() - start, ""
-        if found is None:
-            return Score(method, seconds=seconds, note="no time was left")
-        if found.folds < len(self.folds):
-            why = f"then {better[0]} was significantly better" if better else "then the time was up"
-            note = f"{found.folds} of {len(self.folds)} folds, {why}"
-        return Score(method, found.rows, found.correct, found.folds, seconds, note, found)
-
     def _score_logistic(self, method: str) -> Score:
         """Cross-validate logistic regression, which takes seconds."""
         start, rows = time.monotonic(), np.concatenate([held_out for _, held_out in self.folds])
 
-        def compute() -> npt.NDArray[np.bool_]:
+        def compute() -> npt.NDArray[Any]:
             said = [
                 logistic_regression(self.features[stay], self.labels[stay]).predict(self.features[held_out])
                 for stay, held_out in self.folds
             ]
-            same: npt.NDArray[np.bool_] = np.concatenate(said) == self.labels[rows]
-            return same
+            return np.asarray(np.concatenate(said) == self.labels[rows])
 
         correct = self._cached(method, compute)
         return Score(method, rows, correct, len(self.folds), time.monotonic() - start)
 
-    def _learner(self, method: str, what: str, check_time: Callable[..., None] | None = None) -> Learn:
+    def _learner(self, method: str, what: str, check_time: Callable[..., None] = lambda *_: None) -> Learn:
         """Return a function that trains a method on some rows; what it gives is cached by its number."""
         number, labelled = count(), np.flatnonzero(is_labelled(self.judged))
 
         def learn(rows: RowArray, labels: LabelArray) -> FloatArray:
-            if check_time:
-                check_time()
+            check_time()
             found = self._cached(
                 f"{method}-{what}-{next(number)}",
                 lambda: self._embed(method, self._encoder(method, rows, labels, check_time), labelled),
@@ -524,32 +427,25 @@ class Candidates:
         return learn
 
     def _encoder(
-        self, method: str, rows: RowArray, labels: LabelArray, check_time: Callable[..., None] | None = None
-    ) -> Encoder | BackboneEncoder:
+        self, method: str, rows: RowArray, labels: LabelArray, report: Callable[..., None] | None = None
+    ) -> AnyEncoder:
         """Return the encoder that a method trains on some of the images."""
-        options: dict[str, Any] = {"seed": self.seed, "report": check_time}
-        if not METHODS[method].on_backbone:
-            model, _ = train_metric(self.small[rows], labels, device=self.device, **options)
-            return model.encoder
-        features, settings = self.features[rows], dict(METHODS[method].settings)
-        if METHODS[method].on_features:  # nothing looks at the images
-            if settings.pop("tune") == "frozen":
-                return frozen_encoder(self.network, features)
-            return train_head(self.network, features, labels, **settings, **options)[0]
-        encoder, _ = train_on_backbone(
-            self.network, self.pixels[rows], labels, features=features, **settings, **options
-        )
-        return encoder
+        chosen = METHODS[method]
+        options: dict[str, Any] = {"seed": self.seed, "report": report, **chosen.settings}
+        if not chosen.on_backbone:
+            return train_metric(self.small[rows], labels, device=self.device, **options)[0].encoder
+        features = self.features[rows]
+        if not chosen.on_features:
+            return train_on_backbone(self.network, self.pixels[rows], labels, features=features, **options)[0]
+        if options.pop("tune") == "frozen":
+            return frozen_encoder(self.network, features)
+        return train_head(self.network, features, labels, **options)[0]
 
-    def _embed(
-        self, method: str, encoder: Encoder | BackboneEncoder, rows: RowArray | None = None
-    ) -> FloatArray:
+    def _embed(self, method: str, encoder: AnyEncoder, rows: RowArray | None = None) -> FloatArray:
         """Return the embeddings of all images, or of some."""
         if isinstance(encoder, BackboneEncoder) and METHODS[method].on_features:
             return in_batches(encoder.embed_features, self.features, rows)
-        if not METHODS[method].on_backbone:
-            return in_batches(encoder.embed, self.small, rows)
-        return in_batches(encoder.embed, self.pixels, rows)
+        return in_batches(encoder.embed, self.pixels if METHODS[method].on_backbone else self.small, rows)
 
     def _cached(self, name: str, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """Return an array from the cache, if there is one; else compute it."""
@@ -561,14 +457,7 @@ class _TimeIsUpError(Exception):
 
 
 def decide(table: Sequence[Score]) -> Choice:
-    """Return which method was right most often, and whether that could be chance.
-
-    Args:
-        table: how each method did, the cheapest first, on the same folds.
-
-    Raises:
-        ValueError: if none was tried.
-    """
+    """Return which method, of these from the cheapest on, was right most often, and if that may be chance."""
     tried = [score for score in table if score.accuracy is not None]
     if not tried:
         raise ValueError(f"No method could be tried: {table[0].note}.")
@@ -576,22 +465,20 @@ def decide(table: Sequence[Score]) -> Choice:
     unbeaten = [score for score in tried if not any(significantly_better(other, score) for other in tried)]
     best = max(unbeaten or tried, key=lambda score: float(score.correct.mean()))
     unclear = [other.method for other in tried if other is not best and not significantly_better(best, other)]
-    return Choice(tuple(table), best.method, not unclear, _verdict(best, tried, unclear))
-
-
-def _verdict(best: Score, tried: list[Score], unclear: list[str]) -> str:
     n = len(best.correct)
     if len(tried) == 1:
-        return f"{best.method} is the only method that was tried."
-    if not unclear:
-        return f"{best.method} is better than the others by more than chance would explain ({n} images)."
-    return (
-        f"{best.method} was right most often, but {n} labelled images are too few labels to tell it from "
-        f"{' and '.join(unclear)}."
-    )
+        verdict = f"{best.method} is the only method that was tried."
+    elif unclear:
+        verdict = (
+            f"{best.method} was right most often, but {n} labelled images are too few labels to tell it from "
+            f"{' and '.join(unclear)}."
+        )
+    else:
+        verdict = f"{best.method} is better than the others by more than chance would explain ({n} images)."
+    return Choice(tuple(table), best.method, not unclear, verdict)
 
 
-def significantly_better(one: Judged, other: Judged) -> bool:
+def significantly_better(one: Score | CrossValidation, other: Score | CrossValidation) -> bool:
     """McNemar's exact test at 5 %: is one method better on the images that both were asked for?
 
     Only images on which the two disagree tell anything (McNemar 1947,
@@ -622,55 +509,11 @@ def small_side(images: ImageArray | Photographs) -> int:
     """Return the side at which a small network sees images, in pixels: 48, or their own where that is less.
 
     Args:
-        images: an array, shape `(n, channels, height, width)`, or `Photographs`, whose median counts.
+        images: an array, shape `(n, channels, height, width)`, or `Photographs`; where these are of several
+            sizes, it is the one that three quarters of them have at least.
     """
-    sides = (
-        np.minimum(images.widths, images.heights)
-        if isinstance(images, Photographs)
-        else min(images.shape[2:])
-    )
-    return min(SIDE, int(np.median(sides)))
-
-
-def photograph_features(photographs: Photographs, backbone: Backbone) -> FloatArray:
-    """Compute a backbone's features of photographs batch by batch; each batch is cached on the disk.
-
-    Args:
-        photographs: the pictures.
-        backbone: see `metriclearn.backbones`.
-
-    Returns:
-        Float32, shape `(n, width)`.
-
-    Raises:
-        OSError: if the cache cannot be written.
-    """
-    folder, parts, done = cache_folder() / "features", [], 0
-    with progress_bar(len(photographs), "Looking") as bar:
-        for batch in photographs.batches():
-            of = "".join(photographs.digests[done : done + len(batch)])
-            text = f"{VERSION} {backbone.fingerprint} {backbone.device} {of}"
-            path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
-            parts.append(cached_array(path, partial(in_batches, backbone.forward, batch)))
-            done += len(batch)
-            bar.update(len(batch))
-    return np.concatenate(parts)
-
-
-def _digests(images: ImageArray | Photographs) -> tuple[str, ...]:
-    """Return the SHA-256 of each image."""
     if isinstance(images, Photographs):
-        return images.digests
-    return tuple(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images)
-
-
-def _without_duplicates(labels: LabelArray, digests: Sequence[str]) -> LabelArray:
-    """Return the labels, where of equal images only the first keeps its own."""
-    first = np.zeros(len(labels), dtype=bool)
-    first[np.unique(np.array(digests), return_index=True)[1]] = True
-    without = np.where(first, labels, -1)
-    kept, counts = np.unique(without[is_labelled(without)], return_counts=True)
-    classes = np.unique(labels[is_labelled(labels)])
-    if len(kept) < len(classes) or counts.min() < 2:  # a class of nothing but duplicates
-        return labels
-    return without
+        own = np.quantile(np.minimum(images.widths, images.heights), 0.25, method="lower")
+    else:
+        own = min(images.shape[2:])
+    return min(SIDE, int(own))

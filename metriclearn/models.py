@@ -70,12 +70,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decoder: from codes of N numbers back to inputs with values in [0, 1]; the encoder's mirror.
-
-    Args:
-        input_shape: shape of one output, as given to the `Encoder`.
-        dim: N, the length of the code.
-    """
+    """Decoder: from codes of N numbers back to inputs with values in [0, 1]; the `Encoder`'s mirror."""
 
     def __init__(self, input_shape: Sequence[int], dim: int = 32) -> None:
         super().__init__()
@@ -106,12 +101,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Autoencoder: an `Encoder` and its mirror `Decoder`.
-
-    Args:
-        input_shape: shape of one input: `(channels, height, width)`, or `(d,)` for rows.
-        dim: N, the length of the embedding.
-    """
+    """Autoencoder: an `Encoder` and its mirror `Decoder`, made from the same arguments."""
 
     def __init__(self, input_shape: Sequence[int], dim: int = 32) -> None:
         super().__init__()

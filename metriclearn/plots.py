@@ -5,6 +5,7 @@ which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/).
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -138,7 +139,7 @@ def plot_curves(
         log_y: whether the vertical axis is logarithmic.
     """
     figure, axis = plt.subplots(figsize=(6.5, 3.4))
-    for (name, values), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+    for (name, values), colour in zip(curves.items(), cycle(COLOURS), strict=False):
         axis.plot(np.asarray(values), label=name, color=colour, linewidth=1.5)
     axis.set(xlabel=x_label, ylabel=y_label, title=title, yscale="log" if log_y else "linear")
     axis.grid(alpha=0.3)
@@ -156,7 +157,7 @@ def plot_accuracies(accuracies: Mapping[str, Interval], title: str = "") -> Figu
         title: the point that the picture makes.
     """
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.42 * len(accuracies)))
-    for i, (interval, colour) in enumerate(zip(accuracies.values(), _colours(len(accuracies)), strict=True)):
+    for i, (interval, colour) in enumerate(zip(accuracies.values(), cycle(COLOURS), strict=False)):
         axis.plot([interval.low, interval.high], [i, i], color=colour, linewidth=3, alpha=0.5)
         axis.plot(interval.mean, i, "o", color=colour)
         axis.annotate(f"{interval.mean:.1f}", (interval.high, i), xytext=(6, -4), textcoords="offset points")
@@ -176,16 +177,11 @@ def plot_budgets(curves: Mapping[str, Mapping[int, Interval]], title: str = "") 
         title: the point that the picture makes.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.6))
-    for (name, points), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+    for (name, points), colour in zip(curves.items(), cycle(COLOURS), strict=False):
         budgets = sorted(points)
         axis.plot(budgets, [points[n].mean for n in budgets], "o-", color=colour, label=name, markersize=4)
-        axis.fill_between(
-            budgets,
-            [points[n].low for n in budgets],
-            [points[n].high for n in budgets],
-            color=colour,
-            alpha=0.15,
-        )
+        low, high = [points[n].low for n in budgets], [points[n].high for n in budgets]
+        axis.fill_between(budgets, low, high, color=colour, alpha=0.15)
     ticks = sorted({n for points in curves.values() for n in points})
     axis.set_xscale("log")
     axis.set_xticks(ticks, [str(n) for n in ticks])
@@ -201,11 +197,11 @@ def plot_lines(lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], **words
     """Draw a line for each name, and return the axes, to add to.
 
     Args:
-        lines: for each name the places of its points in x and in y, up to ten lines.
+        lines: for each name the places of its points in x and in y.
         words: what `Axes.set` takes, such as `xlabel`, `yscale` or `title`.
     """
     axis = plt.subplots(figsize=(6.5, 3.3))[1]
-    for (name, (x, y)), colour in zip(lines.items(), COLOURS, strict=False):
+    for (name, (x, y)), colour in zip(lines.items(), cycle(COLOURS), strict=False):
         axis.plot(x, y, "o-", color=colour, label=name)
     axis.set(**words)
     axis.grid(alpha=0.3)
@@ -214,11 +210,7 @@ def plot_lines(lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], **words
 
 
 def _pictures(pixels: ImageArray) -> FloatArray:
-    """Return images to draw, as floats; what lies outside [0, 1] is drawn as black or white.
-
-    Raises:
-        ValueError: if they are no grey or colour images.
-    """
+    """Return grey or colour images to draw, as floats; what lies outside [0, 1] becomes black or white."""
     images = as_array(pixels, "The images", DIFFER)
     numbers = images.dtype.kind == "f" or images.dtype == np.uint8
     if not numbers or images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -230,11 +222,7 @@ def _pictures(pixels: ImageArray) -> FloatArray:
 
 
 def _texts(titles: Sequence[object], name: str, n: int) -> list[str]:
-    """Return n titles by position, as texts.
-
-    Raises:
-        ValueError: if there are fewer.
-    """
+    """Return n titles by position, as texts; fewer are refused."""
     texts = [str(title.item() if isinstance(title, torch.Tensor) else title) for title in titles]
     if len(texts) < n:
         raise ValueError(f"{name} has {len(texts)} entries for {n} images: pass one for each.")
@@ -254,7 +242,3 @@ def _framed(axis: Axes, image: FloatArray, title: object, colour: str) -> None:
     axis.set_title(str(title), fontsize=8, pad=3)
     for spine in axis.spines.values():
         spine.set(color=colour, linewidth=2.5)
-
-
-def _colours(n: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(n)]

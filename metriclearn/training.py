@@ -6,7 +6,7 @@ encoder, optimiser, learning-rate schedule and augmentation, so that a differenc
 comes from the idea and not from the tuning.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from metriclearn.augment import Augment, check_augment
 from metriclearn.batches import (
     ImagePool,
-    Pool,
     Rows,
     balanced_rows,
     batch_of,
@@ -40,6 +39,7 @@ from metriclearn.losses import Loss, check_value, loss_function, warn_without_pa
 from metriclearn.models import Autoencoder, Encoder
 
 Model = TypeVar("Model", bound=nn.Module)
+Groups = Sequence[tuple[Iterable[nn.Parameter], float]]  # weights, each with its highest learning rate
 # D of X′ and X.
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss,
@@ -97,7 +97,7 @@ def train_autoencoder(
     run = check_run(steps, batch_size, learning_rate, seed, device)
     random = run.generator()
     model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), run.seed).to(run.device)
-    optimizer, schedule = _optimizer([(model.parameters(), run.learning_rate)], run.steps)
+    descend = _optimizer([(model.parameters(), run.learning_rate)], run.steps)
     losses = []
     for step in range(run.steps):
         if report:
@@ -105,7 +105,7 @@ def train_autoencoder(
         model.train()
         x = batch_of(pixels, torch.randint(len(pixels), (run.batch_size,), generator=random)).to(run.device)
         loss = error(model(x), x)
-        _step(loss, optimizer, schedule)
+        descend(loss)
         losses.append(loss.item())
     if report:
         report(run.steps, model)
@@ -179,17 +179,17 @@ def train_metric(
 def learn_metric(
     pixels: ImageArray,
     labels: LabelArray,
-    dim: int,
+    dim: int = 32,
     *,
-    loss: str | Loss,
+    loss: str | Loss = "supcon",
     augment: bool | str | Augment = True,
-    pseudo_labels: bool,
+    pseudo_labels: bool = True,
     reconstruction: float = 0.0,
-    steps: int,
-    batch_size: int | None,
-    learning_rate: float,
-    seed: int,
-    device: str | torch.device,
+    steps: int = DEFAULT_STEPS,
+    batch_size: int | None = None,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
     report: Callable[[int, Autoencoder], None] | None = None,
 ) -> tuple[Autoencoder, list[float]]:
     """Metric learning itself: `train_metric` for images and labels that are checked already."""
@@ -200,9 +200,8 @@ def learn_metric(
     run = check_run(steps, batch_size, learning_rate, seed, device)
     random = run.generator()
     model = seeded(lambda: Autoencoder(pixels.shape[1:], dim), run.seed).to(run.device)
-    pool = ImagePool(
-        model.encoder.embed, pixels, torch.arange(len(pixels)), labels, change, random, run.device
-    )
+    everyone = torch.arange(len(pixels))
+    pool = ImagePool(model.encoder.embed, pixels, everyone, labels, change, random, run.device)
 
     def weighted_error() -> Tensor:
         drawn = torch.randint(len(pixels), (run.batch_size,), generator=random)
@@ -214,7 +213,6 @@ def learn_metric(
         pool,
         [((model if reconstruction else model.encoder).parameters(), run.learning_rate)],
         run,
-        random,
         loss=loss,
         pseudo_labels=pseudo_labels,
         extra_loss=weighted_error if reconstruction else None,
@@ -225,44 +223,30 @@ def learn_metric(
 
 def metric_steps(
     model: Model,
-    pool: Pool,
-    groups: list[tuple[Iterable[nn.Parameter], float]],
+    pool: ImagePool,
+    groups: Groups,
     run: "Run",
-    random: torch.Generator,
     *,
     loss: str | Loss,
     pseudo_labels: bool,
     extra_loss: Callable[[], Tensor] | None = None,
     report: Callable[[int, Model], None] | None = None,
 ) -> list[float]:
-    """Take the steps of metric learning, whatever the encoder: the one loop of all of them.
+    """Take the steps of metric learning, whatever the encoder, and return the metric loss of each.
 
     Each step draws labelled images, the same number from every class, and changes each at random. The
     loss pulls positives together and pushes negatives apart. Later the pool takes part: see `PseudoLabels`.
-
-    Args:
-        model: what is trained; in training mode at each step.
-        pool: the images, their labels, and how the model embeds them.
-        groups: weights to train, each with the highest learning rate of its schedule.
-        run: number of steps, labelled images per step, and where to train.
-        random: source of the batches.
-        loss: see `train_metric`; weights of its own learn at the rate of the first group.
-        pseudo_labels: whether to learn from the pool.
-        extra_loss: gives what is added to the loss at each step.
-        report: called before the first and after every step with the number of steps done and the model.
-
-    Returns:
-        The metric loss of each step.
+    A loss's own weights learn at the rate of the first group; `extra_loss()` is added at each step.
 
     Raises:
         ValueError: for a loss that does not fit or gives no finite number.
     """
     known = np.flatnonzero(is_labelled(pool.labels))
     given = pool.labels[known]
-    metric_loss, own_weights = loss_function(loss, np.unique(given), run.device)
+    metric_loss, own_weights = loss_function(loss, np.unique(given), pool.device)
     (first_weights, rate), *others = groups
-    optimizer, schedule = _optimizer([([*first_weights, *own_weights], rate), *others], run.steps)
-    pseudo = PseudoLabels(pool.labels, run.steps, run.batch_size, random)
+    descend = _optimizer([([*first_weights, *own_weights], rate), *others], run.steps)
+    pseudo = PseudoLabels(pool.labels, run.steps, run.batch_size, pool.random)
     losses = []
     for step in range(run.steps):
         if report:
@@ -270,15 +254,14 @@ def metric_steps(
         if pseudo_labels and pseudo.due(step):
             pseudo.refresh(step, pool.embed)
         model.train()
-        labelled = torch.from_numpy(known)[balanced_rows(given, run.batch_size, random)]
+        labelled = torch.from_numpy(known)[balanced_rows(given, run.batch_size, pool.random)]
         rows = torch.cat([labelled, pseudo.draw(POOL_RATIO * run.batch_size)])
         targets = pseudo.targets[rows]
         if step == 0 and isinstance(loss, str):
-            warn_without_pairs(targets)  # the first batch stands for all
-        metric = metric_loss(pool.embed_changed(rows), targets.to(run.device))
+            warn_without_pairs(targets, stacklevel=5)  # the first batch stands for all
+        metric = metric_loss(pool.embed_changed(rows), targets.to(pool.device))
         losses.append(check_value(metric, step))
-        total = metric + extra_loss() if extra_loss else metric
-        _step(total, optimizer, schedule)
+        descend(metric + extra_loss() if extra_loss else metric)
     if report:
         report(run.steps, model)
     return losses
@@ -290,12 +273,6 @@ class PseudoLabels:
     They are made from a third of the steps on, and after 25,600 labelled images in any case; and made anew
     every twelfth of the steps, since a better encoder has a better graph. Of each class the most confident
     share passes the gate, which opens from 0.90 to 0.98.
-
-    Args:
-        labels: int64, shape `(n,)`, -1 = unlabelled.
-        steps: number of steps of the training.
-        batch_size: labelled images per step.
-        random: source of the draws.
 
     Attributes:
         targets: int64, shape `(n,)`: given labels, pseudo-labels, and -1 where there is neither.
@@ -314,12 +291,7 @@ class PseudoLabels:
         return step >= self.first and (step - self.first) % self.every == 0
 
     def refresh(self, step: int, embed: Callable[[Rows], FloatArray]) -> None:
-        """Spread the labels over the graph of the embeddings, and let the most confident pass the gate.
-
-        Args:
-            step: the step that begins.
-            embed: from row numbers to embeddings.
-        """
+        """Spread the labels over the graph of the embeddings, and let the most confident pass the gate."""
         share = GATE_FROM + (GATE_TO - GATE_FROM) * (step - self.first) / (self.steps - self.first)
         graph = np.arange(len(self.labels))
         if len(graph) > GRAPH_IMAGES:
@@ -389,12 +361,12 @@ def train_classifier(
     random = run.generator()
     model = seeded(lambda: Encoder(pixels.shape[1:], classes), run.seed).to(run.device)
     pool = ImagePool(model.forward, pixels, torch.from_numpy(known), given, change, random, run.device)
-    optimizer, schedule = _optimizer([(model.parameters(), run.learning_rate)], run.steps)
+    descend = _optimizer([(model.parameters(), run.learning_rate)], run.steps)
     for _ in range(run.steps):
         rows = balanced_rows(given, run.batch_size, random)
         logits = pool.embed_changed(rows)
         loss = F.cross_entropy(logits, targets[rows].to(run.device), label_smoothing=LABEL_SMOOTHING)
-        _step(loss, optimizer, schedule)
+        descend(loss)
     return _finished(model)
 
 
@@ -443,15 +415,7 @@ def predict_logits(classifier: nn.Module, pixels: ImageArray) -> FloatArray:
 
 
 class Run(NamedTuple):
-    """What every loop is told.
-
-    Attributes:
-        steps: number of gradient steps.
-        batch_size: images per step.
-        learning_rate: the highest of the schedule.
-        seed: of weights, batches and changes.
-        device: where to train.
-    """
+    """What every loop is told; the learning rate is the highest of the schedule."""
 
     steps: int
     batch_size: int
@@ -465,7 +429,7 @@ class Run(NamedTuple):
 
 
 def check_run(steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device: Any) -> Run:
-    """Return what every loop is told, in the project's own form.
+    """Return what every loop is told.
 
     Raises:
         ValueError: for a setting out of range, or a device that is not there.
@@ -492,22 +456,18 @@ def _finished(model: Model) -> Model:
     return model.eval().to(memory_format=torch.contiguous_format)
 
 
-def _optimizer(
-    groups: list[tuple[Iterable[nn.Parameter], float]], steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW, whose rates rise for a third of the steps and then fall to nearly zero."""
+def _optimizer(groups: Groups, steps: int) -> Callable[[Tensor], None]:
+    """Return what takes a step: AdamW, whose rates rise for a third of the steps and fall to nearly zero."""
     keep_freed_memory()  # every loop begins here
-    rates = [rate for _, rate in groups]
     parts = [{"params": [*weights], "lr": rate} for weights, rate in groups]
     optimizer = torch.optim.AdamW(parts, weight_decay=WEIGHT_DECAY, fused=True)
+    rates = [rate for _, rate in groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(steps, 2))
-    return optimizer, schedule
 
+    def descend(loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
 
-def _step(
-    loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
-) -> None:
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    schedule.step()
+    return descend

@@ -18,7 +18,6 @@ import pytest
 import torch
 from drawn_pictures import KINDS, draw, draw_folder
 from PIL import Image
-from qdrant_client import QdrantClient
 from stand_in import stand_in
 
 from metriclearn import MetricEmbedding, QdrantClassifier, backbones, finetune, model_selection
@@ -350,20 +349,53 @@ def test_a_model_folder_opens_as_a_classifier_and_answers_the_same(model, photos
         assert ("plain" in classes) == bool(step)
 
 
+def collections(server):
+    """Return what the collections on a server are called; each lies behind an alias."""
+    with server.lock:
+        names = [alias.alias_name for alias in server.store.get_aliases().aliases]
+        assert len(server.store.get_collections().collections) == len(names)
+    return names
+
+
 def test_what_fit_stores_on_a_server_opens_as_a_classifier(photos, tmp_path, capsys):
     model = tmp_path / "m"
     with stand_in() as server:
         fit = ["fit", photos, "--out", model, "--method", "frozen", "--device", "cpu"]
-        run(capsys, *fit, "--qdrant-url", server.url)
+        card = run(capsys, *fit, "--qdrant-url", server.url)
         asked = read_points(model).vectors[:7]
-        [name] = [
-            alias.alias_name
-            for alias in QdrantClient(url=server.url, check_compatibility=False).get_aliases().aliases
-        ]
-        here, there = explained(model, asked), explained(None, asked, server.url, name)
+        assert collections(server) == [card["collection"]]
+        here, there = explained(model, asked), explained(None, asked, card["qdrant_url"], card["collection"])
         np.testing.assert_array_equal(here[0].nearest, there[0].nearest)
         np.testing.assert_allclose(here[1], there[1], atol=1e-6)
         assert here[2].tolist() == there[2].tolist()
+
+
+def test_an_addition_leaves_one_copy_on_the_server_and_says_how_to_open_it(model, tmp_path, capsys):
+    table, label = tmp_path / "labels.csv", iter(["bars", "triangle", "disc", "bars"])
+
+    def add(*options):
+        table.write_text(f"file_name,label\ndisc/1.png,{next(label)}\n")
+        return run(capsys, "add", model, "--labels", table, *options)
+
+    with stand_in() as server:
+        there = ["--qdrant-url", server.url]
+        foreign = "metriclearn-" + 16 * "0"
+        QdrantClassifier(url=server.url, collection=foreign).fit(np.eye(3), [0, 1, 2])
+        for outdated in (False, False, True):  # the third time an addition went by without the server
+            if outdated:
+                assert add()["collection"] is None
+            name = add(*there)["collection"]
+            card = json.loads((model / "card.json").read_text())
+            assert (card["qdrant_url"], card["collection"]) == (server.url, name)
+            assert sorted(collections(server)) == sorted([foreign, name])
+        assert main([*map(str, ["add", model, *there])]) == 0
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert line.endswith(f"QdrantClassifier.open(url={server.url!r}, collection={name!r})")
+        for named in (foreign, "images", ["x"], None):  # by the card of a stranger
+            card = json.loads((model / "card.json").read_text())
+            (model / "card.json").write_text(json.dumps(card | {"collection": named}))
+            run(capsys, "add", model, *there)
+            assert sorted(collections(server)) == sorted([foreign, name])
 
 
 # classify
@@ -609,13 +641,17 @@ BAD = {
     ),
     "a file twice": (["check", "F", "--labels", "TWICE"], FAILED, "names a/0.png twice"),
     "case": (["check", "F", "--labels", "CASE"], FAILED, "differ only in case or blanks"),
-    "a control character": (["check", "F", "--labels", "CONTROL"], FAILED, "has a character in its name"),
-    "a path out": (["check", "F", "--labels", "OUT"], FAILED, "leads out of the folder"),
+    "a control character": (
+        ["check", "F", "--labels", "CONTROL"],
+        FAILED,
+        "has a character that a terminal may not show",
+    ),
+    "a path out": (["check", "F", "--labels", "OUT"], FAILED, "name a file in the folder, or leave"),
     "unknown as class": (["check", "F", "--labels", "UNKNOWN"], FAILED, 'A class is called "unknown"'),
     "no out": (["fit", "F"], WRONG_USE, "required: --out"),
     "no labels": (["fit", "FREE", "--out", "M"], FAILED, "No picture has a label"),
-    "one class": (["fit", "ONE", "--out", "M"], FAILED, "All labelled pictures are of one class (a)"),
-    "one picture": (["fit", "FEW", "--out", "M"], FAILED, "The class b has one labelled picture"),
+    "one class": (["fit", "ONE", "--out", "M"], FAILED, "The class a is alone or has one picture"),
+    "one picture": (["fit", "FEW", "--out", "M"], FAILED, "The class b is alone or has one picture"),
     "another method": (["fit", "F", "--out", "M", "--method", "svm"], WRONG_USE, "invalid choice: 'svm'"),
     "no address": (["fit", "F", "--out", "M", "--qdrant-url", "nowhere"], WRONG_USE, "http://localhost:6333"),
     "no address to ask": (

@@ -387,6 +387,19 @@ def test_parameters_in_a_form_that_will_not_do(parameters):
             getattr(QdrantClassifier(**parameters), call)(POINTS, TEXTS)
 
 
+@pytest.mark.parametrize("change", [{"n_neighbors": 0}, {"n_neighbors": 2.0}, {"temperature": 0}])
+def test_parameters_are_checked_when_they_are_changed(change):
+    (name,) = change
+    with QdrantClassifier(1).fit(POINTS, TEXTS) as classifier:
+        with pytest.raises(ValueError, match=f"^{name} is .*: choose a"):
+            classifier.set_params(**change)
+        with pytest.raises(ValueError, match=f"^{name} is .*: choose a"):
+            setattr(classifier, name, change[name])
+        assert classifier.predict(POINTS).tolist() == TEXTS
+        classifier.n_neighbors = np.int64(2)
+        assert classifier.kneighbors(POINTS)[0].shape == (6, 2)
+
+
 @pytest.mark.parametrize("n_neighbors", [True, 2.0, "2"])
 def test_a_number_of_neighbours_that_will_not_do(n_neighbors):
     with (

@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from metriclearn.course.load_test import Reader, latencies
 from qdrant_client import QdrantClient
 
 from metriclearn import EmbeddingIndex, MetricEmbedding, load_images
 from metriclearn.course import engine as engine_module
 from metriclearn.course.engine import EdgeEngine, ServerEngine, Settings, fill, recall, widened
+from metriclearn.course.load_test import Reader, latencies
 from metriclearn.course.serving import save_onnx
 from metriclearn.index.connection import Connection
 from metriclearn.index.reindex import reindex

@@ -96,7 +96,7 @@ def test_another_backbone_is_refused(tmp_path):
     fitted("head").save(tmp_path)
     with pytest.raises(ValueError, match="backbone small is not the one that the encoder was trained on"):
         MetricEmbedding.load(tmp_path, backbone=small_backbone(seed=1))
-    with pytest.raises(ValueError, match="stands on a backbone of your own, small: pass it"):
+    with pytest.raises(ValueError, match="stands on small, a backbone of yours: pass it"):
         MetricEmbedding.load(tmp_path)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from drawn_pictures import draw_folder
+from PIL import Image
 from test_finetune import IMAGES, LABELS, SCARCE, small_backbone
 from torch import nn
 
@@ -168,8 +169,8 @@ def test_what_is_trained_is_what_metric_embedding_gives(method, short, monkeypat
 def test_a_method_without_neighbours_is_reported_and_not_shipped(short):
     candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone())
     fitted = candidates.fit(["logistic", "frozen"])
-    assert [score.method for score in fitted.scores] == ["frozen", "logistic"]
-    assert fitted.method == "frozen"
+    assert [score.method for score in fitted.table] == ["frozen", "logistic"]
+    assert fitted.winner == "frozen"
     with pytest.raises(ValueError, match="name another method"):
         candidates.fit(["logistic"])
 
@@ -227,9 +228,9 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path, short, monkeypa
     candidates = Candidates(IMAGES, SCARCE, backbone=small_backbone(), cache=cache)
     assert len([*candidates.folder.glob("head-fold-*.npy")]) == 2
     again = candidates.fit(methods)
-    assert (again.method, again.verdict) == (whole.method, whole.verdict)
+    assert (again.winner, again.verdict) == (whole.winner, whole.verdict)
     assert again.embedding.encoder_id_ == whole.embedding.encoder_id_
-    for one, other in zip(whole.scores, again.scores, strict=True):
+    for one, other in zip(whole.table, again.table, strict=True):
         np.testing.assert_array_equal(one.correct, other.correct)
     np.testing.assert_allclose(again.embeddings, whole.embeddings, atol=1e-6)
     candidates.clear_cache()
@@ -265,3 +266,10 @@ def test_photographs_are_taken_as_they_are(tmp_path, monkeypatch):
 )
 def test_small_images_stay_as_they_are(shape, side):
     assert small_side(np.zeros(shape, dtype=np.uint8)) == side
+
+
+def test_the_side_is_one_that_most_photographs_have(tmp_path):
+    for i, side in enumerate((28, 40, 56) * 4):
+        Image.new("L", (side, side + 3)).save(tmp_path / f"{i}.png")
+    photographs = read_photographs(tmp_path, cache=tmp_path / "cache")
+    assert small_side(photographs) == 28

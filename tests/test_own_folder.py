@@ -46,7 +46,7 @@ def test_every_picture_but_the_broken_one_is_read(written):
     assert photographs.skipped == {planted.broken: "is damaged or cut off"}
     assert photographs.class_names == tuple(sorted(CLASSES))
     found = Counter(photographs.labels.tolist())
-    assert found.pop(-1) == FREE * len(CLASSES) + len(planted.twins)
+    assert found.pop(-1) == FREE * len(CLASSES) + len(planted.duplicates)
     assert sum(found.values()) == LABELLED * len(CLASSES)
     assert not photographs.grey.all()
 
@@ -77,14 +77,14 @@ def test_exactly_the_wrong_labels_are_wrong(written):
     assert len(differ) == 3
 
 
-def test_exactly_the_twins_are_twins(written):
+def test_exactly_the_duplicates_are_found(written):
     _, planted, photographs = written
     found = duplicates(photographs)
-    files = [{photographs.files[twin.first], photographs.files[twin.second]} for twin in found]
-    assert sorted(map(sorted, files)) == sorted(map(sorted, planted.twins))
-    assert not any(twin.same_file for twin in found)
+    files = [{photographs.files[pair.first], photographs.files[pair.second]} for pair in found]
+    assert sorted(map(sorted, files)) == sorted(map(sorted, planted.duplicates))
+    assert not any(pair.same_file for pair in found)
     width = dict(zip(photographs.files, photographs.widths.tolist(), strict=True))
-    (original, again), (larger, smaller) = planted.twins
+    (original, again), (larger, smaller) = planted.duplicates
     assert width[original] == width[again]
     assert width[smaller] < width[larger]
 
@@ -93,7 +93,7 @@ def test_names_tell_nothing_and_a_seed_gives_the_same_folder(written, tmp_path):
     folder, planted, _ = written
     assert not any(name in Path(file).name for file in planted.truth for name in CLASSES)
     assert write_folder(tmp_path / "again") == planted
-    for file in [*planted.wrong, planted.broken, planted.twins[1][1]]:
+    for file in [*planted.wrong, planted.broken, planted.duplicates[1][1]]:
         assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes()
     assert write_folder(tmp_path / "other", seed=1).truth.keys() != planted.truth.keys()
 
@@ -147,7 +147,7 @@ def test_the_notebook_runs_on_a_folder_of_other_classes(lesson, tmp_path):
     assert all(line.endswith("(no band for this data set)") for line in verdicts)
     assert not any(name in printed for name in ("zero", "four", "six", "seven"))
     assert "planted" not in printed
-    assert "witnesses: 5" in printed
+    assert "evidence: 5" in printed
     assert "# A classifier of 3 classes from 24 labels" in printed
     assert re.search(r"A simpler way wins|No telling it from|It beats every simpler way", printed)
 

@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from metriclearn import batches, training
 from metriclearn.batches import balanced_rows
 from metriclearn.data import scarce_labels
-from metriclearn.label_propagation import spread_labels
+from metriclearn.label_propagation import diffuse_labels
 from metriclearn.losses import LOSSES, supervised_contrastive_loss
 from metriclearn.training import (
     PseudoLabels,
@@ -220,10 +220,10 @@ def test_a_large_pool_is_sampled_for_the_graph(monkeypatch):
 
     def spread(embeddings, some_labels):
         seen.append(some_labels)
-        return spread_labels(embeddings, some_labels)
+        return diffuse_labels(embeddings, some_labels)
 
     monkeypatch.setattr(training, "GRAPH_IMAGES", len(known) + 10)
-    monkeypatch.setattr(training, "spread_labels", spread)
+    monkeypatch.setattr(training, "diffuse_labels", spread)
     before = labels.copy()
     train_metric(pixels, labels, **SMALL | {"steps": 24})
     np.testing.assert_array_equal(labels, before)
@@ -241,7 +241,9 @@ def test_a_large_pool_is_sampled_for_the_graph(monkeypatch):
 def test_the_pool_joins_after_a_third_or_so_many_labelled_images(monkeypatch, few, steps, batch_size, first):
     begun, done = [], []
     monkeypatch.setattr(training, "SHOWN_ALONE", 40)
-    monkeypatch.setattr(training, "spread_labels", lambda *a: (begun.append(done[-1]), spread_labels(*a))[1])
+    monkeypatch.setattr(
+        training, "diffuse_labels", lambda *a: (begun.append(done[-1]), diffuse_labels(*a))[1]
+    )
     train_metric(*few, steps=steps, batch_size=batch_size, report=lambda step, model: done.append(step))
     assert begun[0] == first
 
@@ -374,9 +376,9 @@ def test_a_loss_with_weights_of_its_own_learns_them(few):
     ("loss", "message"),
     [
         (lambda e, y: e.sum() * float("nan"), "The loss is nan at step 0: lower learning_rate"),
-        (lambda e, y: e.square(), "no single number with a gradient"),
-        (lambda e, y: torch.tensor(1.0), "no single number with a gradient"),
-        (lambda e, y: 1.0, "no single number with a gradient"),
+        (lambda e, y: e.square(), "give one finite number with a gradient"),
+        (lambda e, y: torch.tensor(1.0), "give one finite number with a gradient"),
+        (lambda e, y: 1.0, "give one finite number with a gradient"),
         (7, "loss is 7: choose one of contrastive"),
     ],
 )

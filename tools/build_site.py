@@ -42,6 +42,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     return found | {
         "README.md": "readme.md",
         "CONTRIBUTING.md": "contributing.md",
+        "CHANGELOG.md": "changelog.md",
         "data/README.md": "data.md",
         "deploy/README.md": "deploy.md",
     }
@@ -108,7 +109,9 @@ def landing_page(text: str, root: Path = ROOT) -> str:
         path.stem for path in sorted((root / "docs").glob("*.md")) if path.stem not in {"index", "api"}
     ]
     order = ["notebooks/index", "Install and results <readme>", *sorted(written, key=rank), "api", "data"]
-    contents = "\n".join(["```{toctree}", ":hidden:", "", *order, "deploy", "contributing", "```"])
+    contents = "\n".join(
+        ["```{toctree}", ":hidden:", "", *order, "deploy", "contributing", "changelog", "```"]
+    )
     return "\n".join(lines).replace("<!-- results -->", plot) + f"\n\n{contents}\n"
 
 

@@ -68,7 +68,7 @@ def doubt(data: Photographs) -> dict[str, object]:
     bootstrap over the cells.
     """
     _, probability, _ = load_dataset()
-    vectors = unit(data.rows - data.rows.mean(axis=0))
+    vectors = unit(data.features - data.features.mean(axis=0))
     share, random = neighbours_share(vectors, data.classes), np.random.default_rng(0)
     experts, neighbours = 1 - np.abs(2 * probability - 1), 1 - np.abs(2 * share - 1)
     found: dict[str, object] = {"cells": len(share), "neighbours": NEIGHBOURS, "resamples": RESAMPLES}

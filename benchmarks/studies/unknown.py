@@ -69,7 +69,7 @@ def characters(file: Path, draw: int) -> Case:
 def waste(folder: Path, draw: int) -> Case:
     """Return the frozen rows of TrashNet."""
     data = trashnet(folder)
-    return Case(data.rows, data.classes, [np.array([label]) for label in np.unique(data.classes)])
+    return Case(data.features, data.classes, [np.array([label]) for label in np.unique(data.classes)])
 
 
 def by_scratch(inputs: np.ndarray, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:

@@ -1,29 +1,22 @@
 """Validation of arguments: numbers, flags, texts, choices, seeds, devices and folders.
 
 What a function returns is plain Python, and all that may be used afterwards: so no number of NumPy ends in a
-file, and a text such as "no" never counts as True.
+file, and a text such as "no" never counts as True. For anything that does not fit each raises a ValueError,
+whose message calls the argument by its name.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+Text = TypeVar("Text", bound=str)
+
 
 def check_count(value: Any, name: str, low: int = 1, high: float = np.inf) -> int:
-    """Return a whole number from `low` to `high` as an int; NumPy's and a tensor's are as good as Python's.
-
-    Args:
-        value: a whole number.
-        name: what it is called in the message.
-        low: smallest number allowed.
-        high: largest number allowed.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return a whole number from `low` to `high` as an int, be it Python's, NumPy's or a tensor's."""
     plain = _plain_number(value)
     if type(plain) is not int or not low <= plain <= high:
         raise ValueError(f"{name} is {shown(value)}: choose a whole number {_within(low, high)}.")
@@ -33,18 +26,7 @@ def check_count(value: Any, name: str, low: int = 1, high: float = np.inf) -> in
 def check_number(
     value: Any, name: str, low: float = -np.inf, high: float = np.inf, *, without: tuple[float, ...] = ()
 ) -> float:
-    """Return a finite number from `low` to `high` as a float.
-
-    Args:
-        value: a number of Python or NumPy, or a tensor that holds one.
-        name: what it is called in the message.
-        low: smallest number allowed.
-        high: largest number allowed.
-        without: ends that are not allowed themselves, such as `(0,)` for a number above 0.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return a finite number from `low` to `high` as a float; `without=(0,)` excludes 0 itself."""
     plain = _plain_number(value)
     fits = type(plain) in (int, float) and low <= plain <= high
     if not fits or plain in without or not np.isfinite(plain):
@@ -53,11 +35,7 @@ def check_number(
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """Return True or False; a text such as "no" is neither.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return True or False; a text such as "no" is neither."""
     plain = _plain_number(value)
     if not isinstance(plain, bool):
         raise ValueError(f"{name} is {shown(value)}: choose True or False.")
@@ -65,45 +43,29 @@ def check_flag(value: Any, name: str) -> bool:
 
 
 def check_text(value: Any, name: str, *, secret: bool = False) -> str:
-    """Return a text that is not empty; a secret one is not shown.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return a text that is not empty; a secret one is not shown."""
     if not isinstance(value, str) or not value.strip():
         found = f"a {type(value).__name__}" if secret else shown(value)
         raise ValueError(f"{name} is {found}: pass a text that is not empty.")
     return str(value)
 
 
-def check_choice(value: Any, name: str, options: Iterable[str]) -> str:
-    """Return one of a few texts.
-
-    Raises:
-        ValueError: if it is none of them.
-    """
+def check_choice(value: Any, name: str, options: Iterable[Text]) -> Text:
+    """Return one of a few texts."""
     options = list(options)
     if not isinstance(value, str) or value not in options:
         *most, last = (f'"{option}"' for option in options)
         raise ValueError(f"{name} is {shown(value)}: choose {', '.join(most)} or {last}.")
-    return str(value)
+    return options[options.index(value)]
 
 
 def check_seed(value: Any) -> int:
-    """Return a seed as an int.
-
-    Raises:
-        ValueError: for anything but a whole number from 0 to 2**32 - 1.
-    """
+    """Return a seed, from 0 to 2**32 - 1, as an int."""
     return check_count(value, "seed", 0, 2**32 - 1)
 
 
 def check_device(device: Any) -> torch.device:
-    """Return where to compute; `"auto"` is the accelerator if there is one, or else the CPU.
-
-    Raises:
-        ValueError: for a device that PyTorch does not know or this machine does not have.
-    """
+    """Return where to compute; `"auto"` is the accelerator if there is one, or else the CPU."""
     if isinstance(device, str) and device == "auto":
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     try:
@@ -118,23 +80,19 @@ def check_device(device: Any) -> torch.device:
 
 
 def check_folder(folder: Any) -> Path:
-    """Return a folder as a path, `~` replaced by the user's own folder. It need not exist.
-
-    Raises:
-        ValueError: if it is no path, or a file lies there.
-    """
+    """Return a folder as a path, `~` replaced by the user's own folder. It need not exist."""
     try:
         path = Path(folder).expanduser()
     except (TypeError, RuntimeError):  # no path, or the folder of a user whom this machine does not have
         path = None
     if path is None or not str(folder).strip() or path.is_file():
-        raise ValueError(f"{shown(str(folder))} is no folder: pass the path of one, such as 'models/first'.")
+        raise ValueError(f"{str(folder)!r} is no folder: pass the path of one, such as 'models/first'.")
     return path
 
 
 def shown(value: Any) -> str:
-    """Return how a value is shown in a message: a number of NumPy as that of Python, a long text cut."""
-    text = repr(_plain_number(value))
+    """Return how a value is shown in a message: in one line, cut if long, NumPy's numbers as Python's."""
+    text = " ".join(line.strip() for line in repr(_plain_number(value)).splitlines())
     return text if len(text) <= 80 else text[:77] + "..."
 
 

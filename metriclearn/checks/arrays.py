@@ -1,7 +1,8 @@
 """Validation of images, embeddings and what is stored with them.
 
-Each function returns its input as an array or a list in one form, which is all that may be used afterwards,
-or raises a `ValueError`. An index of pandas plays no part: all is read by position.
+Each function returns its input as an array or a list in one form, which is all that may be used afterwards.
+For another shape or type, for numbers that are missing or not finite, and for no row at all it raises a
+ValueError. An index of pandas plays no part: all is read by position.
 """
 
 import json
@@ -31,19 +32,13 @@ FARTHEST = 1e16  # the square of a distance between such numbers, up to 65536 of
 
 
 def as_array(values: Any, name: str, uneven: str = "") -> npt.NDArray[Any]:
-    """Return numbers or texts as one NumPy array.
+    """Return numbers or texts as one NumPy array; an object array only if its entries are not of one kind.
 
     Args:
         values: an array, a tensor (on any device, with or without a gradient), a column or a table of
-            pandas, a list, a tuple, or a list of these.
+            pandas, a list, a tuple, or a list of these; not a sparse or masked array.
         name: what it is called in a message, such as "The labels".
         uneven: what to say if its parts differ in shape.
-
-    Returns:
-        An array of the same shape; an object array only if its entries are not all of one kind.
-
-    Raises:
-        ValueError: for parts of different shapes, or a sparse or masked array.
     """
     if sparse.issparse(values) or isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} are a sparse or masked array: use .toarray() or .filled() first.")
@@ -70,16 +65,10 @@ def _from_tensor(tensor: torch.Tensor) -> npt.NDArray[Any]:
 
 
 def check_images(pixels: Any) -> ImageArray:
-    """Return images as a float32 or uint8 array.
+    """Return images, floats in [0, 1] or uint8, shape `(n, channels, height, width)`, as float32 or uint8.
 
-    Args:
-        pixels: floats in [0, 1] or uint8 from 0 to 255, shape `(n, channels, height, width)`. Bytes stay
-            bytes: floats of a folder of photographs would take four times the memory. Of floats, what
-            rounding left outside, up to 0.001, is clipped.
-
-    Raises:
-        ValueError: for another shape, type or range, images of different sizes, no image at all,
-            NaN or infinity.
+    Bytes stay bytes: floats of a folder of photographs would take four times the memory. Of floats, what
+    rounding left outside, up to 0.001, is clipped.
     """
     images = as_array(pixels, "The images", DIFFER)
     shape, channels_last = images.shape, images.ndim == 4 and images.shape[3] in CHANNELS_LAST
@@ -125,14 +114,7 @@ def as_floats(images: ImageArray) -> FloatArray:
 
 
 def check_inputs(X: Any) -> ImageArray:
-    """Return what an encoder takes: images (see `check_images`), or rows of numbers as float32.
-
-    Args:
-        X: images, shape `(n, channels, height, width)`, or rows, shape `(n, d)`.
-
-    Raises:
-        ValueError: for another shape, or numbers that are missing or not finite.
-    """
+    """Return what an encoder takes: images (see `check_images`), or rows of numbers `(n, d)` as float32."""
     inputs = as_array(X, "The images", DIFFER)
     if inputs.ndim != 2:
         return check_images(inputs)
@@ -140,16 +122,9 @@ def check_inputs(X: Any) -> ImageArray:
 
 
 def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bool) -> FloatArray:
-    """Return embeddings as float32, shape `(n, dim)`, scaled to unit length if wanted.
+    """Return embeddings as float32, shape `(n, dim)`, with `unit_length` each divided by its length.
 
-    Args:
-        embeddings: floats, shape `(n, dim)`.
-        dim: their length; by default whatever they have.
-        unit_length: whether to divide each by its length.
-
-    Raises:
-        ValueError: for another shape or type, no row at all, NaN or infinity, or with `unit_length`
-            a row of zeros, which has no direction.
+    A row of zeros has no direction, and is then refused. Without `dim` they may have any length.
     """
     given = as_array(embeddings, "The embeddings", "The embeddings differ in length: give all the same.")
     wanted = given.shape[-1:] if dim is None else (dim,)
@@ -166,11 +141,7 @@ def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bo
 
 
 def unit_rows(vectors: FloatArray) -> FloatArray:
-    """Return finite embeddings scaled to unit length, float32 of shape `(n, dim)`.
-
-    Raises:
-        ValueError: for a row of zeros, which has no direction.
-    """
+    """Return finite embeddings scaled to unit length; a row of zeros is refused."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if bad := np.flatnonzero(lengths == 0).tolist():
         raise ValueError(
@@ -184,12 +155,7 @@ def unit_rows(vectors: FloatArray) -> FloatArray:
 def comparable_rows(vectors: FloatArray, distance: str) -> FloatArray:
     """Return finite embeddings as a database compares them: under cosine scaled to unit length.
 
-    Args:
-        vectors: float32, shape `(n, dim)`.
-        distance: `"cosine"` or `"euclid"`.
-
-    Raises:
-        ValueError: for a row of zeros under cosine, or one whose distances overflow under Euclid.
+    Under Euclid a row whose distances would overflow is refused.
     """
     if distance == "cosine":
         return unit_rows(vectors)
@@ -199,11 +165,7 @@ def comparable_rows(vectors: FloatArray, distance: str) -> FloatArray:
 
 
 def check_sources(sources: Any, n: int) -> list[str]:
-    """Return n texts, each once, as a list.
-
-    Raises:
-        ValueError: for another number of them, anything but texts, or a text that comes twice.
-    """
+    """Return n texts, none of them twice, as a list."""
     texts = [str(source) if isinstance(source, str) else "" for source in _in_order(sources)]
     if len(texts) != n or not all(texts) or any(map(is_broken, texts)):
         raise ValueError(f"sources does not fit the {n} embeddings: pass one text for each, none empty.")
@@ -219,11 +181,7 @@ def is_broken(text: str) -> bool:
 
 
 def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, Any]]:
-    """Return n dictionaries as JSON makes them, none with a reserved key, as a list.
-
-    Raises:
-        ValueError: for another number of them, or one that a database cannot store.
-    """
+    """Return n dictionaries as JSON makes them, none with a reserved key, as a list."""
     given = _in_order(payloads)
     if len(given) != n or not all(isinstance(payload, Mapping) for payload in given):
         raise ValueError(f"payloads does not fit the {n} embeddings: pass one dictionary for each.")
@@ -243,11 +201,7 @@ def check_payloads(payloads: Any, n: int, reserved: Set[str]) -> list[dict[str, 
 
 
 def check_ids(ids: Any) -> list[str]:
-    """Return one id or several as the index gives them out: a list of UUIDs as texts.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return one id or several as the index gives them out: a list of UUIDs as texts."""
     given = [*ids] if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
     try:
         return [str(uuid.UUID(str(point))) for point in given]

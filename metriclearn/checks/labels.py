@@ -3,7 +3,7 @@
 What the others do with an unlabelled row:
 
 * `train_metric` and `MetricEmbedding` learn from it as a part of the pool, `train_classifier` leaves it out;
-* the losses and the measures of `evaluate.py` leave it out: nobody knows whose positive it is;
+* the losses and the measures of `metrics.py` leave it out: nobody knows whose positive it is;
 * `spread_labels` and `propagate_labels` give it the label that reaches it, and -1 if none does;
 * `label_errors` gives it the score 0 and no vote, `select_for_labelling` chooses among such rows;
 * `EmbeddingIndex` stores it and may find it as a neighbour, whose label is then -1;
@@ -28,39 +28,20 @@ MARKERS = ("", "-1", "?", "nan", "NaN", "None", "<NA>", "unlabelled", "unlabeled
 
 
 def is_labelled(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which rows have a label, bool of shape `(n,)`; names of classes are labels all of them.
-
-    Args:
-        labels: int64 or texts, shape `(n,)`, as the functions below return them.
-    """
+    """Return which rows of checked labels have one, bool of shape `(n,)`; all names of classes do."""
     return np.ones(len(labels), dtype=bool) if labels.dtype.kind == "U" else labels != UNLABELLED
 
 
 def check_labels(labels: Any, n: int, thing: str = "image") -> LabelArray:
-    """Return the labels of n images as int64, shape `(n,)`, -1 = unlabelled: a copy.
+    """Return the labels of n images, whole numbers of any type, as int64 of shape `(n,)`: a copy.
 
-    Args:
-        labels: whole numbers of any type, shape `(n,)` or `(n, 1)`.
-        n: how many there should be.
-        thing: what is labelled, in a message.
-
-    Raises:
-        ValueError: for another number than n, or anything but class numbers and -1.
+    Anything but n class numbers, -1 among them, raises a ValueError, which calls what is labelled `thing`.
     """
     return _class_numbers(_column(labels, n, thing))
 
 
 def check_class_labels(y: Any, n: int) -> LabelArray:
-    """Return the labels to learn from as int64, shape `(n,)`, -1 = unlabelled: a copy.
-
-    Args:
-        y: whole numbers of any type, shape `(n,)`.
-        n: how many there should be.
-
-    Raises:
-        ValueError: for no labels, another number than n, anything but class numbers and -1, or fewer
-            than two labelled classes.
-    """
+    """Return labels to learn from, as `check_labels` does, of at least two classes."""
     labels = check_labels(y, n)
     classes = np.unique(labels[is_labelled(labels)])
     if len(classes) < 2:
@@ -70,16 +51,10 @@ def check_class_labels(y: Any, n: int) -> LabelArray:
 
 
 def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
-    """Return a classifier's targets, shape `(n,)`: int64 with -1 = unlabelled, or the names of classes.
+    """Return a classifier's n targets, a copy: bools, texts, or int64 with -1 = unlabelled.
 
-    Args:
-        y: whole numbers of any type, bools, or texts; shape `(n,)`.
-        n: how many there should be.
-        beside: whether other classes are known already; -1 can then only mean unlabelled.
-
-    Raises:
-        ValueError: for no targets, another number than n, anything but class numbers, -1 and names, or
-            unless `beside`, for -1 and a single class, where it more likely is a class of its own.
+    Anything else raises a ValueError. So does -1 and a single class, where it more likely is a class of its
+    own, unless they stand `beside` other classes that are known already.
     """
     given = _column(y, n, "row")
     if given.dtype.kind == "U":

@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from metriclearn.checks.arrays import check_embeddings
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
 from metriclearn.cli.model_folder import CARD_PAGE, NEIGHBOURS, ModelFolder, check_server, open_model
@@ -34,12 +34,14 @@ def run(options: argparse.Namespace) -> Result:
     facts = before.card | {
         "added": before.card["added"] + len(fresh),
         "classes": {name: {"labels": n, "accuracy": measured.get(name)} for name, n in counts.items()},
-        "qdrant_url": server or before.card["qdrant_url"],
     }
     after = replace(after, card=facts)
     if server:
-        after.classifier(options.qdrant_url).close()
-    after.write({CARD_PAGE: card.as_markdown(facts)}, encoder=False)
+        facts |= {"qdrant_url": server, "collection": after.collection}
+    with after.classifier(options.qdrant_url) if server else nullcontext() as stored:
+        after.write({CARD_PAGE: card.as_markdown(facts)}, encoder=False)
+        if stored:
+            after.drop_older(stored.index_.storage.connection, before)
     new = [name for name in after.class_names if name not in before.class_names]
     result = {
         "added": len(fresh),
@@ -47,9 +49,12 @@ def run(options: argparse.Namespace) -> Result:
         "new_classes": new,
         "advice": _train_again(before, after, fresh),
         "outdated_copy": outdated,
+        "collection": facts["collection"] if server else None,
     }
     named = f", {len(new)} new classes ({', '.join(new)})" if new else ""
     text = f"{len(fresh):,} pictures added, {relabelled:,} labels changed{named}. {result['advice']}"
+    if server:
+        text += f"\n{card.how_to_open(facts)}"
     if outdated:
         text += (
             f"\nThe copy of the examples on {printable(str(outdated))} is older now; this brings it up to "
@@ -104,7 +109,7 @@ def _train_again(before: ModelFolder, after: ModelFolder, fresh: Sequence[int]) 
     examples = after.labelled_rows
     labels, new = after.labels[examples], np.isin(examples, fresh)
     if new.sum() >= ENOUGH_TO_JUDGE:
-        vectors = check_embeddings(after.embeddings[examples], unit_length=True)
+        vectors = after.embeddings[examples]
         rows, cosines = nearest(vectors, vectors, min(NEIGHBOURS, len(vectors) - 1), skip_self=True)
         classes, shares = votes(labels[rows], cosines)
         correct = classes[shares.argmax(axis=1)] == labels

@@ -15,7 +15,7 @@ from metriclearn.cli.common import label_counts
 from metriclearn.cli.model_folder import FORMAT_VERSION
 from metriclearn.cli.render import render
 from metriclearn.metrics import Interval
-from metriclearn.model_selection import METHODS, QUANTILE, FittedMethod
+from metriclearn.model_selection import METHODS, QUANTILE, FittedMethod, small_side
 from metriclearn.photos import Photographs
 
 
@@ -23,17 +23,16 @@ def card_of(
     photographs: Photographs, fitted: FittedMethod, seed: int, qdrant_url: str | None
 ) -> dict[str, Any]:
     """Return the card. It holds no time and no path, so the same run gives the same card."""
-    labels, held_out = photographs.labels, fitted.held_out
-    per_class = held_out.per_class
-    threshold = held_out.threshold(QUANTILE)
+    labels, held_out, backbone = photographs.labels, fitted.held_out, fitted.embedding.backbone
+    per_class, threshold = held_out.per_class, held_out.threshold(QUANTILE)
     return {
         "format_version": FORMAT_VERSION,
-        "method": fitted.method,
-        "backbone": fitted.backbone,
+        "method": fitted.winner,
+        "backbone": backbone,
         "encoder": fitted.embedding.encoder_id_,
         "input": {
-            "side": fitted.side,
-            "channels": 1 if fitted.side and photographs.grey.all() else 3,
+            "side": None if backbone else small_side(photographs),
+            "channels": 1 if not backbone and photographs.grey.all() else 3,
         },
         "data": {
             "pictures": len(photographs),
@@ -49,7 +48,7 @@ def card_of(
         "accuracy": rounded(held_out.accuracy) | {"folds": held_out.folds},
         "tried": [
             {"method": score.method, "accuracy": rounded(score.accuracy), "folds": score.folds}
-            for score in fitted.scores
+            for score in fitted.table
             if score.accuracy
         ],
         "verdict": fitted.verdict,
@@ -62,6 +61,7 @@ def card_of(
         "added": 0,
         "seed": seed,
         "qdrant_url": qdrant_url,
+        "collection": None,
         "versions": {name: version(name) for name in ("metriclearn", "torch", "timm", "numpy", "pillow")},
     }
 
@@ -140,12 +140,22 @@ def as_markdown(card: dict[str, Any]) -> str:
         metrics=["accuracy"],
         tags=["metric-learning", "few-shot", "image-classification"],
     )
-    return f"---\n{head.to_yaml()}\n---\n\n" + render(
-        "card.md.j2",
-        card=card,
-        made=explain(card),
-        advice=advice(card),
-        promise=promise(card),
-        interval=interval,
-        judged=partial(judged, card=card),
-    )
+    return f"---\n{head.to_yaml()}\n---\n\n" + render("card.md.j2", **told(card))
+
+
+def told(card: dict[str, Any]) -> dict[str, Any]:
+    """Return what README.md and the report tell of a card, for their templates."""
+    return {
+        "card": card,
+        "made": explain(card),
+        "advice": advice(card),
+        "promise": promise(card),
+        "interval": interval,
+        "judged": partial(judged, card=card),
+    }
+
+
+def how_to_open(card: dict[str, Any]) -> str:
+    """Return how the copy of the examples on a server is opened, in a line."""
+    where = f"url={card['qdrant_url']!r}, collection={card['collection']!r}"
+    return f"The examples are on the server, too: QdrantClassifier.open({where})"

@@ -13,7 +13,7 @@ from metriclearn import QdrantClassifier
 from metriclearn.cli.common import Result, UsageError, write_table
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
 from metriclearn.photos.cache import progress_bar
-from metriclearn.photos.decode import Picture, read_pictures
+from metriclearn.photos.decode import Bytes, Picture, read_pictures
 from metriclearn.photos.listing import SUFFIXES, printable
 
 AT_ONCE = 64  # pictures that are classified at a time
@@ -43,20 +43,27 @@ def _answers(
 ) -> Iterator[dict[str, Any]]:
     """Yield an answer per picture; one that could not be read is an error that says why."""
     squares = [picture.pixels for picture in pictures if isinstance(picture, Picture)]
-    classified = iter(model.classify(model.embed(np.stack(squares)), classifier) if squares else ())
+    classified = _classified(np.stack(squares), model, classifier) if squares else iter(())
     for name, picture in zip(names, pictures, strict=True):
-        if not isinstance(picture, Picture):
+        if isinstance(picture, Picture):
+            yield {"file": name} | next(classified)
+        else:
             yield {"file": name, "label": None, "skipped": str(picture)}
-            continue
-        answer = next(classified)
+
+
+def _classified(squares: Bytes, model: ModelFolder, classifier: QdrantClassifier) -> Iterator[dict[str, Any]]:
+    """Yield the vote of the nearest examples, or "unknown", for each square."""
+    found, threshold = classifier.explain(model.embed(squares)), model.card["unknown"]["threshold"]
+    for i, name in enumerate(found.labels.tolist()):
+        similarity = float(found.similarity[i])
         yield {
-            "file": name,
-            "label": answer.label,
-            "confidence": round(answer.confidence, 3),
-            "similarity": round(answer.similarity, 3),
-            "nearest_class": answer.nearest_class,
+            "label": "unknown" if threshold is not None and similarity < threshold else name,
+            "confidence": round(float(found.confidence[i]), 3),
+            "similarity": round(similarity, 3),
+            "nearest_class": name,
             "evidence": [
-                {"file": file, "label": label, "cosine": cosine} for file, label, cosine in answer.evidence
+                {"file": model.files[row], "label": model.class_of[row], "cosine": round(float(cosine), 4)}
+                for row, cosine in zip(found.nearest[i], found.cosines[i], strict=True)
             ],
         }
 
@@ -88,7 +95,9 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path]]:
             found = sorted(
                 place
                 for place in path.rglob("*")
-                if place.suffix.lower() in SUFFIXES and not place.is_symlink() and not _is_hidden(place, path)
+                if place.suffix.lower() in SUFFIXES
+                and not place.is_symlink()
+                and not any(part.startswith(".") for part in place.relative_to(path).parts)
             )
             if not found:
                 raise UsageError(f"There is no picture in {name!r}: name pictures, or folders of pictures.")
@@ -97,7 +106,3 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path]]:
             yield name, path
         else:
             raise UsageError(f"{name!r} is not there: name pictures, or folders of pictures.")
-
-
-def _is_hidden(place: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in place.relative_to(root).parts)

@@ -28,11 +28,7 @@ def wrong_use() -> Iterator[None]:
 
 
 def photographs_of(folder: str, labels: str | None) -> "Photographs":
-    """Return the pictures of a folder that the user named.
-
-    Args:
-        folder: a folder of pictures.
-        labels: a table of labels, whose rows win over those of the folder.
+    """Return the pictures of a folder that the user named, and perhaps a table of labels, whose rows win.
 
     Raises:
         UsageError: if the folder or the table does not exist.

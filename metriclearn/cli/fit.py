@@ -24,7 +24,6 @@ from metriclearn.cli.model_folder import (
 from metriclearn.cli.report import report_page
 from metriclearn.files import cache_folder, check_replaceable, finish_replacing
 from metriclearn.model_selection import AUTO, METHODS, Candidates
-from metriclearn.photos import Photographs
 from metriclearn.photos.listing import check_enough, printable
 
 
@@ -50,7 +49,9 @@ def run(options: argparse.Namespace) -> Result:
         cache=cache_folder() / "fits",
         progress=_say,
     )
-    made_by = _key(candidates.key, options.method, photographs)
+    names, folder = photographs.class_names, str(photographs.folder)
+    shown = (candidates.key, options.method, names, photographs.files, folder)
+    made_by = hashlib.sha256(repr(shown).encode()).hexdigest()[:32]  # changes with all that it shows
     if out.exists() and not options.force:
         there = read_card(out)
         if there and there["made_by"] == made_by:
@@ -58,29 +59,23 @@ def run(options: argparse.Namespace) -> Result:
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
     facts = card.card_of(photographs, fitted, seed, server) | {"made_by": made_by}
-    names = (*photographs.class_names, None)
     model = ModelFolder(
         out,
         facts,
         fitted.embedding,
         fitted.embeddings,
-        tuple(names[label] for label in photographs.labels),
+        tuple((*names, None)[label] for label in photographs.labels),
         photographs.files,
-        (str(photographs.folder),) * len(photographs),
+        (folder,) * len(photographs),
         photographs.digests,
     )
-    if options.qdrant_url:
+    if server:
+        facts["collection"] = model.collection
         model.classifier(options.qdrant_url).close()
     model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report_page(photographs, fitted, facts)})
     _remove_old_review(out, options.labels)
     candidates.clear_cache()
     return facts | {"model": str(out)}, _text(facts, out)
-
-
-def _key(of_candidates: str, method: str, photographs: Photographs) -> str:
-    """Return 32 hexadecimal digits that change with all that a classifier shows: names and files as well."""
-    shown = (of_candidates, method, photographs.class_names, photographs.files, str(photographs.folder))
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
 
 
 def _say(text: str) -> None:
@@ -90,11 +85,7 @@ def _say(text: str) -> None:
 
 
 def _new_folder(out: str, pictures: str) -> Path:
-    """Return the folder that a new classifier is written into.
-
-    Args:
-        out: where the user wants it.
-        pictures: the folder that it is made from.
+    """Return the folder that a classifier of pictures is to be written into, as the user named both.
 
     Raises:
         UsageError: if that is a file, holds foreign files in the place of its own or instead of a classifier,
@@ -127,6 +118,7 @@ def _remove_old_review(out: Path, labels: str | None) -> None:
 
 def _text(facts: dict[str, Any], out: Path) -> str:
     where, width = printable(str(out)), max(len(name) for name in METHODS)
+    on_server = [card.how_to_open(facts)] if facts["qdrant_url"] else []
     return "\n".join(
         [
             f"{facts['method']}: {card.interval(facts['accuracy'])} % right, by cross-validation. "
@@ -134,6 +126,7 @@ def _text(facts: dict[str, Any], out: Path) -> str:
             *(f"  {found['method']:{width}} {card.judged(found, facts)}" for found in facts["tried"]),
             facts["verdict"],
             card.promise(facts),
+            *on_server,
             f"Written to {where}; look at {printable(str(out / REPORT_PAGE))}",
             f"Next: metriclearn classify {where} PICTURE...",
         ]

@@ -12,7 +12,9 @@ is killed leaves the old classifier or the new one, and never touches a file of 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +30,8 @@ from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.cli.common import UsageError, wrong_use
 from metriclearn.files import finish_replacing, json_bytes, replace_files
-from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, connect, find_location
+from metriclearn.index.collection import Collection
+from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, Connection, connect, find_location
 from metriclearn.index.examples import classifier_points
 from metriclearn.index.export import VECTORS_FILE, Points, points_files, read_points
 from metriclearn.photos import Photographs, downscale, encode_labels
@@ -50,25 +53,6 @@ FILES_OF_FORMAT_1 = ("embeddings.npy", "examples.json")
 REVIEW = "review"
 REVIEW_PAGE, REVIEW_TABLE = "review.html", "review.csv"
 NEIGHBOURS = 5
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The classification of one picture.
-
-    Attributes:
-        label: a class, or "unknown".
-        nearest_class: the class with the most votes, even if the picture is unknown.
-        confidence: that class's share of the votes.
-        similarity: cosine to the nearest example.
-        evidence: files of the nearest examples with their labels and cosines, the nearest first.
-    """
-
-    label: str
-    nearest_class: str
-    confidence: float
-    similarity: float
-    evidence: list[tuple[str, str, float]]
 
 
 @dataclass(frozen=True)
@@ -97,11 +81,7 @@ class ModelFolder:
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> "ModelFolder":
-        """Read a classifier that `write` wrote.
-
-        Args:
-            path: its folder.
-            device: where to compute.
+        """Read the classifier that `write` wrote into a folder.
 
         Raises:
             FileNotFoundError: if a file is missing.
@@ -133,11 +113,7 @@ class ModelFolder:
         return cls(path, card, embedding, points.vectors, class_of, *columns)
 
     def write(self, pages: Mapping[str, str], *, encoder: bool = True) -> None:
-        """Write the classifier into its folder, all of it or nothing; other files there are left alone.
-
-        Args:
-            pages: the text of `CARD_PAGE`, and of `REPORT_PAGE` if that is new.
-            encoder: whether the encoder is new, too.
+        """Write what is new into the folder, all of it or nothing; other files there are left alone.
 
         Raises:
             OSError: if that is not possible.
@@ -161,19 +137,14 @@ class ModelFolder:
             ) from None
 
     @cached_property
-    def encoded(self) -> tuple[LabelArray, tuple[str, ...]]:
-        """Class numbers of all pictures, int64 with -1 = unlabelled, and the classes that they stand for."""
-        return encode_labels(self.class_of)
-
-    @property
     def labels(self) -> LabelArray:
         """Class numbers of all pictures; positions in `class_names`, -1 = unlabelled."""
-        return self.encoded[0]
+        return encode_labels(self.class_of)[0]
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
         """One name per class, sorted."""
-        return self.encoded[1]
+        return encode_labels(self.class_of)[1]
 
     @property
     def labelled_rows(self) -> npt.NDArray[np.int64]:
@@ -181,11 +152,7 @@ class ModelFolder:
         return np.flatnonzero(is_labelled(self.labels))
 
     def points(self, *, private: bool = True) -> Points:
-        """Return all pictures as points of a `QdrantClassifier`.
-
-        Args:
-            private: whether their folders and hashes are told, too; a server needs neither.
-        """
+        """Return all pictures as points of a `QdrantClassifier`; a server needs no folders and hashes."""
         told = zip(self.files, self.folders, self.digests, strict=True)
         return classifier_points(
             self.embeddings,
@@ -206,18 +173,34 @@ class ModelFolder:
             url: the server, which the user must have named: a card may be somebody else's, and the key in
                 QDRANT_API_KEY goes to whatever server is asked. By default everything stays in memory.
         """
-        points = self.points(private=not url)
         if not url:
-            return QdrantClassifier.from_points(points, path=IN_MEMORY)
-        collection = collection_name(points)
-        try:
-            stored = QdrantClassifier.open(url=url, collection=collection)
-        except ValueError:  # nothing is there, or not what the name promises
-            return QdrantClassifier.from_points(points, url=url, collection=collection)
-        if len(stored.index_) == len(self.labelled_rows):
-            return stored
-        stored.close()
-        return QdrantClassifier.from_points(points, url=url, collection=collection)
+            return QdrantClassifier.from_points(self.points(), path=IN_MEMORY)
+        with suppress(ValueError):  # nothing is there, or not what the name promises
+            stored = QdrantClassifier.open(url=url, collection=self.collection)
+            if len(stored.index_) == len(self.labelled_rows):
+                return stored
+            stored.close()
+        points = self.points(private=False)
+        return QdrantClassifier.from_points(points, url=url, collection=self.collection)
+
+    @cached_property
+    def collection(self) -> str:
+        """The name of its collection on a server: it changes with any example."""
+        points = points_files(self.points(private=False))[POINTS_FILE]
+        return f"metriclearn-{hashlib.sha256(points).hexdigest()[:16]}"
+
+    def drop_older(self, connection: Connection, older: "ModelFolder") -> None:
+        """Delete from a server the collections that this classifier had when it was older.
+
+        Only those of its own making: an older card may be somebody else's, and name anything.
+        """
+        noted = re.findall(r"\Ametriclearn-[0-9a-f]{16}\Z", str(older.card.get("collection")))
+        names = {older.collection, *noted}
+        for name in names - {self.collection}:
+            with suppress(ValueError):  # something else bears the name
+                found = Collection.find(connection, connection.location.full_name(name))
+                if found and found.kind.encoder_id == self.embedding.encoder_id_:
+                    found.drop()
 
     def embed(self, squares: Bytes) -> FloatArray:
         """Return the embeddings of squares, uint8 of shape `(n, 3, 256, 256)`."""
@@ -225,21 +208,6 @@ class ModelFolder:
         if side is None:
             return self.embedding.transform(squares)
         return self.embedding.transform(downscale(squares[:, : self.card["input"]["channels"]], side))
-
-    def classify(self, embeddings: FloatArray, classifier: QdrantClassifier) -> list[Answer]:
-        """Return the vote of the nearest examples, or "unknown", for embeddings of shape `(n, N)`."""
-        found, threshold = classifier.explain(embeddings), self.card["unknown"]["threshold"]
-        answers = []
-        for i, name in enumerate(found.labels.tolist()):
-            similarity = float(found.similarity[i])
-            evidence = [
-                (self.files[row], str(self.class_of[row]), round(float(cosine), 4))
-                for row, cosine in zip(found.nearest[i], found.cosines[i], strict=True)
-            ]
-            unknown = threshold is not None and similarity < threshold
-            confidence = float(found.confidence[i])
-            answers.append(Answer("unknown" if unknown else name, name, confidence, similarity, evidence))
-        return answers
 
     def relabelled(self, named: Mapping[int, str | None]) -> "ModelFolder":
         """Return the same pictures, some of them with another label or without one."""
@@ -265,11 +233,6 @@ class ModelFolder:
             folders=(*self.folders, *(str(photographs.folder) for _ in fresh)),
             digests=(*self.digests, *(photographs.digests[i] for i in fresh)),
         )
-
-
-def collection_name(points: Points) -> str:
-    """Return the name of the collection that holds these points: it changes with any of them."""
-    return f"metriclearn-{hashlib.sha256(points_files(points)[POINTS_FILE]).hexdigest()[:16]}"
 
 
 def open_model(folder: str, device: str = "auto") -> ModelFolder:

@@ -18,12 +18,7 @@ from metriclearn.photos.listing import printable
 
 
 def render(template: str, **context: Any) -> str:
-    """Return a page.
-
-    Args:
-        template: a file in `metriclearn/cli/templates`.
-        context: what it shows.
-    """
+    """Return a page: a file in `metriclearn/cli/templates` that shows the context."""
     return _environment().get_template(template).render(context)
 
 

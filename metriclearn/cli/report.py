@@ -6,13 +6,12 @@ A content security policy in each page forbids it to ask any address, and to run
 import base64
 import io
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from metriclearn.cli import card as model_card
+from metriclearn.cli.card import told
 from metriclearn.cli.render import render
 from metriclearn.curation import Finding
 from metriclearn.model_selection import FittedMethod
@@ -24,24 +23,9 @@ MISTAKES = 12  # shown in the report
 
 
 def report_page(photographs: Photographs, fitted: FittedMethod, card: dict[str, Any]) -> str:
-    """Return the report of a fit: how good it is, where it errs, and what "unknown" promises.
-
-    Args:
-        photographs: the pictures that it was made from.
-        fitted: the result of the fit.
-        card: the model card.
-    """
-    return render(
-        "report.html.j2",
-        card=card,
-        made=model_card.explain(card),
-        advice=model_card.advice(card),
-        promise=model_card.promise(card),
-        interval=model_card.interval,
-        judged=partial(model_card.judged, card=card),
-        mistakes=[*_mistakes(photographs, fitted)],
-        skipped=photographs.skipped,
-    )
+    """Return the report of a fit: how good it is, where it errs, and what "unknown" promises."""
+    mistakes = [*_mistakes(photographs, fitted)]
+    return render("report.html.j2", **told(card), mistakes=mistakes, skipped=photographs.skipped)
 
 
 def _mistakes(photographs: Photographs, fitted: FittedMethod) -> Iterator[dict[str, str]]:
@@ -66,30 +50,16 @@ def review_page(
     labels: Sequence[str | None],
     class_names: Sequence[str],
     findings: Sequence[Finding],
+    rows: Sequence[dict[str, Any]],
 ) -> str:
-    """Return the page on which a person corrects labels by keyboard and saves them as a table.
-
-    Args:
-        photographs: the pictures.
-        labels: the label of each, or None.
-        class_names: all classes.
-        findings: what to look at, in order.
-    """
+    """Return the page on which a person corrects labels by keyboard; `rows` are the findings as a table."""
     shown = _pictures(photographs, [finding.row for finding in findings])
     others = iter(_pictures(photographs, [finding.other for finding in findings if finding.other >= 0]))
     items = [
-        {
-            "file": photographs.files[finding.row],
-            "digest": photographs.digests[finding.row],
-            "kind": finding.kind,
-            "label": labels[finding.row],
-            "suggestion": class_names[finding.suggestion] if finding.suggestion >= 0 else None,
-            "picture": picture,
-            "other": photographs.files[finding.other] if finding.other >= 0 else None,
-            "otherPicture": next(others) if finding.other >= 0 else None,
-            "otherLabel": labels[finding.other] if finding.other >= 0 else None,
-        }
-        for finding, picture in zip(findings, shown, strict=True)
+        row
+        | {"picture": picture}
+        | ({} if finding.other < 0 else {"otherPicture": next(others), "otherLabel": labels[finding.other]})
+        for row, finding, picture in zip(rows, findings, shown, strict=True)
     ]
     return render("review.html.j2", page={"classes": list(class_names), "items": items})
 

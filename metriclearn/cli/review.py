@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ import numpy.typing as npt
 from metriclearn.cli.common import Result, UsageError, write_table
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
-from metriclearn.curation import Finding, duplicates, what_to_review
+from metriclearn.curation import duplicates, what_to_review
 from metriclearn.files import write_file
 from metriclearn.photos import Photographs, decode_listing
 from metriclearn.photos.listing import joined, list_photographs, printable
@@ -29,21 +28,33 @@ def run(options: argparse.Namespace) -> Result:
     model = open_model(options.model)
     if options.next < 0:
         raise UsageError(f"--next is {options.next}: choose 0 or more.")
-    photographs, rows = _photographs(model)
-    texts = [model.class_of[row] for row in rows]
+    photographs, at = _photographs(model)
+    texts = [model.class_of[row] for row in at]
     pairs = duplicates(photographs.with_labels(texts))
     findings = what_to_review(
-        model.embeddings[rows], model.labels[rows], pairs, n_next=options.next, seed=model.card["seed"]
+        model.embeddings[at], model.labels[at], pairs, n_next=options.next, seed=model.card["seed"]
     )
-    table = [_row(photographs, texts, model.class_names, finding) for finding in findings]
+    names = (*model.class_names, None)
+    files = (*photographs.files, None)
+    rows = [
+        {
+            "file_name": files[finding.row],
+            "label": texts[finding.row],
+            "kind": finding.kind,
+            "score": round(finding.score, 4),
+            "suggestion": names[finding.suggestion],
+            "other": files[finding.other],
+            "sha256": photographs.digests[finding.row],
+        }
+        for finding in findings
+    ]
     out = Path(options.out).expanduser() if options.out else model.path / REVIEW
     page_file, table_file = out / REVIEW_PAGE, out / REVIEW_TABLE
-    write_table(table_file, COLUMNS, table)
-    page = review_page(photographs, texts, model.class_names, findings)
-    write_file(page_file, page.encode())
+    write_table(table_file, COLUMNS, [[*row.values()] for row in rows])
+    write_file(page_file, review_page(photographs, texts, model.class_names, findings, rows).encode())
     counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
     result = {
-        "findings": [dict(zip(COLUMNS, row, strict=True)) for row in table],
+        "findings": rows,
         "counts": counts,
         "page": str(page_file),
         "table": str(table_file),
@@ -54,20 +65,6 @@ def run(options: argparse.Namespace) -> Result:
         f"then: metriclearn add {options.model} --labels FILE"
     )
     return result, "\n".join(lines)
-
-
-def _row(
-    photographs: Photographs, texts: list[str | None], names: tuple[str, ...], finding: Finding
-) -> list[Any]:
-    return [
-        photographs.files[finding.row],
-        texts[finding.row],
-        finding.kind,
-        round(finding.score, 4),
-        names[finding.suggestion] if finding.suggestion >= 0 else None,
-        photographs.files[finding.other] if finding.other >= 0 else None,
-        photographs.digests[finding.row],
-    ]
 
 
 def _photographs(model: ModelFolder) -> tuple[Photographs, npt.NDArray[np.int64]]:

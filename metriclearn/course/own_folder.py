@@ -28,13 +28,13 @@ class Planted:
     Attributes:
         truth: the class of each picture, by its file name.
         wrong: files that lie in the folder of another class.
-        twins: pairs of files of one picture, the first written first.
+        duplicates: pairs of files of one picture, the first written first.
         broken: a file that cannot be read.
     """
 
     truth: dict[str, str]
     wrong: tuple[str, ...]
-    twins: tuple[tuple[str, str], ...]
+    duplicates: tuple[tuple[str, str], ...]
     broken: str
 
 
@@ -79,7 +79,7 @@ def write_folder(folder: str | Path, seed: int = 0) -> Planted:
             truth[file] = name
             places.setdefault(name, []).append(file)
     wrong = tuple(places[name][number] for number, (name, _) in enumerate(WRONG))
-    twins = []
+    duplicates = []
     for original, smaller in ((places["two"][10], False), (places["four"][-1], True)):
         with Image.open(root / original) as picture:
             again = picture.convert("RGB")
@@ -88,11 +88,11 @@ def write_folder(folder: str | Path, seed: int = 0) -> Planted:
         file = f"unlabelled/img_{next(names)}.jpg"
         again.save(root / file, quality=80)
         truth[file] = truth[original]
-        twins.append((original, file))
+        duplicates.append((original, file))
     broken = f"six/img_{next(names)}.jpg"
-    whole = (root / twins[0][1]).read_bytes()
+    whole = (root / duplicates[0][1]).read_bytes()
     (root / broken).write_bytes(whole[: len(whole) // 2])
-    return Planted(truth, wrong, tuple(twins), broken)
+    return Planted(truth, wrong, tuple(duplicates), broken)
 
 
 def _written(digit: FloatArray, random: np.random.Generator) -> Image.Image:

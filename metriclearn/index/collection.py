@@ -132,7 +132,17 @@ class Collection:
             ValueError: if it does not hold embeddings of one known encoder.
         """
         with connection.using(name) as client:
-            return cls(connection, name, stored_in, _kind(client.get_collection(stored_in).config, name))
+            config = client.get_collection(stored_in).config
+        vectors, encoder_id = config.params.vectors, (config.metadata or {}).get("encoder")
+        words = {measure: word for word, measure in DISTANCES.items()}
+        if not encoder_id or not isinstance(vectors, models.VectorParams) or vectors.distance not in words:
+            measure = vectors.distance if isinstance(vectors, models.VectorParams) else "named"
+            raise ValueError(
+                f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}: choose "
+                f"one of a known encoder, with one vector per point, compared by {' or '.join(DISTANCES)}."
+            )
+        kind = Kind(vectors.size, str(encoder_id), words[vectors.distance])
+        return cls(connection, name, stored_in, kind)
 
     @classmethod
     def open(
@@ -148,14 +158,7 @@ class Collection:
     ) -> "Collection":
         """Return the collection that a name leads to; it is created if there is none.
 
-        Args:
-            connection: the way to it.
-            name: its name, or an alias for it.
-            kind: what embeddings it is to hold.
-            versioned: let the name be an alias for this encoder's collection.
-            replace: create an empty one, which takes the place of the one that is there.
-            payload_indexes: further payload indexes, by key and kind.
-            sharding: values of SHARDING, for a new collection.
+        The arguments are those of `EmbeddingIndex`.
 
         Raises:
             ValueError: if a collection is there that is of another kind or may not be replaced.
@@ -192,12 +195,7 @@ class Collection:
         """Create the collection with its payload indexes, before there are points.
 
         One of the same metadata may be there: then another program was faster, or the answer to an earlier
-        request was lost.
-
-        Args:
-            metadata: what is stored about it.
-            payload_indexes: further ones than our own, by key and kind.
-            settings: what else `QdrantClient.create_collection` takes.
+        request was lost. The settings are those of `QdrantClient.create_collection`.
         """
         vectors = models.VectorParams(size=self.kind.dim, distance=DISTANCES[self.kind.distance])
         with self.using() as client:
@@ -302,12 +300,7 @@ class Collection:
             return client.count(self.stored_in, count_filter=where, exact=True).count
 
     def search(self, vectors: FloatArray, k: int, where: models.Filter | None = None) -> Neighbours:
-        """Return the k nearest points of each query, ties in the order of their ids.
-
-        Args:
-            vectors: float32, shape `(n, dim)`; under cosine of unit length.
-            k: how many.
-            where: which points may be neighbours.
+        """Return the k nearest points of each query, float32 as they are stored; ties in the order of ids.
 
         Raises:
             ValueError: if fewer than k points may be neighbours.
@@ -380,12 +373,20 @@ class Collection:
             np.array([payload.get("source", "") for payload in payloads], dtype=np.str_)[chosen],
         ), len(tied)
 
-    def neighbour_graph(self, k: int) -> NeighbourGraph:
-        """Return the k nearest others of every point.
+    def row_numbers(self, sources: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+        """Return the row numbers that a classifier's points have as their sources, in the same shape.
 
         Raises:
-            ValueError: for fewer than two points.
+            ValueError: if a point has none.
         """
+        with suppress(ValueError, OverflowError):
+            rows = sources.astype(np.int64)
+            if rows.min(initial=0) >= 0:
+                return rows
+        raise foreign_points(self.name)
+
+    def neighbour_graph(self, k: int) -> NeighbourGraph:
+        """Return the k nearest others of every point, or raise a ValueError for fewer than two points."""
         with self.using() as client:
             n = self.count()
             if n < 2:
@@ -473,6 +474,13 @@ def version_name(name: str, encoder_id: str) -> str:
     return f"{name}__{encoder_id}"
 
 
+def foreign_points(name: str) -> ValueError:
+    """Return what is raised if a classifier's collection holds points of another make."""
+    return ValueError(
+        f"The collection {name!r} holds points that no classifier stored: delete them, or fit anew."
+    )
+
+
 def check_replaceable(client: QdrantClient, name: str, found: str) -> None:
     """Raise a ValueError if the collection found under a name was not made to be replaced."""
     if not (client.get_collection(found).config.metadata or {}).get("replaceable"):
@@ -488,20 +496,3 @@ def check_versionable(name: str, found: str) -> None:
             f"The collection {name!r} bears its name itself, so that no other version could take its place: "
             "export its points and import them under another name, with versioned=True."
         )
-
-
-def _kind(config: models.CollectionConfig, name: str) -> Kind:
-    """Return what embeddings a collection holds.
-
-    Raises:
-        ValueError: for a collection of another make; the message calls it by `name`.
-    """
-    vectors, encoder_id = config.params.vectors, (config.metadata or {}).get("encoder")
-    words = {measure: word for word, measure in DISTANCES.items()}
-    if not encoder_id or not isinstance(vectors, models.VectorParams) or vectors.distance not in words:
-        measure = vectors.distance if isinstance(vectors, models.VectorParams) else "named"
-        raise ValueError(
-            f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}: choose one "
-            f"of a known encoder, with one vector per point, compared by {' or '.join(DISTANCES)}."
-        )
-    return Kind(vectors.size, str(encoder_id), words[vectors.distance])

@@ -72,11 +72,7 @@ class Location:
 
 
 def check_name(name: str, longest: int = 255) -> str:
-    """Return a name if Qdrant allows it for a collection.
-
-    Raises:
-        ValueError: if it does not.
-    """
+    """Return a name if Qdrant allows it for a collection, or else raise a ValueError."""
     if name in (".", "..") or len(name) > longest or any(letter in FORBIDDEN for letter in name):
         wanted = f"choose one of up to {longest} letters, without {FORBIDDEN[:9]}"
         raise ValueError(f"Collection name cannot be {name[:80]!r}: {wanted}.")
@@ -104,23 +100,21 @@ class Connection:
     Attributes:
         client: the plain `QdrantClient`.
         location: where it leads.
-        close: call it to let go of the client; after that `using` refuses. Forgetting the connection, or
-            ending the program, does the same.
+        close: lets go of the client; after that `using` refuses. It is also called when the connection is
+            forgotten, or the program ends.
     """
 
     def __init__(self, client: QdrantClient, location: Location) -> None:
         self.client = client
         self.location = location
         self._lock: AbstractContextManager[Any] = nullcontext() if location.url else threading.RLock()
-        # Closes the client at the program's end, too: an open one prints a traceback there.
         self.close = weakref.finalize(self, _close, client, self._lock)
 
     @contextmanager
     def using(self, collection: str) -> Iterator[QdrantClient]:
         """Give the client, in local mode to one thread at a time. What is done within happens at once.
 
-        Args:
-            collection: the collection that it is wanted for, as the messages call it.
+        Messages name the collection that it is wanted for.
 
         Raises:
             RuntimeError: if it is closed, or if the collection is no longer there.
@@ -145,11 +139,7 @@ class Connection:
 
 
 def connect(location: Location, api_key: Any = None) -> Connection:
-    """Open a location, and make sure that it answers.
-
-    Args:
-        location: what `find_location` returned.
-        api_key: a server's key; by default the environment's QDRANT_API_KEY.
+    """Open a location, and make sure that it answers. The key is by default the environment's QDRANT_API_KEY.
 
     Raises:
         ValueError: if the key is no text, or if the folder cannot be used or is damaged.
@@ -169,6 +159,16 @@ def connect(location: Location, api_key: Any = None) -> Connection:
         )
     client = _open_folder(location.folder) if location.folder else QdrantClient(IN_MEMORY)
     return Connection(client, location)
+
+
+@contextmanager
+def closed_on_error(connection: Connection) -> Iterator[None]:
+    """Close a connection that has just been opened if what it is opened for fails, by Ctrl-C as well."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def connect_to_server(url: str, api_key: str | None) -> QdrantClient:
@@ -243,24 +243,19 @@ def _open_folder(folder: Path) -> QdrantClient:
         # Any thread may use it: the lock of the connection lets them in one by one.
         return QdrantClient(path=str(folder), force_disable_check_same_thread=True)
     except Exception as error:  # a damaged folder fails in a dozen ways, from KeyError to UnpicklingError
-        raise _unusable(error, folder) from None
-
-
-def _unusable(error: Exception, folder: Path) -> Exception:
-    """Return why a folder cannot be used, in one sentence."""
-    if "already accessed" in str(error) or "database is locked" in str(error):
-        return RuntimeError(
-            f"The folder {folder} is open in another client: close that one first, with its close() or by "
-            "shutting down the other notebook's kernel, or use a server."
-        )
-    if isinstance(error, OSError):
-        return ValueError(
-            f"The folder {folder} cannot be used ({error.strerror}): choose one that you may write to."
-        )
-    return ValueError(
-        f"The folder {folder} is damaged ({type(error).__name__}): put back a copy of it, or delete it and "
-        "fill it anew."
-    )
+        if "already accessed" in str(error) or "database is locked" in str(error):
+            raise RuntimeError(
+                f"The folder {folder} is open in another client: close that one first, with its close() or "
+                "by shutting down the other notebook's kernel, or use a server."
+            ) from None
+        if isinstance(error, OSError):
+            raise ValueError(
+                f"The folder {folder} cannot be used ({error.strerror}): choose one that you may write to."
+            ) from None
+        raise ValueError(
+            f"The folder {folder} is damaged ({type(error).__name__}): put back a copy of it, or delete it "
+            "and fill it anew."
+        ) from None
 
 
 def _check_points_are_there(folder: Path) -> None:

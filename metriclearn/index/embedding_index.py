@@ -9,7 +9,7 @@ the content, and embeddings of two encoders never meet in one collection.
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ from metriclearn.index.collection import (
     Neighbours,
     version_name,
 )
-from metriclearn.index.connection import check_name, connect, find_location
+from metriclearn.index.connection import check_name, closed_on_error, connect, find_location
 from metriclearn.index.filters import Where, filter_of
 
 ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one will do
@@ -124,7 +124,7 @@ class EmbeddingIndex:
         replace: bool = False,
     ) -> None:
         dim = check_count(dim, "dim", high=LONGEST)
-        distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
+        distance = check_choice(distance, "distance", DISTANCES)
         encoder_id = check_text(encoder_id, "encoder_id")
         versioned, replace = check_flag(versioned, "versioned"), check_flag(replace, "replace")
         if versioned and replace:
@@ -137,7 +137,7 @@ class EmbeddingIndex:
         if versioned:
             check_name(version_name(name, encoder_id))
         connection = connect(location, api_key)
-        try:
+        with closed_on_error(connection):
             self.storage = Collection.open(
                 connection,
                 name,
@@ -147,9 +147,6 @@ class EmbeddingIndex:
                 payload_indexes=indexed,
                 **sharding,
             )
-        except BaseException:
-            connection.close()
-            raise
 
     @classmethod
     def from_storage(cls, storage: Collection) -> "EmbeddingIndex":

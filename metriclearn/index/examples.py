@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ from metriclearn.index.collection import (
     Distance,
     Kind,
     check_replaceable,
+    foreign_points,
     resolve,
     temporary_name,
 )
 from metriclearn.index.connection import Connection
-from metriclearn.index.embedding_index import EmbeddingIndex, source_id
+from metriclearn.index.embedding_index import source_id
 from metriclearn.index.export import Points
 
 Classes = npt.NDArray[Any]
@@ -37,25 +39,32 @@ PARAMETERS = ("n_neighbors", "temperature", "columns")
 
 @dataclass(frozen=True)
 class Examples:
-    """The labelled rows of a classifier.
+    """The labelled rows of a classifier, and the classes that it knows.
 
     Attributes:
         vectors: float32, shape `(n, N)`, as they are stored: under cosine of unit length.
         targets: the class of each, shape `(n,)`.
         rows: int64, shape `(n,)`: the row number of each in the order of fitting.
         seen: how many rows there were, those without a label as well.
+        classes: all classes, sorted; some may have no example yet.
     """
 
     vectors: FloatArray
     targets: Classes
     rows: npt.NDArray[np.int64]
     seen: int
+    classes: Classes
 
     @classmethod
-    def of(cls, vectors: FloatArray, targets: Classes, start: int) -> "Examples":
+    def of(cls, vectors: FloatArray, targets: Classes, classes: Classes, start: int = 0) -> "Examples":
         """Return the labelled rows, numbered from `start` on; rows without a label count as well."""
         rows = np.flatnonzero(is_labelled(targets))
-        return cls(vectors[rows], targets[rows], rows.astype(np.int64) + start, start + len(targets))
+        return cls(vectors[rows], targets[rows], rows.astype(np.int64) + start, start + len(targets), classes)
+
+    @cached_property
+    def codes(self) -> LabelArray:
+        """The number of each class."""
+        return codes_of(self.classes)
 
     def store(self, storage: Collection) -> None:
         """Write them into a collection: all of them, or if that fails none."""
@@ -74,12 +83,15 @@ class Examples:
             raise
 
     def followed_by(self, more: "Examples") -> "Examples":
-        """Return these and more of them."""
+        """Return these and more of them, which know all classes."""
+        if not len(more.rows):  # targets that are all -1 may be of another type than the classes
+            return replace(self, seen=more.seen, classes=more.classes)
         return Examples(
             np.concatenate([self.vectors, more.vectors]),
             np.concatenate([self.targets, more.targets]),
             np.concatenate([self.rows, more.rows]),
             more.seen,
+            more.classes,
         )
 
 
@@ -106,20 +118,9 @@ def classifier_points(
     """Return the points that `QdrantClassifier.fit` would store, and those without a label, without a Qdrant.
 
     Written by `metriclearn.index.export.write_points`, they are opened by `QdrantClassifier.open`, which
-    checks them.
-
-    Args:
-        vectors: embeddings, float, shape `(n, N)`.
-        classes: the name of each one's class; None = unlabelled.
-        encoder_id: which encoder made the embeddings.
-        distance: `"cosine"` or `"euclid"`.
-        n_neighbors: k, how many neighbours vote.
-        temperature: of the vote; see `QdrantClassifier`.
-        payloads: for each embedding further entries, of JSON types; not label, source, encoder or class.
-        about: further notes about all of them, of JSON types.
-
-    Returns:
-        n points. The source of each is its row number as text.
+    checks them. The vectors are floats of shape `(n, N)`, the classes n names, None = unlabelled; each
+    point's source is its row number. `payloads` holds further entries for each, of JSON types, but not label,
+    source, encoder or class; `about` holds notes about all. The rest is as for `QdrantClassifier`.
 
     Raises:
         ValueError: for embeddings that cannot be compared, such as a row of zeros under cosine.
@@ -153,16 +154,14 @@ class StoredExamples:
     """A classifier's collection, and what is known of it here.
 
     Attributes:
-        index: the collection.
+        storage: the collection.
         examples: what is stored in it.
-        classes: the classes, sorted.
         parameters: what else is needed to open the classifier again: n_neighbors, temperature, and as
             columns the names of X's columns or None.
     """
 
-    index: EmbeddingIndex
+    storage: Collection
     examples: Examples
-    classes: Classes
     parameters: dict[str, Any]
 
     @classmethod
@@ -170,32 +169,18 @@ class StoredExamples:
         cls,
         connection: Connection,
         collection: str,
-        encoder_id: str,
-        distance: Distance,
+        kind: Kind,
         examples: Examples,
-        classes: Classes,
         parameters: dict[str, Any],
     ) -> "StoredExamples":
         """Fill a new collection; only then it takes the place of the one of that name.
 
-        Args:
-            connection: where to.
-            collection: its name.
-            encoder_id: which encoder made the embeddings.
-            distance: `"cosine"` or `"euclid"`.
-            examples: what to store.
-            classes: the classes, sorted.
-            parameters: see above.
-
         Raises:
             ValueError: if the collection of that name was not made to be replaced.
         """
-        kind = Kind(examples.vectors.shape[1], encoder_id, distance)
-        about = parameters | {"classes": classes.tolist(), "rows": examples.seen}
-        metadata = {"encoder": encoder_id, "replaceable": True, "classifier": about}
-
-        storage = _filled(connection, collection, kind, metadata, examples.store)
-        return cls(EmbeddingIndex.from_storage(storage), examples, classes, parameters)
+        about = parameters | {"classes": examples.classes.tolist(), "rows": examples.seen}
+        metadata = {"encoder": kind.encoder_id, "replaceable": True, "classifier": about}
+        return cls(_filled(connection, collection, kind, metadata, examples.store), examples, parameters)
 
     @classmethod
     def find(cls, connection: Connection, collection: str) -> "StoredExamples | None":
@@ -212,11 +197,6 @@ class StoredExamples:
         """Fill a new collection with the labelled ones of exported points and all their payload entries.
 
         Only then it takes the place of the one of that name.
-
-        Args:
-            connection: where to.
-            points: as `classifier_points` or `metriclearn.index.export.read_points` give them.
-            collection: its name.
 
         Raises:
             ValueError: if they are not those of a classifier, or the collection of that name was not made to
@@ -241,33 +221,29 @@ class StoredExamples:
                 "could be opened: choose another collection name, or fill it anew with fit if it may be "
                 "replaced."
             )
-        index = EmbeddingIndex.from_storage(storage)
-        return cls(index, *_read(index), {name: about.get(name) for name in PARAMETERS})
+        return cls(storage, _read(storage), {name: about.get(name) for name in PARAMETERS})
 
     def catch_up(self) -> None:
         """Read again what is stored; other programs may have added to it."""
-        self.examples, self.classes = _read(self.index)
+        self.examples = _read(self.storage)
 
     def add(self, vectors: FloatArray, targets: Classes, named: Classes) -> None:
         """Store examples, and know these classes."""
-        if len(self.index) != len(self.examples.rows):
+        if self.storage.count() != len(self.examples.rows):
             self.catch_up()
-        if len(named) and named.dtype.kind != self.classes.dtype.kind:
+        known = self.examples.classes
+        if len(named) and named.dtype.kind != known.dtype.kind:
             raise ValueError("Old and new classes differ in kind: use numbers for all or texts for all.")
         # An empty array of numbers would make numbers of bools.
-        known = np.union1d(self.classes, named) if len(named) else self.classes
-        more, storage = Examples.of(vectors, targets, self.examples.seen), self.index.storage
-        with storage.using():
-            about = dict(storage.metadata()["classifier"])  # what others added stays
+        known = np.union1d(known, named) if len(named) else known
+        more = Examples.of(vectors, targets, known, self.examples.seen)
+        with self.storage.using():
+            about = dict(self.storage.metadata()["classifier"])  # what others added stays
             about["classes"] = sorted({*about["classes"], *known.tolist()})
             about["rows"] = max(about["rows"], more.seen)
-            storage.update_metadata({"classifier": about})
-        if len(more.rows):
-            more.store(storage)
-            self.examples = self.examples.followed_by(more)
-        else:
-            self.examples = replace(self.examples, seen=more.seen)
-        self.classes = known
+            self.storage.update_metadata({"classifier": about})
+        more.store(self.storage)
+        self.examples = self.examples.followed_by(more)
 
 
 def _filled(
@@ -296,44 +272,29 @@ def _filled(
     return storage
 
 
-def _read(index: EmbeddingIndex) -> tuple[Examples, Classes]:
-    """Return all examples in the order of their rows, and the classes, sorted.
+def _read(storage: Collection) -> Examples:
+    """Return all examples in the order of their rows.
 
     Raises:
         ValueError: if a point is there that no classifier stored.
     """
-    with index.storage.using():
-        about = index.storage.metadata()["classifier"]
-        records = index.storage.records(vectors=True)
+    with storage.using():
+        about = storage.metadata()["classifier"]
+        records = storage.records(vectors=True)
     payloads = [record.payload or {} for record in records]
     names = [*about["classes"], *(payload.get("class") for payload in payloads)]
-    rows = rows_of(np.array([str(payload.get("source")) for payload in payloads], dtype=np.str_), index)
+    rows = storage.row_numbers(np.array([str(payload.get("source")) for payload in payloads], dtype=np.str_))
     of_one_kind = not records or {type(name) for name in names} in ({int}, {bool}, {str})
     if not of_one_kind or len(np.unique(rows)) < len(rows):
-        raise _foreign_points(index)
+        raise foreign_points(storage.name)
     classes = np.unique(np.array(names))
     targets = np.array([payload["class"] for payload in payloads], dtype=classes.dtype)
     if codes_of(targets).tolist() != [payload.get("label") for payload in payloads]:
-        raise _foreign_points(index)
-    vectors = np.array([record.vector for record in records], dtype=np.float32).reshape(-1, index.dim)
+        raise foreign_points(storage.name)
+    vectors = np.array([record.vector for record in records], dtype=np.float32).reshape(-1, storage.kind.dim)
     order = np.argsort(rows)
     seen = max(int(about["rows"]), int(rows.max(initial=-1)) + 1)
-    return Examples(vectors[order], targets[order], rows[order], seen), classes
-
-
-def rows_of(sources: npt.NDArray[np.str_], index: EmbeddingIndex) -> npt.NDArray[np.int64]:
-    """Return the row numbers that stand in the points' sources, in the same shape.
-
-    Raises:
-        ValueError: if a point has none.
-    """
-    try:
-        rows = sources.astype(np.int64)
-    except (ValueError, OverflowError):
-        rows = np.array([-1])
-    if rows.min(initial=0) < 0:
-        raise _foreign_points(index)
-    return rows
+    return Examples(vectors[order], targets[order], rows[order], seen, classes)
 
 
 def _check_classifier(points: Points) -> None:
@@ -352,10 +313,3 @@ def _check_classifier(points: Points) -> None:
             f"classes is {shown(classes)} and columns is {shown(columns)}, which no classifier has: export "
             "them anew."
         )
-
-
-def _foreign_points(index: EmbeddingIndex) -> ValueError:
-    return ValueError(
-        f"The collection {index.collection!r} holds points that no classifier stored: delete them, or "
-        "fit anew."
-    )

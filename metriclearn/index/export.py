@@ -11,7 +11,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from metriclearn.checks.arrays import (
 from metriclearn.checks.labels import check_labels
 from metriclearn.files import finish_replacing, npy_bytes, write_files
 from metriclearn.index.collection import DISTANCES, RESERVED_METADATA, Distance, Kind
-from metriclearn.index.connection import POINTS_FILE, TABLE_FILE
+from metriclearn.index.connection import POINTS_FILE, TABLE_FILE, closed_on_error
 from metriclearn.index.embedding_index import EmbeddingIndex
 
 VECTORS_FILE = "vectors.npy"
@@ -76,7 +76,6 @@ def export_points(index: EmbeddingIndex, folder: str | Path) -> Points:
         ValueError: if the index is empty, or the folder is none or one that Qdrant keeps points in.
         OSError: if the folder cannot be written. What lay there is then untouched.
     """
-    path = check_folder(folder)
     with index.storage.using():
         about = index.storage.user_metadata()
         records = index.storage.records(vectors=True)
@@ -90,7 +89,7 @@ def export_points(index: EmbeddingIndex, folder: str | Path) -> Points:
         distance=index.distance,
         about=about,
     )
-    write_points(points, path)
+    write_points(points, folder)
     return points
 
 
@@ -180,20 +179,17 @@ def import_points(folder: str | Path, **where: Any) -> EmbeddingIndex:
     """
     points = read_points(folder)
     index = EmbeddingIndex(**points.kind._asdict(), **where)
-    try:
+    with closed_on_error(index.storage.connection):
         index.storage.write(points.ids, points.vectors, points.payloads)
         if points.about:
             index.storage.update_metadata(points.about)
-    except BaseException:
-        index.close()
-        raise
     return index
 
 
 def _checked(vectors: Any, ids: Any, payloads: Any, encoder_id: Any, distance: Any, about: Any) -> Points:
     """Return points in our own form, or say with a ValueError what no index could have held."""
     encoder_id = check_text(encoder_id, "encoder_id")
-    distance = cast(Distance, check_choice(distance, "distance", DISTANCES))
+    distance = check_choice(distance, "distance", DISTANCES)
     vectors = comparable_rows(check_embeddings(vectors, unit_length=False), distance)
     n = len(vectors)
     ids = check_ids(ids)

@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel
 from qdrant_client import models
 
+from metriclearn.checks.arguments import shown
 from metriclearn.checks.arrays import as_array
 
 Where = Mapping[str, Any] | models.Filter
@@ -20,10 +21,7 @@ INT64 = range(-(2**63), 2**63)
 
 
 def filter_of(where: Where | None) -> models.Filter | None:
-    """Turn a condition into Qdrant's filter; None stays None.
-
-    Args:
-        where: a dictionary, any of the values and all of the keys, or a `Filter`.
+    """Turn a condition (see `EmbeddingIndex.query`) into Qdrant's filter; None stays None.
 
     Raises:
         ValueError: for anything else, or if a part of it says nothing.
@@ -33,12 +31,12 @@ def filter_of(where: Where | None) -> models.Filter | None:
     if isinstance(where, models.Filter):
         if not _says_something(where):
             raise ValueError(
-                f"The filter is empty, or a part of it is, and would mean every point: {_shown(where)}. "
+                f"The filter is empty, or a part of it is, and would mean every point: {shown(where)}. "
                 'Leave that part out; to delete every point, say so with where={"encoder": encoder_id}.'
             )
         return where
     if not isinstance(where, Mapping) or len(where) == 0:
-        raise ValueError(f'where is {_shown(where)}: pass a dictionary such as {{"label": 3}}, or a Filter.')
+        raise ValueError(f'where is {shown(where)}: pass a dictionary such as {{"label": 3}}, or a Filter.')
     conditions: list[models.Condition] = []
     for key, value in where.items():
         values = _values(value)
@@ -47,7 +45,7 @@ def filter_of(where: Where | None) -> models.Filter | None:
         fits = fits or (kinds == {int} and all(v in INT64 for v in values))
         if not isinstance(key, str) or not key or not fits:
             raise ValueError(
-                f"where[{key!r}] is {_shown(value)}: name an entry of the payload, and pass whole numbers "
+                f"where[{key!r}] is {shown(value)}: name an entry of the payload, and pass whole numbers "
                 "(int64), texts or one bool."
             )
         match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=values)
@@ -72,11 +70,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray | torch.Tensor):
         return value.tolist()
     return str(value) if isinstance(value, str) else value
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _says_something(part: Any) -> bool:

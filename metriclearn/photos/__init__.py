@@ -1,7 +1,7 @@
 """Image folder: photographs with their labels, decoded once into one array on the disk.
 
     listing.py  which files, which labels        decode.py  one file, safely, to a square of 256 pixels
-    cache.py    the array on the disk
+    cache.py    the array on the disk            features.py  a backbone's features of the pictures
 
 The squares lie in the cache as one array, named by what the pictures hold: to change a label, or to move
 the folder, costs nothing, and a picture that changes is read anew. Memory does not grow with the folder. One
@@ -120,11 +120,9 @@ class Photographs:
     def chosen(self, places: Sequence[int]) -> "Photographs":
         """Return some of the pictures, by their places, in that order."""
         at = np.asarray(places, dtype=np.int64)
-        fields: dict[str, Any] = {
-            name: getattr(self, name)[at] for name in ("labels", "widths", "heights", "grey", "rows")
-        }
-        for name in ("files", "digests"):
-            fields[name] = tuple(getattr(self, name)[i] for i in at)
+        arrays = ("labels", "widths", "heights", "grey", "rows")
+        fields: dict[str, Any] = {name: getattr(self, name)[at] for name in arrays}
+        fields |= {name: tuple(getattr(self, name)[i] for i in at) for name in ("files", "digests")}
         return replace(self, **fields)
 
     def with_labels(self, labels: Sequence[str | None]) -> "Photographs":
@@ -136,12 +134,7 @@ class Photographs:
 def downscale(images: ImageArray, side: int) -> ImageArray:
     """Downscale images to at most `side` pixels at the shorter side, each the mean of those it covers.
 
-    Args:
-        images: float32 or uint8, shape `(n, channels, height, width)`.
-        side: in pixels.
-
-    Returns:
-        The images at that size, of the same type; those that are small enough come back as they are.
+    They are float32 or uint8, shape `(n, channels, height, width)`, and stay so; small ones stay as they are.
     """
     height, width = images.shape[2:]
     if min(height, width) <= side:
@@ -167,7 +160,6 @@ def read_photographs(
     labels: str | Path | None = None,
     *,
     cache: str | Path | None = None,
-    progress: bool | None = None,
 ) -> Photographs:
     """Read all pictures of a folder, once; later calls find them in the cache.
 
@@ -178,7 +170,6 @@ def read_photographs(
         folder: see `metriclearn.photos.listing` for its three forms.
         labels: a further table of labels, whose rows win.
         cache: where to keep the squares, 200 kB each; by default `metriclearn.files.cache_folder()`.
-        progress: whether to show a bar; by default if somebody sees it.
 
     Raises:
         FileNotFoundError: if the folder, or a file that a table names, is not there.
@@ -189,12 +180,10 @@ def read_photographs(
         >>> photographs = read_photographs("my_pictures")  # doctest: +SKIP
         >>> photographs.pixels.shape, photographs.class_names  # doctest: +SKIP
     """
-    return decode_listing(list_photographs(folder, labels), cache=cache, progress=progress)
+    return decode_listing(list_photographs(folder, labels), cache=cache)
 
 
-def decode_listing(
-    listing: Listing, *, cache: str | Path | None = None, progress: bool | None = None
-) -> Photographs:
+def decode_listing(listing: Listing, *, cache: str | Path | None = None) -> Photographs:
     """Read the pictures that `list_photographs` found; see `read_photographs`.
 
     Raises:
@@ -202,7 +191,7 @@ def decode_listing(
         OSError: if the cache has no room.
     """
     cached_in = (cache_folder() if cache is None else check_folder(cache)) / "photographs"
-    store, entries = cached_pictures(listing, cached_in, progress)
+    store, entries = cached_pictures(listing, cached_in)
     both = list(zip(listing.files, entries, strict=True))
     skipped = listing.skipped | {name: entry["skip"] for name, entry in both if "skip" in entry}
     good = [i for i, entry in enumerate(entries) if "skip" not in entry]

@@ -1,7 +1,6 @@
 """The cache of decoded photographs: one array on the disk, named by what the pictures hold."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -26,22 +25,20 @@ HEADER = 128  # bytes at the start of a .npy file of this size
 KEPT_DAYS = 30  # what nobody has asked for so long leaves the cache
 
 
-def cached_pictures(
-    listing: Listing, folder: Path, progress: bool | None
-) -> tuple[Path, list[dict[str, Any]]]:
+def cached_pictures(listing: Listing, folder: Path) -> tuple[Path, list[dict[str, Any]]]:
     """Return the file of decoded pictures in the cache, and an entry for each; decode what is missing.
 
     The work goes on where an interrupted one stopped. Two programs that do the same at the same time write
     the same bytes to the same places, and the first one to be done gives the folder its name.
     """
     paths = listing.paths
-    digests = _digests(paths, progress)
+    digests = _digests(paths)
     key = hashlib.sha256(repr((VERSION, SIDE, digests)).encode()).hexdigest()[:32]
     done, partial = folder / key, folder / f"{key}.partial"
     if not (done / "index.json").is_file():
         _make_room(folder, partial, len(paths))
         try:
-            _decode_into(partial, paths, digests, progress)
+            _decode_into(partial, paths, digests)
             os.replace(partial, done)
         except OSError:
             if not (done / "index.json").is_file():  # unless another program was first
@@ -51,7 +48,7 @@ def cached_pictures(
     return done / "pixels.npy", json.loads((done / "index.json").read_text(encoding="utf-8"))
 
 
-def _decode_into(folder: Path, paths: list[Path], digests: list[str], progress: bool | None) -> None:
+def _decode_into(folder: Path, paths: list[Path], digests: list[str]) -> None:
     index = folder / "index.json"
     try:
         entries = json.loads(index.read_text(encoding="utf-8"))
@@ -61,7 +58,7 @@ def _decode_into(folder: Path, paths: list[Path], digests: list[str], progress: 
     target = folder / "pixels.npy"
     with target.open("r+b" if target.exists() else "w+b") as file:
         file.seek(HEADER + row * ROW)
-        with progress_bar(len(paths), "Reading", progress, len(entries)) as bar:
+        with progress_bar(len(paths), "Reading", len(entries)) as bar:
             for found in read_pictures(paths[len(entries) :]):
                 digest = digests[len(entries)]
                 if isinstance(found, Picture) and found.digest == digest:
@@ -76,11 +73,9 @@ def _decode_into(folder: Path, paths: list[Path], digests: list[str], progress: 
                 if len(entries) % AT_ONCE == 0:
                     _note(index, entries, file)
         row = sum("skip" not in entry for entry in entries)
-        header = io.BytesIO()
-        shape = {"descr": "|u1", "fortran_order": False, "shape": (row, 3, SIDE, SIDE)}
-        np.lib.format.write_array_header_1_0(header, shape)
         file.seek(0)
-        file.write(header.getvalue())
+        shape = {"descr": "|u1", "fortran_order": False, "shape": (row, 3, SIDE, SIDE)}
+        np.lib.format.write_array_header_1_0(file, shape)
         _note(index, entries, file)
 
 
@@ -120,7 +115,7 @@ def _last_use(folder: Path) -> float:
     return (index if index.exists() else folder).stat().st_mtime
 
 
-def _digests(paths: list[Path], progress: bool | None) -> list[str]:
+def _digests(paths: list[Path]) -> list[str]:
     """Return the SHA-256 of each file, or an empty text where it cannot be read."""
 
     def digest(path: Path) -> str:
@@ -133,7 +128,7 @@ def _digests(paths: list[Path], progress: bool | None) -> list[str]:
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         found = []
-        with progress_bar(len(paths), "Comparing", progress) as bar:
+        with progress_bar(len(paths), "Comparing") as bar:
             for one in pool.map(digest, paths):
                 found.append(one)
                 bar.update()
@@ -142,11 +137,10 @@ def _digests(paths: list[Path], progress: bool | None) -> list[str]:
         pool.shutdown(cancel_futures=True)  # at Ctrl-C the rest is not waited for
 
 
-def progress_bar(total: int, what: str, progress: bool | None = None, done: int = 0) -> Any:
-    """Return a bar with the seconds left: by default quiet where nobody sees it, and gone when done."""
-    quiet = None if progress is None else not progress
+def progress_bar(total: int, what: str, done: int = 0) -> Any:
+    """Return a bar with the seconds left: quiet where nobody sees it, and gone when done."""
     return tqdm(
-        total=total, initial=done, desc=what, unit="picture", disable=quiet, leave=False, dynamic_ncols=True
+        total=total, initial=done, desc=what, unit="picture", disable=None, leave=False, dynamic_ncols=True
     )
 
 

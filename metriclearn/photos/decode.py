@@ -68,9 +68,6 @@ def read_picture(path: Path) -> Picture:
     a square of `SIDE` (bicubic): what lies at its edges is not lost. Of a file of many frames or pages the
     first one counts.
 
-    Args:
-        path: the file.
-
     Raises:
         UnreadableError: if it cannot be read, with the reason.
     """
@@ -105,8 +102,7 @@ def read_file(path: Path, stack: ExitStack) -> bytes:
             if found.st_size > LARGEST_FILE:
                 raise UnreadableError(f"is larger than {LARGEST_FILE // 10**6} MB")
             if found.st_size > ONE_AT_A_TIME:
-                _LARGE.acquire()
-                stack.callback(_LARGE.release)
+                stack.enter_context(_LARGE)
             return file.read()
     except FileNotFoundError:
         raise UnreadableError("is not there") from None
@@ -123,8 +119,7 @@ def _unpack(content: bytes, stack: ExitStack) -> tuple[Bytes, int, int]:
             raise UnreadableError(f"has {whole[0]} x {whole[1]} pixels, which is far too many")
         image.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG can be unpacked smaller, at once
         if image.size[0] * image.size[1] > ONE_AT_A_TIME and len(content) <= ONE_AT_A_TIME:
-            _LARGE.acquire()
-            stack.callback(_LARGE.release)
+            stack.enter_context(_LARGE)
         image.load()
         orientation = _orientation(image)
         flat = _on_white(image)
@@ -172,11 +167,7 @@ def read_pictures(paths: Iterable[Path], threads: int | None = None) -> Iterator
     """Yield each file's picture, or why there is none, in the order of the paths; some are read ahead.
 
     Pillow unpacks and resizes without holding Python's lock, so threads are enough. Only a few pictures are
-    kept at any time, whatever the number of files.
-
-    Args:
-        paths: the files.
-        threads: how many to read at a time; by default as many as there are cores, up to eight.
+    kept at any time, whatever the number of files. By default there is a thread per core, up to eight.
     """
     threads = threads or min(8, os.cpu_count() or 1)
     waiting: deque[Future[Picture | UnreadableError]] = deque()

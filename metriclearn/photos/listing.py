@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from metriclearn.checks.arguments import check_folder
+from metriclearn.checks.arrays import is_broken
 from metriclearn.checks.labels import MARKERS
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -55,13 +56,12 @@ class Listing:
     @property
     def class_names(self) -> list[str]:
         """The classes, sorted."""
-        return sorted({label for label in self.labels if label is not None})
+        return list(self.counts)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many labelled pictures each class has."""
-        found = Counter(label for label in self.labels if label is not None)
-        return {name: found[name] for name in self.class_names}
+        """How many labelled pictures each class has, sorted by its name."""
+        return dict(sorted(Counter(label for label in self.labels if label is not None).items()))
 
 
 def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Listing:
@@ -197,13 +197,9 @@ def _reason_to_skip(entry: os.DirEntry[str], root: Path) -> str | None:
             return "is a link that leads out of the folder"
     if suffix in OTHER_PICTURES:
         return f"is a picture of a kind that is not read here ({suffix[1:]}): save it as JPEG or PNG"
-    if suffix in SUFFIXES and not _is_text(entry.name):
+    if suffix in SUFFIXES and is_broken(entry.name):
         return "has a name that is no valid text: rename it"
     return None
-
-
-def _is_text(name: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _class_folder(name: str) -> str | None:
@@ -212,12 +208,7 @@ def _class_folder(name: str) -> str | None:
 
 
 def _labels_of(listing: Listing, table: Path) -> dict[str, str | None]:
-    """Return the label of each file that a table names.
-
-    Raises:
-        FileNotFoundError: if the table, or a file that it names, is not there.
-        ValueError: if the table cannot be meant.
-    """
+    """Return the label of each file that a table names; see `list_photographs` for what is refused."""
     rows = read_table(table)
     shown = table.name
     header = {name.strip().lower(): name for name in rows[0]} if rows else {}
@@ -255,11 +246,7 @@ def _label(text: str) -> str | None:
 
 
 def _inside(given: str, root: Path, table: str) -> str:
-    """Return a path of a table as a name below the folder.
-
-    Raises:
-        ValueError: if it leads out.
-    """
+    """Return a path of a table as a name below the folder, or raise a ValueError if it leads out."""
     text = given
     if "\0" not in text and not os.path.lexists(root / text):  # blanks around it, or written on Windows
         text = text.strip().replace("\\", "/")
@@ -272,10 +259,7 @@ def _inside(given: str, root: Path, table: str) -> str:
 
 
 def read_table(table: Path) -> list[dict[str, str]]:
-    """Read a table of texts: its first row names the columns; commas, semicolons or tabs part them.
-
-    Returns:
-        A dictionary per row.
+    """Read a table, a dictionary per row: the first names the columns; commas, semicolons or tabs part them.
 
     Raises:
         FileNotFoundError: if it is not there.

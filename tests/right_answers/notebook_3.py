@@ -71,9 +71,9 @@ RIGHT = [
     ("3.2", (filled_in_place,)),
     ("3.2", (of_one_number,)),
     ("3.2", (lambda e, y, margin: with_two(e.double(), y, margin),)),
-    ("3.3", (SPECK, 94.2, "gauges")),
-    ("3.3", (CollapseDiagnostics(0.2, 3.1, 0.15, 0.9), 92.0, "Gauges")),  # another seed
-    ("3.3", (CollapseDiagnostics(0.04, 2.0, 0.19, 1.0), np.float32(95.1), " gauges")),
-    ("3.3", (SPECK, torch.tensor(93.7), "gauges")),
-    ("3.3", (SPECK, np.array([90]), np.str_("gauges"))),
+    ("3.3", (SPECK, 94.2, "diagnostics")),
+    ("3.3", (CollapseDiagnostics(0.2, 3.1, 0.15, 0.9), 92.0, "Diagnostics")),  # another seed
+    ("3.3", (CollapseDiagnostics(0.04, 2.0, 0.19, 1.0), np.float32(95.1), " diagnostics")),
+    ("3.3", (SPECK, torch.tensor(93.7), "diagnostics")),
+    ("3.3", (SPECK, np.array([90]), np.str_("diagnostics"))),
 ]

@@ -13,12 +13,12 @@ let at = 0;
 function show() {
   if (!items.length) { $("where").textContent = "There is nothing to review."; return; }
   const item = items[at];
-  const label = decided.has(item.digest) ? decided.get(item.digest).label : item.label ?? "";
+  const label = decided.has(item.sha256) ? decided.get(item.sha256).label : item.label ?? "";
   $("where").textContent = `${at + 1} of ${items.length}; ${decided.size} changed`;
   const says = item.suggestion === null ? "" : ` Its neighbours say: ${item.suggestion}.`;
   $("why").textContent = WHY[item.kind] + (item.kind === "duplicate" ? "" : says);
   $("picture").src = item.picture;
-  $("name").textContent = `${item.file}: ${label || "no label"}`;
+  $("name").textContent = `${item.file_name}: ${label || "no label"}`;
   $("duplicate").hidden = item.other === null;
   if (item.other !== null) {
     $("other").src = item.otherPicture;
@@ -32,8 +32,8 @@ function show() {
 function decide(label) {
   const item = items[at];
   if (!item) return;
-  if (label === (item.label ?? "")) decided.delete(item.digest);
-  else decided.set(item.digest, { file: item.file, label });
+  if (label === (item.label ?? "")) decided.delete(item.sha256);
+  else decided.set(item.sha256, { file: item.file_name, label });
   show();
 }
 

@@ -39,23 +39,26 @@ def exercise_11_2(pairs: object, photographs: Any) -> str:
     """Pairs of alike pictures at three thresholds."""
     given = entries(pairs, "pairs", THRESHOLDS)
     found = {at: count(given[at], f"the number of pairs at {at}") for at in THRESHOLDS}
-    twins = {at: duplicates(photographs, at) for at in THRESHOLDS}
-    truth = {at: len(some) for at, some in twins.items()}
+    found_pairs = {at: duplicates(photographs, at) for at in THRESHOLDS}
+    truth = {at: len(some) for at, some in found_pairs.items()}
     if found != truth and [*found.values()] == [*truth.values()][::-1]:
         raise NotYet("The order is turned round: a lower threshold takes more pictures for one.")
     for at in THRESHOLDS:
         mistakes = [
             (2 * truth[at], f"At {at} these are files: two of them make one pair."),
             (
-                len({row for twin in twins[at] for row in (twin.first, twin.second)}),
-                f"At {at} these are the files that have a double: count pairs.",
+                len({row for pair in found_pairs[at] for row in (pair.first, pair.second)}),
+                f"At {at} these are the files that have a duplicate: count pairs.",
             ),
             (truth[at] / 2, f"At {at} you halved them: each pair is listed once."),
             (
-                sum(twin.same_file for twin in twins[at]),
+                sum(pair.same_file for pair in found_pairs[at]),
                 f"At {at} equal files are not all: nearly equal ones count.",
             ),
-            (sum(twin.labels_differ for twin in twins[at]), f"At {at} those with two labels are not all."),
+            (
+                sum(pair.labels_differ for pair in found_pairs[at]),
+                f"At {at} those with two labels are not all.",
+            ),
             *(
                 (truth[other], f"At {at} that is the number at {other}.")
                 for other in THRESHOLDS

@@ -27,12 +27,12 @@ def exercise_3_1(guess: object, loss: Callable[..., object], end: object) -> str
             raise NotYet(hint)
     if abs(given - triplet_loss(points, labels, 0.5, "hard").item()) > 1e-4:
         raise NotYet("Your loss is not batch-hard with a margin of 0.5: see how `recipes` makes its losses.")
-    gauges = _gauges(end, "end")
-    if gauges.mean_distance > 0.5:
+    diagnostics = _diagnostics(end, "end")
+    if diagnostics.mean_distance > 0.5:
         raise NotYet("No collapse: is `end` of the encoder that `train` returned for this very loss?")
-    if abs(gauges.hard_loss - 0.2) < 0.05:
-        raise NotYet("The loss reads 0.2, the default margin: does the gauge know the margin of 0.5?")
-    if abs(gauges.hard_loss - 0.5) > 0.1 or gauges.active < 0.9:
+    if abs(diagnostics.hard_loss - 0.2) < 0.05:
+        raise NotYet("The loss reads 0.2, the default: does `collapse_diagnostics` know the margin of 0.5?")
+    if abs(diagnostics.hard_loss - 0.5) > 0.1 or diagnostics.active < 0.9:
         raise NotYet("The embeddings are one point, but the loss is not that of margin 0.5: read it again.")
     said = "As you guessed: it" if abs(guessed - 0.5) < 0.05 else f"You guessed {guessed:.2g}; it"
     return (
@@ -63,16 +63,16 @@ def exercise_3_2(batch_hard: Callable[..., object]) -> str:
 
 def exercise_3_3(end: object, right: object, shown_by: object) -> str:
     """Hard negatives later: the classes part, and then shrink into a speck that keeps its order."""
-    gauges, accuracy = _gauges(end, "end"), percent(right, "the accuracy")
+    diagnostics, accuracy = _diagnostics(end, "end"), percent(right, "the accuracy")
     if not is_of_test(accuracy):
         raise NotYet(
             "No such share of 1,000 images is possible: measure on the test images, with `accuracy`."
         )
-    answer = choice(shown_by, "what shows it", ("gauges", "accuracy"))
-    if gauges.mean_distance > 0.6:
+    answer = choice(shown_by, "what shows it", ("diagnostics", "accuracy"))
+    if diagnostics.mean_distance > 0.6:
         raise NotYet("The embeddings are spread out: did batch-hard take over? Print the mining per step.")
-    if gauges.hard_loss > 0.3:
-        raise NotYet("Read the gauges with their own margin, 0.2: batch-hard has its default here, too.")
+    if diagnostics.hard_loss > 0.3:
+        raise NotYet("Read the diagnostics with their own margin, 0.2: batch-hard has its default here, too.")
     if accuracy < 30:
         raise NotYet("Near chance: are the test images embedded by the same encoder as the labelled ones?")
     if accuracy < 86:
@@ -89,7 +89,7 @@ def exercise_3_3(end: object, right: object, shown_by: object) -> str:
     )
 
 
-def _gauges(answer: object, name: str) -> CollapseDiagnostics:
+def _diagnostics(answer: object, name: str) -> CollapseDiagnostics:
     if not isinstance(answer, CollapseDiagnostics):
         raise NotYet(
             f"`{name}` should be what `collapse_diagnostics` returns, not a {type(answer).__name__}."

@@ -1,4 +1,4 @@
-"""Somebody who asks while something else happens, and many who ask at once."""
+"""Load tests: a reader that asks while something else happens, and many clients who ask at once."""
 
 import threading
 import time
@@ -73,8 +73,8 @@ class Reader:
             self.questions += 1
 
 
-def waits(answer: Callable[[int], object], clients: int, questions: int) -> npt.NDArray[np.float64]:
-    """Return what clients wait who all ask at once, in ms, float64 of shape `(clients * questions,)`.
+def latencies(answer: Callable[[int], object], clients: int, questions: int) -> npt.NDArray[np.float64]:
+    """Return the latency of each question in ms when clients ask at once, float64, `(clients * questions,)`.
 
     Args:
         answer: called with the number of a question, from 0 on; each client asks others than its neighbours.

@@ -11,7 +11,7 @@ percent, means of five draws; the difference with its 95 % interval:
     TrashNet, with the pool        68.3       69.1      0.8 [-0.9, 2.4]
     TrashNet, without the pool     67.8       67.6     -0.2 [-2.3, 1.8]
 
-    python -m benchmarks.head_settings --trashnet FOLDER    # five minutes on one core
+    python -m benchmarks.studies.head_settings --trashnet FOLDER    # five minutes on one core
 """
 
 import argparse
@@ -21,9 +21,9 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import photographs
-from label_efficiency import Ledger
 
+from benchmarks import photographs
+from benchmarks.common import Ledger
 from metriclearn import MetricEmbedding
 from metriclearn.metrics import t_interval
 
@@ -47,9 +47,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="forget earlier results first")
     parser.add_argument("--trashnet", type=Path, help="folder of TrashNet's pictures, a folder per class")
     given = parser.parse_args()
-    ledger = Ledger(
-        "head_settings.json", "sets", given.fresh, {"labels per class": PER_CLASS, "draws": [*DRAWS]}
-    )
+    ledger = Ledger("head_settings", "sets", given.fresh, {"labels per class": PER_CLASS, "draws": [*DRAWS]})
     sets = [photographs.elpv, *([partial(photographs.trashnet, given.trashnet)] if given.trashnet else [])]
     for load in sets:
         data = load()
@@ -58,7 +56,7 @@ def main() -> None:
         ):
             if not ledger.has([data.name, pool, setting], draw):
                 trial = photographs.trial(data, PER_CLASS, draw)
-                trial.data.rows  # noqa: B018 (computed at first sight)
+                trial.data.features  # noqa: B018 (computed at first sight)
                 start = time.process_time()
                 right = accuracy(trial, *of_head, pseudo_labels)
                 ledger.add([data.name, pool, setting], draw, right, time.process_time() - start)
