@@ -120,10 +120,7 @@ def joined(listings: Sequence[Listing]) -> Listing:
     """
     if len(listings) == 1:
         return listings[0]
-    try:
-        root = Path(os.path.commonpath([listing.folder for listing in listings]))
-    except ValueError:
-        raise ValueError("The pictures lie on several drives: copy them into one folder.") from None
+    root = Path(os.path.commonpath([listing.folder for listing in listings]))
     whole = Listing(root)
     labels: dict[str, str | None] = {}
     for listing in listings:
