@@ -152,8 +152,8 @@ class Backbone(nn.Module):
         channels, *sides = images.shape[1:]
         if min(sides) < STRIDE or channels not in (1, RGB):
             raise ValueError(
-                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 or 3 channels, "
-                f"{STRIDE} pixels a side at least: drop an alpha channel by X[:, :3], or pass larger images."
+                f"The images have shape {tuple(images.shape[1:])}, and {self.name} sees 1 (grey) or 3 "
+                f"channels from {STRIDE} pixels a side on: drop the alpha channel by X[:, :3], or enlarge."
             )
         seen, shape = images, (self.size, self.size)
         if self.crop:
@@ -185,8 +185,9 @@ class Backbone(nn.Module):
         except (ValueError, torch.OutOfMemoryError):  # the first is our own: it says what to do
             raise
         except Exception as error:  # of whatever kind a network of one's own may raise
+            shape = tuple(images.shape[1:])
             raise ValueError(
-                f"The backbone {self.name} cannot take images of shape {tuple(images.shape[1:])}: {error}"
+                f"The backbone {self.name} cannot take images of shape {shape}: {error}"
             ) from error
 
     def features(self, maps: Tensor) -> Tensor:
@@ -259,16 +260,16 @@ class BackboneEncoder(nn.Module):
         """Return an encoder with weights that `trained` gave; it may share the backbone, or copy it.
 
         Raises:
-            RuntimeError: for weights that do not belong to such an encoder.
+            KeyError: if some of them are missing.
+            RuntimeError: for weights of another shape.
         """
         width = len(weights["centre"])
         head = nn.Identity() if tune == "frozen" else Encoder((width,), dim)
         if tune in ("last", "all"):
             backbone = copy.deepcopy(backbone)
         encoder = cls(backbone, head, torch.zeros(width), tune, dim).to(backbone.device)
-        found = encoder.load_state_dict(weights, strict=False)
-        if found.unexpected_keys or not set(found.missing_keys).isdisjoint(encoder.trained()):
-            raise RuntimeError(f"These weights belong to another encoder: {found}.")
+        # No others: a file must not change a backbone that is shared.
+        encoder.load_state_dict({name: weights[name] for name in encoder.trained()}, strict=False)
         return encoder
 
     def train(self, mode: bool = True) -> "BackboneEncoder":
@@ -377,7 +378,7 @@ def _lite(name: str) -> Backbone:
         network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
     except Exception as error:  # of many kinds, according to where the damage lies
         raise FileNotFoundError(
-            f'The weights of {name} are missing or damaged: install the package "{about.package}" again.'
+            f'The weights of {name} are missing or damaged: install "{about.package}" again.'
         ) from error
     if fingerprint(network.state_dict()) != about.fingerprint:
         raise FileNotFoundError(f'The weights of {name} are not its own: install "{about.package}" again.')

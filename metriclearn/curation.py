@@ -19,7 +19,7 @@ from metriclearn.checks.arrays import FloatArray, check_embeddings
 from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
 from metriclearn.index import EmbeddingIndex
 from metriclearn.label_propagation import diffuse_labels
-from metriclearn.neighbours import TEMPERATURE, check_k, nearest, votes
+from metriclearn.neighbours import TEMPERATURE, nearest, votes
 from metriclearn.photos import Photographs
 
 Rows = npt.NDArray[np.int_]
@@ -105,7 +105,9 @@ def label_errors(
     given = check_class_labels(labels, len(vectors))
     temperature = check_number(temperature, "temperature", 0, without=(0,))
     known = np.flatnonzero(is_labelled(given))
-    rows, cosines = nearest(vectors[known], vectors[known], check_k(k, len(known) - 1), skip_self=True)
+    rows, cosines = nearest(
+        vectors[known], vectors[known], check_count(k, "k", 1, len(known) - 1), skip_self=True
+    )
     classes, shares = votes(given[known][rows], cosines, np.unique(given[known]), temperature=temperature)
     scores = np.zeros(len(vectors))
     scores[known] = 1 - shares[np.arange(len(known)), np.searchsorted(classes, given[known])]
@@ -197,7 +199,7 @@ def select_for_labelling(
     free = np.flatnonzero(~known)
     strategy = check_choice(strategy, "strategy", ("uncertainty", "diversity", "mixed"))
     seed = check_seed(seed)
-    n = check_count(n, "n", 1, len(free))
+    n = check_count(n, f"n, of {len(free)} unlabelled images,", 1, len(free))
     if strategy == "diversity":
         nearest = (vectors[free] @ vectors[known].T).max(axis=1)
         taken: list[int] = []
@@ -343,4 +345,4 @@ def _suggestions(embeddings: FloatArray, labels: LabelArray, known: Rows) -> Lab
 def _nearest_others(embeddings: FloatArray, k: int) -> tuple[Rows, Scores]:
     """Return the k nearest others of each row and their cosines, shape `(n, k)`, the nearest first."""
     vectors = check_embeddings(embeddings, unit_length=True)
-    return nearest(vectors, vectors, check_k(k, len(vectors) - 1), skip_self=True)
+    return nearest(vectors, vectors, check_count(k, "k", 1, len(vectors) - 1), skip_self=True)

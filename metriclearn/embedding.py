@@ -254,7 +254,9 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         except Exception:  # of many kinds, according to where the damage lies
             intact = False
         if not intact:
-            raise ValueError(f"The weights in {folder} are not those of its card: copy both files again.")
+            raise ValueError(
+                f"The weights in {folder} are damaged, or of another card: copy both files again."
+            )
         embedding = cls(**parameters)
         if network is None:
             embedding.n_features_in_ = card["input_shape"][0]
@@ -278,7 +280,9 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f'tune is "{tune}" without a backbone: name one, as backbone="{LITE0}".')
             return None
         if pixels.ndim != 4 or self.reconstruction:
-            raise ValueError("A backbone wants images, and reconstruction=0: leave it out for all else.")
+            raise ValueError(
+                "A backbone wants images, and has no decoder: leave it out, or set reconstruction=0."
+            )
         return as_backbone(self.backbone, self.device)
 
     def _check_pixels(self, X: Any, fitting: bool) -> tuple[Any, ImageArray]:

@@ -9,7 +9,7 @@ from scipy import stats
 from metriclearn.checks.arguments import check_count, check_number
 from metriclearn.checks.arrays import FloatArray, as_array, check_embeddings
 from metriclearn.checks.labels import LabelArray, check_labels, is_labelled
-from metriclearn.neighbours import check_k, nearest
+from metriclearn.neighbours import nearest
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def t_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     given = as_array(values, "The values")
     if given.ndim != 1 or len(given) < 2 or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
         raise ValueError(
-            f"The values have shape {given.shape} and type {given.dtype}: pass a finite number of each run, "
-            "of at least two runs."
+            f"The values have shape {given.shape} and type {given.dtype}: pass a finite number "
+            "for each of at least two runs."
         )
     numbers = given.astype(np.float64)
     confidence = _confidence(confidence)
@@ -100,7 +100,7 @@ def recall_at_k(embeddings: FloatArray, labels: LabelArray, k: int = 1) -> float
         ValueError: for arrays that do not fit, or if k is out of that range.
     """
     embeddings, labels = _labelled_rows(embeddings, labels)
-    rows, _ = nearest(embeddings, embeddings, check_k(k, len(labels) - 1), skip_self=True)
+    rows, _ = nearest(embeddings, embeddings, check_count(k, "k", 1, len(labels) - 1), skip_self=True)
     return float((labels[rows] == labels[:, None]).any(axis=1).mean())
 
 

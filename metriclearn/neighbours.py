@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
-from metriclearn.checks.arguments import check_count
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import LabelArray
 
@@ -91,12 +90,3 @@ def votes(
     shares = np.zeros((len(labels), len(classes)))
     np.add.at(shares, (np.arange(len(labels))[:, None], place), weights)
     return classes, shares / shares.sum(axis=1, keepdims=True)
-
-
-def check_k(k: int, others: int) -> int:
-    """Return a number of neighbours as an int.
-
-    Raises:
-        ValueError: if it is not between 1 and the number of other images.
-    """
-    return check_count(k, "k", 1, others)

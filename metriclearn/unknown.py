@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.checks.arguments import check_number
+from metriclearn.checks.arguments import check_count, check_number
 from metriclearn.checks.arrays import FloatArray, check_embeddings
-from metriclearn.neighbours import check_k, nearest
+from metriclearn.neighbours import nearest
 
 
 def unknown_threshold(
@@ -46,7 +46,7 @@ def unknown_threshold(
     """
     stored = check_embeddings(known, unit_length=True)
     asked = stored if held_out is None else check_embeddings(held_out, stored.shape[1], unit_length=True)
-    k = check_k(k, len(stored) - (held_out is None))
+    k = check_count(k, "k", 1, len(stored) - (held_out is None))
     _, cosines = nearest(asked, stored, k, skip_self=held_out is None)
     return conformal_threshold(cosines[:, -1].astype(np.float32), quantile)
 

@@ -83,9 +83,11 @@ def test_a_list_of_labels_is_as_good_as_an_array(store, call):
 def test_errors_say_what_to_do(store):
     embeddings, labels, truth = store
     for n in (0, 118, 1.5):
-        with pytest.raises(ValueError, match="choose from 1 to 117"):
+        with pytest.raises(
+            ValueError, match=r"n, of 117 unlabelled images, is .*: choose a whole number from 1 to 117"
+        ):
             select_for_labelling(embeddings, labels, n)
-    with pytest.raises(ValueError, match="0 images are unlabelled"):
+    with pytest.raises(ValueError, match="n, of 0 unlabelled images, is 1"):
         select_for_labelling(embeddings, truth, 1)
     with pytest.raises(ValueError, match="strategy is 'best'"):
         select_for_labelling(embeddings, labels, 1, "best")

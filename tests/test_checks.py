@@ -240,7 +240,7 @@ def test_what_is_no_whole_number_is_refused(value):
 
 def test_a_message_is_made_from_the_bounds():
     for call, message in [
-        (lambda: check_count(0, "k", 1, 9), "k is 0: choose a whole number of at least 1 and at most 9."),
+        (lambda: check_count(0, "k", 1, 9), "k is 0: choose a whole number from 1 to 9."),
         (lambda: check_number(-1, "margin", low=0), "margin is -1: choose a number of at least 0."),
         (lambda: check_number(0, "t", low=0, without=(0,)), "t is 0: choose a number above 0."),
         (

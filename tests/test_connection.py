@@ -76,7 +76,7 @@ def test_a_key_that_is_no_text_is_not_shown(key):
     ("arguments", "message"),
     [
         ({"dim": True}, "dim is True"),
-        ({"dim": 70_000}, "dim is 70000: choose a whole number of at least 1 and at most 65536"),
+        ({"dim": 70_000}, "dim is 70000: choose a whole number from 1 to 65536"),
         ({"dim": "3"}, "dim is '3'"),
         ({"encoder_id": 3}, "encoder_id is 3: pass a text"),
         ({"encoder_id": None}, "encoder_id is None: pass a text"),

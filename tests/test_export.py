@@ -298,7 +298,7 @@ def test_arguments_that_do_not_fit(exported, where, message):
 def test_points_do_not_mix_with_those_of_another_encoder(exported, tmp_path):
     with EmbeddingIndex(DIM, encoder_id="second", path=tmp_path / "there") as index:
         index.upsert(POINTS[:2])
-    with pytest.raises(ValueError, match="of encoder 'second', not 'first', and two encoders must not"):
+    with pytest.raises(ValueError, match="of encoder 'second', not of 'first', and two encoders must not"):
         import_points(exported, path=tmp_path / "there")
     with EmbeddingIndex(DIM, encoder_id="second", path=tmp_path / "there") as index:
         assert len(index) == 2

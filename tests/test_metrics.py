@@ -79,12 +79,9 @@ def test_share_interval_covers_about_as_often_as_it_says():
     assert covered == pytest.approx(0.95, abs=0.03)
 
 
-@pytest.mark.parametrize(
-    ("hits", "n", "message"),
-    [(1, 0, "n is 0"), (-1, 10, "hits is -1"), (11, 10, "hits is 11: .* at most 10"), (0, 0, "n is 0")],
-)
-def test_impossible_shares(hits, n, message):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(("hits", "n"), [(1, 0), (-1, 10), (11, 10), (0, 0)])
+def test_impossible_shares(hits, n):
+    with pytest.raises(ValueError, match=r"(hits|n) is .*: choose a whole number"):
         wilson_interval(hits, n)
 
 

@@ -98,10 +98,10 @@ def test_partial_fit_of_a_new_object_adds(home):
             {"encoder_id": "second"},
             points(2),
             [0, 1],
-            "of encoder 'first', not 'second', and two encoders must not mix",
+            "of encoder 'first', not of 'second', and two encoders must not mix",
         ),
-        ({"distance": "euclid"}, points(2), [0, 1], "of distance 'cosine', not 'euclid'"),
-        ({}, points(2)[:, :4], [0, 1], "of length 6, not 4"),
+        ({"distance": "euclid"}, points(2), [0, 1], "of distance 'cosine', not of 'euclid'"),
+        ({}, points(2)[:, :4], [0, 1], "of length 6, not of 4"),
         ({}, points(2), ["a", "b"], "use numbers for all or texts for all"),
         ({}, points(2), [0.5, 1.5], "Unknown label type"),
         ({}, points(2) * np.nan, [0, 1], "NaN"),
@@ -121,7 +121,7 @@ def test_parameters_changed_after_fit_do_not_change_what_is_stored():
         before = classifier.predict_proba(points(4, 1))
         classifier.set_params(distance="euclid")
         np.testing.assert_allclose(classifier.predict_proba(points(4, 1)), before)
-        with pytest.raises(ValueError, match="of distance 'cosine', not 'euclid'"):
+        with pytest.raises(ValueError, match="of distance 'cosine', not of 'euclid'"):
             classifier.partial_fit(points(6), range(6))
 
 

@@ -158,7 +158,7 @@ def test_no_request_is_longer_than_a_server_takes(server):
     [
         ("row", "payload_indexes is 'row': pass a dictionary"),
         ({"row": "number"}, r"payload_indexes\['row'\] is 'number': choose \"keyword\""),
-        ({"label": "integer"}, "without label, source, encoder, which the index sets itself"),
+        ({"label": "integer"}, "payload_indexes is .*label.*, which the index sets itself"),
         ({3: "integer"}, "A key of payload_indexes is 3: pass a text"),
         ({"row": None}, r"payload_indexes\['row'\] is None"),
     ],

@@ -97,7 +97,9 @@ def shown(value: Any) -> str:
 
 
 def _within(low: float, high: float, without: tuple[float, ...] = ()) -> str:
-    """Return the bounds in words, such as "above 0", "of at least 1" or "of at least 0 and below 1"."""
+    """Return the bounds in words, such as "from 1 to 9", "above 0" or "of at least 0 and below 1"."""
+    if np.isfinite([low, high]).all() and not without:
+        return f"from {low} to {high}"
     lower = f"above {low}" if low in without else f"of at least {low}"
     upper = f"below {high}" if high in without else f"at most {high}"
     return lower if high == np.inf else f"{lower} and {upper}"

@@ -136,7 +136,9 @@ def check_embeddings(embeddings: Any, dim: int | None = None, *, unit_length: bo
     with np.errstate(over="ignore"):  # what overflows in float32 is found in the next line
         vectors: FloatArray = given.astype(np.float32)
     if bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
-        raise ValueError(f"The embeddings hold NaN or infinity, first in row {bad[0]}: remove such rows.")
+        raise ValueError(
+            f"The embeddings hold NaN or infinity, first in row {bad[0]}: remove these rows first."
+        )
     return unit_rows(vectors) if unit_length else vectors
 
 

@@ -138,9 +138,8 @@ class Collection:
         if not encoder_id or not isinstance(vectors, models.VectorParams) or vectors.distance not in words:
             measure = vectors.distance if isinstance(vectors, models.VectorParams) else "named"
             raise ValueError(
-                f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}, and an "
-                f"index wants one per point, compared by {' or '.join(DISTANCES)}, of a known encoder: "
-                "choose another."
+                f"The collection {name!r} holds {measure.lower()} vectors of encoder {encoder_id!r}: choose "
+                f"one of a known encoder, with one vector per point, compared by {' or '.join(DISTANCES)}."
             )
         kind = Kind(vectors.size, str(encoder_id), words[vectors.distance])
         return cls(connection, name, stored_in, kind)
@@ -240,8 +239,8 @@ class Collection:
             there, here = getattr(self.kind, attribute), getattr(wanted, attribute)
             if there != here:
                 raise ValueError(
-                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not {here!r}, and "
-                    f"two {word}s must not mix: ask with that {word}, or use another collection name."
+                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not of {here!r}, and two "
+                    f"{word}s must not mix: use another collection name."
                 )
 
     def check_live(self) -> None:

@@ -74,10 +74,8 @@ class Location:
 def check_name(name: str, longest: int = 255) -> str:
     """Return a name if Qdrant allows it for a collection, or else raise a ValueError."""
     if name in (".", "..") or len(name) > longest or any(letter in FORBIDDEN for letter in name):
-        raise ValueError(
-            f"Collection name cannot be {name[:80]!r}: choose one of up to {longest} letters, and none of "
-            f"{FORBIDDEN[:9]} among them."
-        )
+        wanted = f"choose one of up to {longest} letters, without {FORBIDDEN[:9]}"
+        raise ValueError(f"Collection name cannot be {name[:80]!r}: {wanted}.")
     return name
 
 
@@ -245,19 +243,17 @@ def _open_folder(folder: Path) -> QdrantClient:
         # Any thread may use it: the lock of the connection lets them in one by one.
         return QdrantClient(path=str(folder), force_disable_check_same_thread=True)
     except Exception as error:  # a damaged folder fails in a dozen ways, from KeyError to UnpicklingError
+        kind: type[Exception] = ValueError
+        why = f"is damaged ({type(error).__name__}): put back a copy of it, or delete it and fill it anew"
         if "already accessed" in str(error) or "database is locked" in str(error):
-            raise RuntimeError(
-                f"The folder {folder} is open in another client: close that one first, with its close() or "
-                "by shutting down the other notebook's kernel, or use a server."
-            ) from None
-        if isinstance(error, OSError):
-            raise ValueError(
-                f"The folder {folder} cannot be used ({error.strerror}): choose one that you may write to."
-            ) from None
-        raise ValueError(
-            f"The folder {folder} is damaged ({type(error).__name__}): put back a copy of it, or delete it "
-            "and fill it anew."
-        ) from None
+            kind, why = (
+                RuntimeError,
+                "is open in another client: close that one first, with its close() or by ",
+            )
+            why += "shutting down the other notebook's kernel, or use a server"
+        elif isinstance(error, OSError):
+            why = f"cannot be used ({error.strerror}): choose one that you may write to"
+        raise kind(f"The folder {folder} {why}.") from None
 
 
 def _check_points_are_there(folder: Path) -> None:

@@ -120,10 +120,7 @@ def joined(listings: Sequence[Listing]) -> Listing:
     """
     if len(listings) == 1:
         return listings[0]
-    try:
-        root = Path(os.path.commonpath([listing.folder for listing in listings]))
-    except ValueError:
-        raise ValueError("The pictures lie on several drives: copy them into one folder.") from None
+    root = Path(os.path.commonpath([listing.folder for listing in listings]))
     whole = Listing(root)
     labels: dict[str, str | None] = {}
     for listing in listings:
@@ -138,14 +135,19 @@ def joined(listings: Sequence[Listing]) -> Listing:
 
 
 def check_enough(counts: dict[str, int]) -> None:
-    """Raise a ValueError unless there is something to learn: two classes, two labelled pictures of each."""
-    few = [printable(name) for name, n in counts.items() if n < 2 or len(counts) < 2]
-    if few or not counts:
-        found = f"The class {few[0]} is alone or has one picture" if few else "No picture has a label"
-        raise ValueError(
-            f"{found}: label two pictures or more of at least two classes, in a folder per class or in "
-            "labels.csv with the columns file_name and label, or leave a class of one picture out."
-        )
+    """See that there is something to learn: two classes, and two labelled pictures of each.
+
+    Raises:
+        ValueError: if not.
+    """
+    if len(counts) < 2:
+        found = "No picture has a label"
+        if counts:
+            found = f"All labelled pictures are of one class ({printable(next(iter(counts)))})"
+        wanted = "sort some into a folder per class, or write labels.csv with the columns file_name and label"
+        raise ValueError(f"{found}: {wanted}.")
+    if few := [printable(name) for name, n in counts.items() if n < 2]:
+        raise ValueError(f"The class {few[0]} has one labelled picture: label a second, or leave it out.")
 
 
 def _walk(listing: Listing) -> Iterator[str]:
@@ -289,16 +291,24 @@ def _check_classes(names: Sequence[str]) -> None:
     """Raise a ValueError for a class name that cannot be meant, or two that a reader would take for one."""
     alike: dict[str, str] = {}
     for name in names:
-        if name.lower() == UNKNOWN or name in MARKERS or printable(name) != name:
-            raise ValueError(
-                f'A class is called "{printable(name)}", which means something else, as "{UNKNOWN}" and '
-                f'"{MARKERS[1]}" do, or has a character that a terminal may not show: rename it.'
-            )
+        if reason := _reason_to_rename(name):
+            raise ValueError(f'A class is called "{printable(name)}", which {reason}: rename it.')
         plain = unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
         if plain in alike:
             both = f'"{alike[plain]}" and "{name}"'
             raise ValueError(f"The classes {both} differ only in case or blanks: give both one name.")
         alike[plain] = name
+
+
+def _reason_to_rename(name: str) -> str | None:
+    """Return why a name cannot be that of a class, or None."""
+    if name.lower() == UNKNOWN:
+        return "means that nothing is near"
+    if name in MARKERS:
+        return "means no class"
+    return (
+        None if printable(name) == name else "has a character that a terminal or a file system may not show"
+    )
 
 
 def printable(text: str) -> str:
