@@ -239,8 +239,8 @@ class Collection:
             there, here = getattr(self.kind, attribute), getattr(wanted, attribute)
             if there != here:
                 raise ValueError(
-                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not of {here!r}, and two "
-                    f"{word}s must not mix: use another collection name."
+                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not of {here!r}, "
+                    f"and two {word}s must not mix: use another collection name."
                 )
 
     def check_live(self) -> None:
