@@ -1,7 +1,7 @@
 """Metric learning with few labels and a vector database.
 
-From the top floor down; each line imports only from those below it. The two on top never meet: what only the
-notebooks use, and the command line.
+From the top layer down; each line imports only from those below it. The two on top never import each other:
+what only the notebooks use, and the command line.
 
     cli/                  command line: check, fit, classify, review, add
     course/               figures, exercises and measurements of the notebooks

@@ -1,4 +1,4 @@
-"""Batches: which images a training step is given, and all images through a network in bounded memory."""
+"""Class-balanced batches for training, and batched inference in bounded memory."""
 
 import ctypes
 import math

@@ -28,7 +28,7 @@ Learn = Callable[[RowArray, LabelArray], FloatArray]
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What was said of each labelled image by a classifier that had not met it.
+    """Held-out predictions: what was said of each labelled image by a classifier that had not met it.
 
     Attributes:
         rows: int, shape `(n,)`: which images, in rising order.

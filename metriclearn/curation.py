@@ -240,7 +240,7 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to look at.
+    """One item for review.
 
     Attributes:
         row: which picture.

@@ -25,7 +25,7 @@ from metriclearn.files import finish_replacing, json_bytes, plain, write_files
 from metriclearn.finetune import TUNE, embed_images, train_on_backbone
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder, fingerprint
-from metriclearn.training import DEFAULT_STEPS, learn_metric
+from metriclearn.training import DEFAULT_STEPS, train_metric
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
@@ -135,7 +135,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 backbone, pixels, labels, self.dim, tune=self.tune, steps=self.steps, **options
             )
         else:
-            model, losses = learn_metric(
+            model, losses = train_metric(
                 pixels,
                 labels,
                 self.dim,

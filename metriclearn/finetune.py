@@ -28,7 +28,7 @@ from metriclearn.checks.arrays import FloatArray, ImageArray
 from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.losses import Loss
 from metriclearn.models import Encoder
-from metriclearn.training import DEFAULT_STEPS, Run, check_run, learn_metric, metric_steps, sample_pool
+from metriclearn.training import DEFAULT_STEPS, Run, check_run, metric_steps, sample_pool, train_metric
 
 TUNE = ("frozen", "head", "last", "all")
 HEAD_STEPS = DEFAULT_STEPS
@@ -126,12 +126,11 @@ def train_head(
 ) -> tuple[BackboneEncoder, list[float]]:
     """Train a head on a frozen backbone's features; for the options see `train_metric`.
 
-    Features are float32 of shape `(n, width)`, as `features_of` gives them; like the labels, they are not
-    checked.
+    Features are float32 of shape `(n, width)`, as `features_of` gives them.
     """
     centre = features.mean(axis=0)
     options = {"steps": HEAD_STEPS} | options
-    trained, losses = learn_metric(features - centre, labels, dim, device=backbone.device, **options)
+    trained, losses = train_metric(features - centre, labels, dim, device=backbone.device, **options)
     head = trained.encoder
     encoder = BackboneEncoder(backbone, head, torch.from_numpy(centre), "head", head.dim)
     return encoder.to(backbone.device).eval(), losses

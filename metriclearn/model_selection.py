@@ -51,7 +51,7 @@ from metriclearn.photos import Photographs, downscale
 from metriclearn.photos.features import photograph_features
 from metriclearn.training import train_metric
 
-VERSION = 5  # of what is cached: another number, another cache
+VERSION = 5  # increase it to invalidate what is cached
 SIDE = 48  # pixels at which the small network sees photographs, chosen with its 600 steps on Omniglot
 QUANTILE = 0.05  # share of images of known classes that may be called unknown by mistake
 AnyEncoder = Encoder | BackboneEncoder

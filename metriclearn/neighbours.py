@@ -1,7 +1,7 @@
 """k-nearest-neighbour search and the weighted vote of the neighbours, by brute force and in view.
 
-`nearest` finds the neighbours, `votes` lets them vote. Everything in the package that asks "what lies near?"
-calls these two: classification, cross-validation, retrieval metrics, curation. A vector database finds the
+`nearest` finds the neighbours, `votes` lets them vote. Classification, cross-validation, retrieval metrics
+and curation call these two; label propagation builds a sparse graph of its own. A vector database finds the
 same neighbours (`metriclearn.index`), and its answers go through the same vote.
 """
 

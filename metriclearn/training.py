@@ -1,4 +1,4 @@
-"""Training loops: autoencoder, metric learning, supervised classifier; and embeddings by what they trained.
+"""Training loops: autoencoder, metric learning, supervised classifier; and inference with what they train.
 
 Three loops, each a page long: the autoencoder (no labels), the metric embedding (few labels and an
 unlabelled pool), and the supervised classifier that it is compared with. All three use the same
@@ -125,7 +125,7 @@ def train_metric(
     batch_size: int | None = None,
     learning_rate: float = 3e-3,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     report: Callable[[int, Autoencoder], None] | None = None,
 ) -> tuple[Autoencoder, list[float]]:
     """Metric learning: train an encoder on a few labelled images and an unlabelled pool, jointly.
@@ -159,40 +159,7 @@ def train_metric(
         ValueError: for images, labels or settings that do not fit, or a loss that gives no finite number.
     """
     pixels = check_inputs(pixels)
-    return learn_metric(
-        pixels,
-        check_class_labels(labels, len(pixels)),
-        dim,
-        loss=loss,
-        augment=augment,
-        pseudo_labels=pseudo_labels,
-        reconstruction=reconstruction,
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        device=device,
-        report=report,
-    )
-
-
-def learn_metric(
-    pixels: ImageArray,
-    labels: LabelArray,
-    dim: int = 32,
-    *,
-    loss: str | Loss = "supcon",
-    augment: bool | str | Augment = True,
-    pseudo_labels: bool = True,
-    reconstruction: float = 0.0,
-    steps: int = DEFAULT_STEPS,
-    batch_size: int | None = None,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    report: Callable[[int, Autoencoder], None] | None = None,
-) -> tuple[Autoencoder, list[float]]:
-    """Metric learning itself: `train_metric` for images and labels that are checked already."""
+    labels = check_class_labels(labels, len(pixels))
     dim, change = check_count(dim, "dim"), check_augment(augment, "affine")
     reconstruction = check_number(reconstruction, "reconstruction", 0)
     pseudo_labels = check_flag(pseudo_labels, "pseudo_labels")
@@ -258,7 +225,7 @@ def metric_steps(
         rows = torch.cat([labelled, pseudo.draw(POOL_RATIO * run.batch_size)])
         targets = pseudo.targets[rows]
         if step == 0 and isinstance(loss, str):
-            warn_without_pairs(targets, stacklevel=5)  # the first batch stands for all
+            warn_without_pairs(targets)  # the first batch stands for all
         metric = metric_loss(pool.embed_changed(rows), targets.to(pool.device))
         losses.append(check_value(metric, step))
         descend(metric + extra_loss() if extra_loss else metric)

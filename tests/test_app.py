@@ -565,6 +565,28 @@ def test_a_new_class_is_added_without_training(model, tmp_path, capsys):
     assert run(capsys, "add", model, tmp_path / "more")["added"] == 0  # the same again changes nothing
 
 
+@pytest.mark.parametrize("name", ["unknown", "nan", "Disc", "tab\tstop"])
+def test_add_takes_no_class_name_that_fit_refuses(name, model, tmp_path, capsys):
+    """By a table, and by a folder: Disc differs from the model's own disc in case alone."""
+    before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    table = tmp_path / "labels.csv"
+    table.write_text(f"file_name,label\ndisc/1.png,{name}\nbars/1.png,{name}\n")
+    more = tmp_path / "more" / name
+    more.mkdir(parents=True)
+    for i in range(2):
+        draw("disc", 8000 + i).save(more / f"{i}.png")
+    for arguments in (["--labels", table], [tmp_path / "more"]):
+        assert fails(capsys, "add", model, *arguments)[0] == FAILED
+    assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
+
+
+def test_a_label_that_names_no_class_is_none(model, tmp_path, capsys):
+    table = tmp_path / "labels.csv"
+    table.write_text("file_name,label\ndisc/1.png,Unlabelled\n")
+    assert run(capsys, "add", model, "--labels", table)["relabelled"] == 1
+    assert all("class" not in p for p in read_points(model).payloads if p["file"] == "disc/1.png")
+
+
 def test_a_review_looks_at_all_folders_that_were_added(model, photos, tmp_path, capsys):
     more = tmp_path / "more"
     for kind in ("bars", "disc"):

@@ -12,7 +12,7 @@ from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
 from metriclearn.cli.model_folder import CARD_PAGE, NEIGHBOURS, ModelFolder, check_server, open_model
 from metriclearn.neighbours import nearest, votes
-from metriclearn.photos.listing import check_enough, printable, read_table
+from metriclearn.photos.listing import check_class_names, check_enough, parse_label, printable, read_table
 
 ENOUGH_TO_JUDGE = 10  # new labelled pictures
 MANY_MORE = 1.5  # times as many labels as before
@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> Result:
     server = check_server(options.qdrant_url)
     after = _extended(before, options)
     counts = label_counts(after.labels, after.class_names)
+    check_class_names(after.class_names)
     check_enough(counts)
     fresh = range(len(before.files), len(after.files))
     relabelled = sum(old != new for old, new in zip(before.class_of, after.class_of, strict=False))
@@ -100,7 +101,7 @@ def _corrections(model: ModelFolder, table: Path) -> dict[int, str | None]:
             )
         if row in found:
             raise ValueError(f"{table.name} names {printable(line['file_name'])} twice: keep the right row.")
-        found[row] = line["label"].strip() or None
+        found[row] = parse_label(line["label"])
     return found
 
 

@@ -3,7 +3,7 @@
     card.json  README.md        what it is, how it was made, how good it is, what it is not for
     encoder/                    from a picture to an embedding: safetensors and JSON
     vectors.npy  points.json    embeddings, labels and files of all pictures, for QdrantClassifier.open
-    report.html                 the same for a person
+    report.html                 accuracy with its interval, and the worst mistakes, as a page
     review/                     pictures to look at, as a page and as a table
 
 Nothing in it is executed by whoever opens it, and no server that it names is asked. A fit or an addition that

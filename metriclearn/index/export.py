@@ -31,7 +31,7 @@ from metriclearn.index.connection import POINTS_FILE, TABLE_FILE, closed_on_erro
 from metriclearn.index.embedding_index import EmbeddingIndex
 
 VECTORS_FILE = "vectors.npy"
-FORMAT_VERSION = 1  # of the JSON; the first files call it "form"
+FORMAT_VERSION = 1  # of the JSON; version 0.1.0 of the package called it "form"
 
 
 @dataclass(frozen=True)

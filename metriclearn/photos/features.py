@@ -12,7 +12,7 @@ from metriclearn.files import cache_folder, cached_array
 from metriclearn.photos import Photographs
 from metriclearn.photos.cache import progress_bar
 
-VERSION = 5  # of what is cached: another number, another cache
+VERSION = 5  # increase it to invalidate what is cached
 
 
 def photograph_features(photographs: Photographs, backbone: Backbone) -> FloatArray:

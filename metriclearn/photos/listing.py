@@ -108,7 +108,7 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
     if labels is not None:
         named |= _labels_of(listing, Path(labels).expanduser())
     listing.labels = [named.get(name) for name in listing.files]
-    _check_classes(listing.class_names)
+    check_class_names(listing.class_names)
     return listing
 
 
@@ -135,7 +135,7 @@ def joined(listings: Sequence[Listing]) -> Listing:
 
 
 def check_enough(counts: dict[str, int]) -> None:
-    """See that there is something to learn: two classes, and two labelled pictures of each.
+    """Raise a ValueError unless there are two classes or more, with two labelled pictures each.
 
     Raises:
         ValueError: if not.
@@ -227,7 +227,7 @@ def _labels_of(listing: Listing, table: Path) -> dict[str, str | None]:
             raise ValueError(f"{shown} names {printable(given)} twice: keep the row that is right.")
         if name not in known:
             missing.append(given)
-        found[name] = _label(row[header[LABEL_COLUMN]])
+        found[name] = parse_label(row[header[LABEL_COLUMN]])
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise FileNotFoundError(
@@ -237,7 +237,8 @@ def _labels_of(listing: Listing, table: Path) -> dict[str, str | None]:
     return found
 
 
-def _label(text: str) -> str | None:
+def parse_label(text: str) -> str | None:
+    """Return the class that a cell of a table names, or None where it names none."""
     name = text.strip()
     return None if not name or name.lower() in UNLABELLED_FOLDERS else name
 
@@ -287,7 +288,7 @@ def read_table(table: Path) -> list[dict[str, str]]:
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
-def _check_classes(names: Sequence[str]) -> None:
+def check_class_names(names: Sequence[str]) -> None:
     """Raise a ValueError for a class name that cannot be meant, or two that a reader would take for one."""
     alike: dict[str, str] = {}
     for name in names:
