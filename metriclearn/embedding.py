@@ -179,7 +179,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             The card, as `load` will read it.
 
         Raises:
-            ValueError: for a note with a name that the card uses itself.
+            ValueError: for a note with a name that the card uses itself, or one that holds itself.
             OSError: if the folder cannot be written. What lay there is then untouched.
         """
         check_is_fitted(self, "encoder_")
@@ -198,7 +198,10 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         if taken := sorted(card.keys() & notes.keys()):
             raise ValueError(f"The card itself says {taken[0]!r}: give this note another name.")
-        card = plain(card | notes)
+        try:
+            card = plain(card | notes)
+        except RecursionError:
+            raise ValueError("A note holds itself, which no file can: leave it out.") from None
         weights = save(weights_to_save(self.encoder_))
         write_files(path, {WEIGHTS_FILE: weights, CARD_FILE: json_bytes(card)})
         return card

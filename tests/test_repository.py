@@ -378,7 +378,7 @@ def test_cards_list_the_checksums_that_are_verified(name):
 # The package: each module imports only from below, as its docstring draws it.
 
 PACKAGE = ROOT / "metriclearn"
-LONGEST_MODULE = 520
+LONGEST_MODULE = 525
 
 
 def code():
