@@ -103,7 +103,7 @@ def test_k_is_less_than_n(call):
         call(vectors(), k=30)
     with pytest.raises(ValueError, match="k is 30"):
         label_errors(vectors(), np.arange(30) % 3, k=30)
-    with pytest.raises(ValueError, match="k is 4: choose a whole number of at least 1 and at most 3"):
+    with pytest.raises(ValueError, match="k is 4: choose a whole number from 1 to 3"):
         label_errors(vectors(), partly(30), k=4)  # only labelled images are neighbours here
 
 

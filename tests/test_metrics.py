@@ -113,7 +113,7 @@ def test_recall_equals_its_loop(seed, k):
 
 @pytest.mark.parametrize("k", [0, 4, -1])
 def test_recall_needs_others_to_look_at(k):
-    with pytest.raises(ValueError, match=f"k is {k}: choose a whole number of at least 1 and at most 3"):
+    with pytest.raises(ValueError, match=f"k is {k}: choose a whole number from 1 to 3"):
         recall_at_k(np.eye(4, dtype=np.float32), np.zeros(4, dtype=int), k)
 
 

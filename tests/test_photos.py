@@ -405,7 +405,7 @@ BAD_TABLES = {
     "a marker": (
         TWO + "2.png,nan\n",
         ValueError,
-        'A class is called "nan", which means something else',
+        'A class is called "nan", which means no class: rename it',
     ),
 }
 
@@ -452,8 +452,8 @@ def test_folders_that_cannot_be_meant(tmp_path):
     ("counts", "message"),
     [
         ({}, "No picture has a label"),
-        ({"a": 5}, "The class a is alone or has one picture"),
-        ({"a": 5, "b": 1}, "The class b is alone or has one picture"),
+        ({"a": 5}, r"All labelled pictures are of one class \(a\)"),
+        ({"a": 5, "b": 1}, "The class b has one labelled picture"),
     ],
 )
 def test_too_few_labels(counts, message):

@@ -238,10 +238,8 @@ class Collection:
         for attribute, word in (("encoder_id", "encoder"), ("dim", "length"), ("distance", "distance")):
             there, here = getattr(self.kind, attribute), getattr(wanted, attribute)
             if there != here:
-                raise ValueError(
-                    f"The collection {self.name!r} holds embeddings of {word} {there!r}, not of {here!r}, "
-                    f"and two {word}s must not mix: use another collection name."
-                )
+                holds = f"holds embeddings of {word} {there!r}, not of {here!r}, and two {word}s must not mix"
+                raise ValueError(f"The collection {self.name!r} {holds}: use another collection name.")
 
     def check_live(self) -> None:
         """Raise a RuntimeError if the name leads elsewhere by now: nobody would find what is written here."""
