@@ -99,12 +99,12 @@ REFUSED = [
     (
         "k = n",
         lambda: unknown_threshold(unit(30), k=30),
-        "k is 30: choose a whole number of at least 1 and at most 29",
+        "k is 30: choose a whole number from 1 to 29",
     ),
     (
         "k > n",
         lambda: unknown_threshold(unit(30), unit(40), k=31),
-        "k is 31: choose a whole number of at least 1 and at most 30",
+        "k is 31: choose a whole number from 1 to 30",
     ),
     ("k = 0", lambda: unknown_threshold(unit(30), unit(40), k=0), "k is 0"),
     (
