@@ -5,8 +5,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -101,14 +101,15 @@ def write_file(path: Path, content: bytes) -> None:
         OSError: if that is not possible; what lay there is then untouched.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        _flush(beside)
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise _cannot_write(path, error) from None
+        try:
+            beside.write_bytes(content)
+            _flush(beside)
+            os.replace(beside, path)
+        except BaseException:  # such as Ctrl-C
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -122,15 +123,20 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             (beside / name).write_bytes(content)
 
-    try:
+    with writing(folder):
         replace_files(folder, [*files], write)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an error of the system within into an OSError whose sentence says what cannot be written."""
+    try:
+        yield
     except OSError as error:
-        raise _cannot_write(folder, error) from None
-
-
-def _cannot_write(path: Path, error: OSError) -> OSError:
-    why = error.strerror or error
-    return OSError(f"{path} cannot be written ({why}): choose another folder, or make room.")
+        if error.strerror is None:  # a sentence already
+            raise
+        why = f"{path} cannot be written ({error.strerror})"
+        raise OSError(f"{why}: choose another folder, or make room.") from None
 
 
 def replace_files(folder: Path, names: Sequence[str], write: Callable[[Path], None]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from metriclearn.cli.common import write_table
 from metriclearn.data import load_images
-from metriclearn.files import cache_folder, cached_array, json_bytes, plain, write_files
+from metriclearn.files import cache_folder, cached_array, json_bytes, plain, write_file, write_files
 
 
 def test_files_are_written_all_or_none(tmp_path, monkeypatch):
@@ -20,6 +21,31 @@ def test_files_are_written_all_or_none(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
     write_files(tmp_path, {"a": b"new"})
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_what_cannot_be_written_is_said_in_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    for write in (
+        lambda: write_file(tmp_path / "file" / "a.csv", b"x"),
+        lambda: write_files(tmp_path / "file" / "folder", {"a": b"x", "b": b"y"}),
+        lambda: write_table(tmp_path / "file" / "a.csv", ["a"], [["x"]]),
+    ):
+        with pytest.raises(OSError, match="cannot be written") as caught:
+            write()
+        assert str(caught.value).count("cannot be written") == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_write_that_is_stopped_leaves_nothing_behind(error, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise error
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        write_file(tmp_path / "a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
 
 
 def test_an_array_is_computed_once(tmp_path):

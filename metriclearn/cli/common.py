@@ -55,11 +55,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]
         OSError: if it cannot be written.
     """
     from metriclearn.files import write_file
-    from metriclearn.photos.listing import printable
 
     text = io.StringIO(newline="")
     csv.writer(text).writerows([columns, *rows])
-    try:
-        write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise OSError(f"{printable(str(path))} cannot be written ({error.strerror or error}).") from None
+    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -29,7 +29,7 @@ from metriclearn.checks.arguments import check_device
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.cli.common import UsageError, wrong_use
-from metriclearn.files import finish_replacing, json_bytes, replace_files
+from metriclearn.files import finish_replacing, json_bytes, replace_files, writing
 from metriclearn.index.collection import Collection
 from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, Connection, connect, find_location
 from metriclearn.index.examples import classifier_points
@@ -127,14 +127,10 @@ class ModelFolder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
 
-        try:
+        with writing(self.path):
             replace_files(self.path, FILES, write)
             for name in FILES_OF_FORMAT_1:
                 (self.path / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise OSError(
-                f"{self.path} cannot be written ({error.strerror or error}): choose another folder."
-            ) from None
 
     @cached_property
     def labels(self) -> LabelArray:
