@@ -7,6 +7,7 @@ ones and lets them vote. That is why a new class takes milliseconds: it is one m
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -337,7 +338,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             state.pop("_own_lock", None)
             if stored := state.pop("_stored", None):
                 storage = stored.storage
-                state["_copied"] = (storage.name, storage.kind, stored.examples, stored.parameters)
+                # A copy of the examples: those who ask meanwhile note the codes of the classes in them.
+                state["_copied"] = (storage.name, storage.kind, replace(stored.examples), stored.parameters)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
