@@ -130,7 +130,7 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
     listing = find_pictures(folder)
     spelled = os.path.abspath(check_folder(folder))
     further = None if labels is None else Path(labels).expanduser()
-    tables = _tables_of_root(listing, further)
+    tables = _tables_of_root(listing, str(folder), further)
     named: dict[str, str | None] = {}
     if tables:
         named = _labels_of(listing, tables[0], spelled)
@@ -140,7 +140,7 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
         rest += " What folders are called does not count." if folders else ""
         listing.notes.append(f"Labels are those of {printable(tables[0].name)}.{rest}")
     else:
-        named = _labels_of_folders(listing, table=further is not None)
+        named = _labels_of_folders(listing, str(folder), table=further is not None)
     if further is not None:
         rows = _labels_of(listing, further, spelled)
         listing.notes.append(
@@ -280,24 +280,25 @@ def _reason_to_skip(entry: os.DirEntry[str], root: Path) -> str | None:
 # Labels by folders.
 
 
-def _labels_of_folders(listing: Listing, *, table: bool) -> dict[str, str | None]:
-    """Return the label of each file by the folder that it lies in.
+def _labels_of_folders(listing: Listing, shown: str, *, table: bool) -> dict[str, str | None]:
+    """Return the label of each file by its folder; the user knows the folder of all as `shown`.
 
     Raises:
         ValueError: if the folders are the parts of a data set, unless a table labels what lies in them.
     """
-    root, below = printable(str(listing.folder)), ""
+    root, below = printable(shown.rstrip("/")), ""
     folders, direct = _folders(listing.files, below)
     while True:
         if folders and all(map(_is_part, folders)) and (len(folders) > 1 or any(folders.values())):
-            if table and not any(folders.values()):
+            parts = sorted(folders, key=lambda name: ("train" not in name.lower(), name))
+            if table:
                 listing.notes.append(
-                    f"The folders {enumerated(folders)} are parts of a data set, and no classes."
+                    f"The folders {enumerated(parts)} are parts of a data set, and no classes."
                 )
                 return {}
-            first = f"{root}/{printable(below)}{printable(next(iter(folders)))}"
+            first = f"{root}/{printable(below)}{printable(parts[0])}"
             raise ValueError(
-                f"The folder is divided into {enumerated(folders)}, which are parts of a data set and no "
+                f"The folder is divided into {enumerated(parts)}, which are parts of a data set and no "
                 f"classes: name one of them, such as {first}, or put the class folders of all parts together."
             )
         if len(folders) != 1 or direct:
@@ -357,7 +358,7 @@ def _class_folder(name: str) -> str | None:
 # Labels by a table.
 
 
-def _tables_of_root(listing: Listing, further: Path | None) -> list[Path]:
+def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[Path]:
     """Return the table of the folder itself, if there is one; note the tables that are passed over.
 
     Raises:
@@ -378,7 +379,7 @@ def _tables_of_root(listing: Listing, further: Path | None) -> list[Path]:
                     raise
                 passed.append(str(error))
         elif re.fullmatch(LISTS, name) or (_suffix(name) in OTHER_TABLES and not _is_sidecar(name, beside)):
-            passed.append(_how_to_use(path))
+            passed.append(_how_to_use(path, os.path.join(shown, entry.name)))
     if len(found) > 1:
         both = " and ".join(printable(path.name) for path in found[:2])
         raise ValueError(f"The folder holds both {both}: keep the one that is right.")
@@ -389,14 +390,14 @@ def _tables_of_root(listing: Listing, further: Path | None) -> list[Path]:
     return found
 
 
-def _how_to_use(path: Path) -> str:
-    """Return what to do with a table that is not read by itself."""
+def _how_to_use(path: Path, shown: str) -> str:
+    """Return what to do with a table that is not read by itself; the user knows it by the second path."""
     if _suffix(path.name) in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") and path.stat().st_size < PEEKED:
         try:
             next(read_rows(path))
         except ValueError as error:
             return str(error)
-        return f"{printable(path.name)}; to take its labels, add --labels {printable(str(path))}"
+        return f"{printable(path.name)}; to take its labels, add --labels {printable(shown)}."
     return (
         f"{printable(path.name)}; write labels.csv with the columns file_name and label to take what it says."
     )

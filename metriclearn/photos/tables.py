@@ -92,7 +92,12 @@ def read_rows(table: Path) -> Iterator[TableRow]:
 def _records(table: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a table, each as a dictionary of its columns."""
     with table.open("rb") as raw:
-        encoding = "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        mark = raw.read(2)
+    if mark == b"PK":
+        raise ColumnsError(
+            f"{printable(table.name)} is a workbook of a spreadsheet: save it as CSV in UTF-8."
+        )
+    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with table.open(encoding=encoding, newline="") as file:
         if table.suffix.lower() == ".json":
             yield from _json_records(_json(file.read()), printable(table.name))
@@ -144,7 +149,7 @@ def _json_records(found: Any, name: str) -> Iterator[Mapping[str, Any]]:
         return
     if isinstance(found, dict) and {"images", "annotations"} <= found.keys():
         raise ColumnsError(f"{name} {BOXES}.")
-    yield from (_as_record(record, name) for record in (found if isinstance(found, list) else [found]))
+    yield from (_as_record(record, name) for record in (found if isinstance(found, list) else [None]))
 
 
 def _json_lines(file: TextIO, name: str) -> Iterator[Mapping[str, Any]]:
@@ -152,6 +157,8 @@ def _json_lines(file: TextIO, name: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _as_record(found: Any, name: str) -> Mapping[str, Any]:
+    if isinstance(found, dict) and {"data", "annotations"} <= found.keys():
+        raise ColumnsError(f"{name} is Label Studio's full JSON: export CSV or JSON-MIN from there.")
     if not isinstance(found, dict):
         raise ColumnsError(
             f"{name} holds no rows of a table: write labels.csv with the columns file_name and label."
@@ -260,7 +267,7 @@ class PictureNames:
 
     def below(self, given: str) -> list[str]:
         """Return the folders in which a picture of that name lies, or of that name and an ending."""
-        tail = f"/{_plain_path(given)}"
+        tail = f"/{_plain_paths(given)[0]}"
         forms = (form for file in map(_composed, self.files) for form in (file, posixpath.splitext(file)[0]))
         return sorted({form[: 1 - len(tail)] for form in forms if form.endswith(tail)})
 
@@ -268,7 +275,9 @@ class PictureNames:
         exact = [row for row in self._by_name.get(_composed(given), []) if self.files[row] == given]
         if exact or not given.strip():
             return exact
-        name = _plain_path(given)
+        return next(filter(None, map(self._at, _plain_paths(given))), [])
+
+    def _at(self, name: str) -> list[int]:
         if name.startswith("../"):  # out of the folder, and perhaps into it again
             above = {posixpath.normpath(f"{folder}/{name}") for folder in {*self.folders}}
             return [row for path in sorted(above) for row in self._in_folder(path)]
@@ -350,12 +359,13 @@ def _match(table: Path, pictures: PictureNames, below: str) -> Match:
     return match
 
 
-def _plain_path(given: str) -> str:
-    """Return a path as `find` compares it; of an address of Label Studio the name of the file."""
-    name = posixpath.normpath(given.strip().replace("\\", "/"))
-    if address := re.fullmatch(r"/data/(?:upload/\d+/(?:[0-9a-f]{8}-)?|local-files/\?d=)(.+)", name):
-        name = unquote(address[1])
-    return _composed(name)
+def _plain_paths(given: str) -> list[str]:
+    """Return a path as `find` compares it; for an address of Label Studio the names that it may mean."""
+    name = _composed(posixpath.normpath(given.strip().replace("\\", "/")))
+    if address := re.fullmatch(r"/data/(?:upload/\d+/|local-files/\?d=)(.+)", name):
+        file = _composed(unquote(address[1]))
+        return [file, re.sub("^[0-9a-f]{8}-", "", file), name]
+    return [name]
 
 
 def _composed(text: str) -> str:
