@@ -42,9 +42,7 @@ def expanded(paths: Sequence[str]) -> list[str]:
         elif fitting := glob.glob(path.replace("[", "[[]")) or glob.glob(path):  # "scans [1]/*.png" before
             found += sorted(fitting)
         else:
-            raise UsageError(
-                f"No file fits {name!r}, so it is not there: name pictures, or folders of pictures."
-            )
+            raise UsageError(f"{name!r} fits no file: name pictures, or folders of pictures.")
     return found
 
 

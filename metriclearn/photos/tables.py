@@ -33,7 +33,7 @@ LABEL_COLUMNS_ELSEWHERE = ("class", "class_name", "category", "choice", "target"
 BOX_COLUMNS = {"xmin", "x_min", "bbox", "region_shape_attributes"}
 LARGEST_TABLE = 100_000_000  # bytes
 LARGEST_LINE = 1_000_000  # characters of the first line, which tells what parts the columns
-FORMULA = r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"  # at the start of a cell
+FORMULA = r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"  # at the start of a cell; in review.js likewise
 BOXES = (
     "holds boxes, which label parts of a picture: write one label per picture, as labels.csv with the "
     "columns file_name and label"
@@ -258,7 +258,7 @@ class PictureNames:
 
     def find(self, given: str, digest: str = "") -> list[int]:
         """Return the rows of the pictures that a row of a table may mean; several if it is not clear."""
-        named = self._named(unescape_formula(given)) or self._named(given)
+        named = next(filter(None, map(self._named, {unescape_formula(given): 0, given: 0})), [])
         named = [row for row in named if row < self._n_files] or named
         if not digest or not self._by_digest:
             return named
