@@ -72,6 +72,13 @@ LAYOUTS = {
     ),
     "seg_train and seg_pred": Layout("seg_train/sea/1.png seg_pred/3.png", says=("seg_train and seg_pred",)),
     "train and test without classes": Layout("Train/1.png Test/2.png", says=("into Train and Test",)),
+    "splits beside a folder of another kind": Layout(
+        f"{SPLITS} docs/logo.png", says=(f"is divided into train, test and val, {NO_PARTS} in/train",)
+    ),
+    "classes that are called split and fold": Layout(
+        "split/1.png split/2.png fold/1.png fold/2.png tear/1.png",
+        classes={"fold": 2, "split": 2, "tear": 1},
+    ),
     "folds of a cross-validation": Layout("fold1/cat/1.png fold2/cat/2.png", says=("into fold1 and fold2",)),
     "a class that is called test": Layout(
         "cat/1.png cat/2.png test/1.png test/2.png", classes={"cat": 2, "test": 2}, says=(NEXT,)
@@ -136,6 +143,11 @@ LAYOUTS = {
         {"LABELS.CSV": lines("File_Name , Label", "./1.png,cat", " 2.png , dog")},
         ONE_EACH,
         ("Labels are those of LABELS.CSV.",),
+    ),
+    "a table in other capitals than the files": Layout(
+        "IMG_1.JPG IMG_2.JPG",
+        {"labels.csv": lines("file_name,label", "img_1.jpg,cat", "IMG_2.jpg,dog")},
+        ONE_EACH,
     ),
     "two tables": Layout(
         FLAT,

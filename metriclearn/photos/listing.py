@@ -11,7 +11,7 @@ Whatever was guessed or passed over stands in `notes`, a sentence each.
 import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -50,10 +50,8 @@ SYSTEM_FOLDERS = {
     *("__macosx", "$recycle.bin", "system volume information", "lost+found", "lost.dir", "__pycache__"),
     *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot"),
 }
-PARTS = {
-    *("train", "training", "trainset", "val", "valid", "validation", "dev", "test", "testing", "testset"),
-    *("eval", "evaluation", "pred", "holdout", "fold", "split"),
-}
+TRAIN, TEST = {"train", "training", "trainset"}, {"test", "testing", "testset", "val", "valid", "validation"}
+PARTS = TRAIN | TEST | {"dev", "eval", "evaluation", "pred", "holdout", "fold", "split"}
 PART_WORDS = PARTS | {
     "set",
     "data",
@@ -68,6 +66,7 @@ PART_WORDS = PARTS | {
     "full",
 }
 PLAIN_FOLDERS = {"images", "image", "imgs", "img", "data", "jpegimages", "dcim"}
+OTHER_KIND = "is a picture of a kind that is not read here"
 PEEKED = 20_000_000  # bytes of a table that is opened only to say what it is
 SHOWN_TABLES = 5
 
@@ -168,7 +167,8 @@ def find_pictures(folder: str | Path) -> Listing:
     listing.labels = [None] * len(listing.files)
     if not listing.files and not listing.skipped:
         kinds = "JPEG, PNG, BMP, GIF, WebP or TIFF"
-        raise ValueError(f"There is no picture in {printable(str(folder))}: put {kinds} files there.")
+        other = f", only {listing.others:,} other files" if listing.others else ""
+        raise ValueError(f"There is no picture in {printable(str(folder))}{other}: put {kinds} files there.")
     with_picture = set(map(_stem, listing.files))
     for name, reason in listing.skipped.items():
         if (
@@ -240,7 +240,7 @@ def _walk(listing: Listing) -> Iterator[str]:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM_FILES | SYSTEM_FOLDERS
+    return name.startswith((".", "~$")) or name.lower() in SYSTEM_FILES | SYSTEM_FOLDERS
 
 
 def _suffix(name: str) -> str:
@@ -249,9 +249,6 @@ def _suffix(name: str) -> str:
 
 def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix("")).lower()
-
-
-OTHER_KIND = "is a picture of a kind that is not read here"
 
 
 def other_kind(name: str) -> str | None:
@@ -289,8 +286,7 @@ def _labels_of_folders(listing: Listing, shown: str, *, table: bool) -> dict[str
     root, below = printable(shown.rstrip("/")), ""
     folders, direct = _folders(listing.files, below)
     while True:
-        if folders and all(map(_is_part, folders)) and (len(folders) > 1 or any(folders.values())):
-            parts = sorted(folders, key=lambda name: ("train" not in name.lower(), name))
+        if parts := _parts(folders):
             if table:
                 listing.notes.append(
                     f"The folders {enumerated(parts)} are parts of a data set, and no classes."
@@ -344,10 +340,16 @@ def _folders(files: Iterable[str], below: str) -> tuple[dict[str, bool], bool]:
     return found, direct
 
 
-def _is_part(folder: str) -> bool:
-    """Return whether a folder is called as the part of a data set, such as train, val2017 or test_set."""
-    words = re.findall(r"[^\W\d_]+", folder.lower())
-    return any(word in PARTS for word in words) and all(word in PART_WORDS for word in words)
+def _parts(folders: Mapping[str, bool]) -> list[str]:
+    """Return which folders are parts of a data set, such as train, val2017 or test_set, and no classes.
+
+    They are if all are called so. Beside others, "train" and "test" are; "fold" and "split" may be classes.
+    """
+    words = {folder: {*re.findall(r"[^\W\d_]+", folder.lower())} for folder in folders}
+    parts = [name for name, found in words.items() if found & PARTS and found <= PART_WORDS]
+    all_are = len(parts) == len(folders) and (len(folders) > 1 or any(folders.values()))
+    both = all(any(words[name] & kind for name in parts) for kind in (TRAIN, TEST))
+    return sorted(parts, key=lambda name: (not words[name] & TRAIN, name)) if all_are or both else []
 
 
 def _class_folder(name: str) -> str | None:
@@ -368,7 +370,11 @@ def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[
     beside = {form for file in listing.files if "/" not in file for form in (file.lower(), _stem(file))}
     for entry in sorted(os.scandir(listing.folder), key=lambda entry: entry.name):
         name, path = entry.name.lower(), listing.folder / entry.name
-        if _hidden(name) or not entry.is_file() or (further and further.exists() and path.samefile(further)):
+        if (
+            _hidden(name)
+            or not os.path.isfile(path)
+            or (further and further.exists() and path.samefile(further))
+        ):
             continue
         if name in TABLES and path.resolve().is_relative_to(listing.folder):
             try:

@@ -226,7 +226,7 @@ class PictureNames:
     """Finds the pictures that a table names, however it writes their names.
 
     Blanks around a name, backslashes, `./`, an absolute path, the other Unicode form of an accent, the name
-    of the folder in front, no ending, or an address of Label Studio.
+    of the folder in front, other capitals, no ending, or an address of Label Studio.
 
     Args:
         files: one name per picture, below its folder, with `/`.
@@ -250,7 +250,7 @@ class PictureNames:
         self._spelled, self._n_files = _composed(spelled.replace(os.sep, "/")), len(files)
         self._by_name: dict[str, list[int]] = {}
         self._by_digest: dict[str, list[int]] = {}
-        self._by_stem: dict[str, list[int]] = {}
+        self._loosely: dict[str, list[int]] = {}
         for row, file in enumerate(self.files):
             self._by_name.setdefault(_composed(file), []).append(row)
         for row, digest in enumerate(digests):
@@ -282,10 +282,11 @@ class PictureNames:
             above = {posixpath.normpath(f"{folder}/{name}") for folder in {*self.folders}}
             return [row for path in sorted(above) for row in self._in_folder(path)]
         found = self._by_name.get(name) or self._in_folder(name)
-        if not found and not self._by_stem:
-            for row, file in enumerate(self.files):
-                self._by_stem.setdefault(posixpath.splitext(_composed(file))[0], []).append(row)
-        return found or self._by_stem.get(name, [])
+        if not found and not self._loosely:
+            for row, file in enumerate(map(_composed, self.files)):
+                for form in {file.casefold(), posixpath.splitext(file)[0].casefold()}:
+                    self._loosely.setdefault(form, []).append(row)
+        return found or self._loosely.get(name.casefold(), [])
 
     def _in_folder(self, path: str) -> list[int]:
         """Return the pictures of a path that names their folder as well, or the end of its path."""
