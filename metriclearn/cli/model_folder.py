@@ -11,7 +11,6 @@ is killed leaves the old classifier or the new one, and never touches a file of 
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,7 +28,7 @@ from metriclearn.checks.arguments import check_device
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.cli.common import UsageError, wrong_use
-from metriclearn.files import finish_replacing, json_bytes, replace_files, writing
+from metriclearn.files import finish_replacing, json_bytes, plain, read_json, replace_files, writing
 from metriclearn.index.collection import Collection
 from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, Connection, connect, find_location
 from metriclearn.index.examples import classifier_points
@@ -91,8 +90,6 @@ class ModelFolder:
         finish_replacing(path, FILES)
         damaged = ValueError(f"The files in {path} are damaged: copy the folder again.")
         card = read_card(path)
-        if card is None:
-            raise damaged
         if (found := card.get("format_version", card.get("form"))) != FORMAT_VERSION:
             raise ValueError(
                 f"The classifier in {path} is of format {found!r}, not {FORMAT_VERSION}: make a new one with "
@@ -118,7 +115,7 @@ class ModelFolder:
         Raises:
             OSError: if that is not possible.
         """
-        files = points_files(self.points()) | {CARD: json_bytes(self.card)}
+        files = points_files(self.points()) | {CARD: json_bytes(plain(self.card))}
         files |= {name: text.encode() for name, text in pages.items()}
 
         def write(folder: Path) -> None:
@@ -246,13 +243,17 @@ def open_model(folder: str, device: str = "auto") -> ModelFolder:
     return ModelFolder.open(path, device)
 
 
-def read_card(folder: Path) -> dict[str, Any] | None:
-    """Return the card that `metriclearn fit` wrote into a folder, or None if there is no such card."""
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return card if isinstance(card, dict) and "made_by" in card else None
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the card that `metriclearn fit` wrote into a folder; see `read_json` for what it raises."""
+    return read_json(folder / CARD, "copy the folder again, or make a new one with metriclearn fit")
+
+
+def holds_classifier(folder: Path) -> bool:
+    """Return whether `metriclearn fit` wrote the card in a folder, even if it is damaged now."""
+    card = folder / CARD
+    with suppress(OSError):
+        return card.is_file() and b'"made_by"' in card.read_bytes()
+    return False
 
 
 def check_server(url: str | None) -> str | None:
