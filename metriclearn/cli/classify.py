@@ -13,7 +13,7 @@ from metriclearn import QdrantClassifier
 from metriclearn.cli.common import Result, UsageError, write_table
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
 from metriclearn.photos.cache import progress_bar
-from metriclearn.photos.decode import Bytes, Picture, read_pictures
+from metriclearn.photos.decode import Bytes, Picture, read_pictures, value_ranges
 from metriclearn.photos.listing import SUFFIXES, printable
 
 AT_ONCE = 64  # pictures that are classified at a time
@@ -25,7 +25,8 @@ def run(options: argparse.Namespace) -> Result:
     model = open_model(options.model, options.device)
     check_server(options.qdrant_url)
     files = [*_files(options.paths)]
-    pictures = read_pictures([path for _, path in files])
+    paths = [path for _, path in files]
+    pictures = read_pictures(paths, value_ranges(paths, model.ranges)[0])
     answers: list[dict[str, Any]] = []
     with model.classifier(options.qdrant_url) as classifier, progress_bar(len(files), "Asking") as bar:
         for start in range(0, len(files), AT_ONCE):

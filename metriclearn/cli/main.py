@@ -8,6 +8,7 @@ PyTorch takes seconds to load.
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -45,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
-        result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(
+                f"metriclearn {options.command}: {message}", file=sys.stderr
+            )
+            result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
         print(json.dumps(result, indent=2) if options.json else text, flush=True)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)

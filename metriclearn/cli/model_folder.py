@@ -35,6 +35,7 @@ from metriclearn.index.examples import classifier_points
 from metriclearn.index.export import VECTORS_FILE, Points, points_files, read_points
 from metriclearn.photos import Photographs, downscale, encode_labels
 from metriclearn.photos.decode import Bytes
+from metriclearn.photos.depth import Ranges, as_ranges
 
 FORMAT_VERSION = 2
 CARD, ENCODER = "card.json", "encoder"
@@ -98,11 +99,12 @@ class ModelFolder:
         points = read_points(path)
         try:
             _ = card["unknown"]["threshold"], card["input"]["side"], card["qdrant_url"], card["seed"]
+            as_ranges(card["input"].get("ranges", {}))
             class_of = tuple(payload.get("class") for payload in points.payloads)
             keys = ("file", "folder", "sha256")
             columns = [tuple(str(payload[key]) for payload in points.payloads) for key in keys]
             in_order = [payload["source"] for payload in points.payloads] == [*map(str, range(len(class_of)))]
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise damaged from None
         embedding = MetricEmbedding.load(path / ENCODER, device=device)
         if not in_order or points.encoder_id != embedding.encoder_id_:
@@ -195,6 +197,11 @@ class ModelFolder:
                 if found and found.kind.encoder_id == self.embedding.encoder_id_:
                     found.drop()
 
+    @property
+    def ranges(self) -> Ranges:
+        """Which values mean black and white in files of more than 8 bits, as it was made."""
+        return as_ranges(self.card["input"].get("ranges", {}))
+
     def embed(self, squares: Bytes) -> FloatArray:
         """Return the embeddings of squares, uint8 of shape `(n, 3, 256, 256)`."""
         side = self.card["input"]["side"]
@@ -220,6 +227,7 @@ class ModelFolder:
                 class_of[rows[digest]] = name
         return replace(
             self,
+            card=self.card | {"input": self.card["input"] | {"ranges": photographs.ranges}},
             embeddings=np.concatenate([self.embeddings, embeddings[fresh]]),
             class_of=tuple(class_of),
             files=(*self.files, *(photographs.files[i] for i in fresh)),
