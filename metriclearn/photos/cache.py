@@ -231,9 +231,11 @@ def _read_index(place: Path, n: int) -> tuple[Ranges | None, list[Entry]]:
         noted = read_json(index, "it is made anew")
         ranges = as_ranges(noted["ranges"])
         entries = [_as_entry(entry) for entry in noted["entries"]]
-        last = max((entry.row for entry in entries if isinstance(entry, Square)), default=-1)
+        rows = [entry.row for entry in entries if isinstance(entry, Square)]
+        needed = HEADER + (max(rows) + 1) * ROW if rows else 0
         size = pixels.stat().st_size if pixels.is_file() else 0
-        if len(entries) == n and (last < 0 or size >= HEADER + (last + 1) * ROW):
+        alike = noted["key"] == place.name and len(entries) == n and len(set(rows)) == len(rows)
+        if alike and size >= needed:
             return ranges, entries
     except (OSError, ValueError, TypeError, KeyError):
         pass
@@ -259,7 +261,7 @@ def _write_index(squares: Squares, entries: list[Entry]) -> None:
     """Note how far the work is, and what was found."""
     if squares.writable:
         try:
-            content = {"ranges": squares.ranges, "entries": entries}
+            content = {"key": squares.path.parent.name, "ranges": squares.ranges, "entries": entries}
             write_file(squares.path.with_name(INDEX), json_bytes(content, indent=None))
         except OSError as error:
             squares.give_up(error)
