@@ -1,6 +1,5 @@
 """MetricEmbedding: the whole method as one scikit-learn transformer, from images to embeddings."""
 
-import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,7 @@ from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
 from metriclearn.checks.arguments import check_choice, check_device, check_folder
 from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, check_images
 from metriclearn.checks.labels import check_class_labels, is_labelled
-from metriclearn.files import finish_replacing, json_bytes, plain, write_files
+from metriclearn.files import finish_replacing, json_bytes, plain, read_json, write_files
 from metriclearn.finetune import TUNE, embed_images, train_on_backbone
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder, fingerprint
@@ -233,7 +232,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: point to a folder that save() wrote.")
         try:
-            card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+            card = read_json(folder / CARD_FILE, "copy both files again, or save the encoder anew")
             network = card.get("backbone")
             classes, n_labels = np.array(card["classes"], dtype=np.int64), int(card["label_budget"])
             parameters = _known_parameters(card["parameters"]) | {"dim": card["dim"], "device": device}

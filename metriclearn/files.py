@@ -1,14 +1,16 @@
-"""Files: the cache folder, cached arrays, JSON of plain values, and writing all or nothing."""
+"""Files: the cache folder, cached arrays, JSON with a checksum, and writing all or nothing."""
 
+import hashlib
 import io
 import json
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ import numpy.typing as npt
 from metriclearn.checks.arguments import check_folder
 
 NEW, READY = ".new", ".ready"
+CHECKSUM = "checksum"  # the entry of a JSON file that `json_bytes` adds
+LARGEST_JSON = 2**26  # bytes of a file of JSON that is read, unless more is asked for
+DIGEST_SIZE = hashlib.sha256().digest_size
 CACHE_VARIABLE = "METRICLEARN_CACHE"
 CHECKOUT = Path(__file__).parent.parent
 
@@ -50,15 +55,22 @@ def cached_array(path: Path, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDA
     """Return the array in a `.npy` file, which is computed and written if it is not there yet.
 
     The file is there whole or not at all, so a program that is killed goes on from the last one. Its name
-    must tell all that the array depends on.
-
-    Raises:
-        OSError: if the file cannot be written.
+    must tell all that the array depends on. Behind the array stands a SHA-256 of it: one that was damaged
+    since is computed anew, with a warning; so is one that cannot be written.
     """
-    with suppress(OSError, ValueError, EOFError):
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    with suppress(OSError):
+        content = path.read_bytes()
+        stored, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
+        with suppress(ValueError):
+            if hashlib.sha256(stored).digest() == digest:
+                return npy_array(stored)
+        warnings.warn(f"{path} is damaged: it is computed anew.", stacklevel=2)
     array = compute()
-    write_file(path, npy_bytes(array))
+    stored = npy_bytes(array)
+    try:
+        write_file(path, stored + hashlib.sha256(stored).digest())
+    except OSError as error:
+        warnings.warn(f"Going on without the cache. {error}", stacklevel=2)
     return array
 
 
@@ -67,6 +79,25 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def npy_array(content: bytes) -> npt.NDArray[Any]:
+    """Return the array in the content of a `.npy` file; no header makes it larger than the file is.
+
+    Raises:
+        ValueError: if it is none, is cut off, or holds objects.
+    """
+    buffer = io.BytesIO(content)
+    try:
+        first = np.lib.format.read_magic(buffer) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(buffer)
+        if dtype.hasobject or prod(shape) * dtype.itemsize != len(content) - buffer.tell():
+            raise ValueError
+        array = np.frombuffer(content, dtype, offset=buffer.tell())
+        return array.reshape(shape, order="F" if by_columns else "C").copy()
+    except Exception:  # of a dozen kinds, according to where the damage lies
+        raise ValueError("This is no whole array of NumPy.") from None
 
 
 def plain(value: Any) -> Any:
@@ -86,12 +117,88 @@ def plain(value: Any) -> Any:
     return getattr(value, "__qualname__", str(value))
 
 
-def json_bytes(value: Any) -> bytes:
-    """Return a value as the content of a JSON file; NumPy's and PyTorch's numbers and arrays become Python's.
+def json_bytes(content: Mapping[str, Any], indent: int | None = 2) -> bytes:
+    """Return entries as the content of a JSON file that `read_json` reads: with a checksum over all of them.
 
-    NaN and infinity, which JSON lacks, become texts, and so does whatever else JSON does not know.
+    The entry "checksum" is the SHA-256 of all other entries, written with sorted keys.
+
+    Args:
+        content: texts as keys, and below them what JSON knows; see `plain` for what it does not.
+        indent: None writes everything in one line.
+
+    Raises:
+        ValueError: for NaN, infinity, or an entry called "checksum".
     """
-    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
+    if CHECKSUM in content:
+        raise ValueError(f"An entry is called {CHECKSUM!r}, as our own: give it another name.")
+    whole = {**content, CHECKSUM: _checksum(content)}
+    return (json.dumps(whole, indent=indent, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: Path, remedy: str, largest: int = LARGEST_JSON) -> dict[str, Any]:
+    """Read a JSON file that `json_bytes` made, and check that no entry has changed since.
+
+        write_file(path, json_bytes({"entries": [...]}))
+        read_json(path, "delete its folder")["entries"]
+
+    Space between the entries, and their order, may differ, and nothing else. No entry may come twice, and
+    none may be NaN or infinity.
+
+    Args:
+        path: the file.
+        remedy: what to do about a file that is not as it was written: the end of the sentence.
+        largest: bytes from which on a file is not even read.
+
+    Returns:
+        The entries, without the checksum.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, was changed, or has no checksum. Each says so in one sentence.
+    """
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise FileNotFoundError(f"{path} is missing: {remedy}.")
+    try:
+        with path.open("rb") as file:
+            held = file.read(largest + 1)
+    except OSError as error:
+        raise OSError(f"{path} cannot be read ({error.strerror}): {remedy}.") from None
+    try:
+        if len(held) > largest:
+            raise ValueError
+        content = json.loads(
+            held.decode(),
+            object_pairs_hook=_entries,
+            parse_float=_number,
+            parse_constant=_number,
+        )
+        found = content.pop(CHECKSUM, None)
+        expected = _checksum(content)
+    except (ValueError, AttributeError, TypeError, RecursionError, MemoryError):  # no JSON, or no dictionary
+        raise ValueError(f"{path} is damaged: {remedy}.") from None
+    if found is None:
+        raise ValueError(f"{path} has no checksum, as another program or version left it: {remedy}.")
+    if found != expected:
+        raise ValueError(f"{path} was damaged or changed after it was written: {remedy}.")
+    return content  # type: ignore[no-any-return]
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("an entry twice")
+    return entries
+
+
+def _number(digits: str) -> float:
+    if not isfinite(number := float(digits)):
+        raise ValueError("NaN or infinity")
+    return number
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -263,7 +263,8 @@ class Candidates:
         """32 hexadecimal digits that change with all that the results depend on, but for the methods."""
         backbone = self.backbone if isinstance(self.backbone, str) else self.network.fingerprint
         versions = (VERSION, np.__version__, torch.__version__, torch.get_num_threads())
-        given = (self.digests, self.labels.tolist(), backbone, self.random_state, self.device)
+        ranges = self.images.ranges if isinstance(self.images, Photographs) else None
+        given = (self.digests, ranges, self.labels.tolist(), backbone, self.random_state, self.device)
         return hashlib.sha256(repr((versions, given)).encode()).hexdigest()[:32]
 
     def fit(self, methods: Sequence[str] = AUTO) -> FittedMethod:

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> Result:
     relabelled = sum(old != new for old, new in zip(before.class_of, after.class_of, strict=False))
     outdated = before.card["qdrant_url"] if not server and (fresh or relabelled) else None
     measured = {name: found["accuracy"] for name, found in before.card["classes"].items()}
-    facts = before.card | {
+    facts = after.card | {
         "added": before.card["added"] + len(fresh),
         "classes": {name: {"labels": n, "accuracy": measured.get(name)} for name, n in counts.items()},
     }
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> Result:
 def _extended(model: ModelFolder, options: argparse.Namespace) -> tuple[ModelFolder, list[str]]:
     """Return the classifier with the pictures and labels that were named, and the notes on these."""
     if options.folder:
-        photographs = photographs_of(options.folder, options.labels)
+        photographs = photographs_of(options.folder, options.labels, model.ranges)
         if not (photographs.labels >= 0).any():
             raise ValueError("No picture in the folder has a label: sort them into a folder per class.")
         embeddings = np.concatenate([model.embed(batch) for batch in photographs.batches()])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metriclearn.checks.labels import LabelArray
     from metriclearn.photos import Photographs
+    from metriclearn.photos.depth import Ranges
 
 Result = tuple[dict[str, Any], str]  # what a command says to a machine, and to a person
 
@@ -46,7 +47,7 @@ def expanded(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def photographs_of(folder: str, labels: str | None) -> "Photographs":
+def photographs_of(folder: str, labels: str | None, ranges: "Ranges | None" = None) -> "Photographs":
     """Return the pictures of a folder that the user named, and perhaps a table of labels, whose rows win.
 
     Raises:
@@ -59,7 +60,7 @@ def photographs_of(folder: str, labels: str | None) -> "Photographs":
         raise UsageError(f"{folder!r} is no folder: name a folder of pictures.")
     if labels is not None and not Path(labels).expanduser().is_file():
         raise UsageError(f"{labels!r} is no file: name a CSV file.")
-    return read_photographs(folder, labels)
+    return read_photographs(folder, labels, ranges=ranges)
 
 
 def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from metriclearn.cli.model_folder import (
     REVIEW_TABLE,
     ModelFolder,
     check_server,
-    read_card,
+    holds_classifier,
 )
 from metriclearn.cli.report import report_page
 from metriclearn.files import cache_folder, check_replaceable, finish_replacing
@@ -53,9 +54,10 @@ def run(options: argparse.Namespace) -> Result:
     shown = (candidates.key, options.method, names, photographs.files, folder)
     made_by = hashlib.sha256(repr(shown).encode()).hexdigest()[:32]  # changes with all that it shows
     if out.exists() and not options.force:
-        there = read_card(out)
-        if there and there["made_by"] == made_by:
-            return there | {"model": str(out)}, f"{out} is there already, and complete."
+        with suppress(ValueError, OSError):  # it is damaged, or of another version
+            there = ModelFolder.open(out, device).card
+            if there["made_by"] == made_by:
+                return there | {"model": str(out)}, f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
     facts = card.card_of(photographs, fitted, seed, server) | {"made_by": made_by}
@@ -104,7 +106,7 @@ def _new_folder(out: str, pictures: str) -> Path:
         finish_replacing(path, FILES)
     except FileExistsError as error:
         raise UsageError(f"{out!r} cannot be used: {error}.") from None
-    if path.is_dir() and any(path.iterdir()) and read_card(path) is None:
+    if path.is_dir() and any(path.iterdir()) and not holds_classifier(path):
         raise UsageError(f"{out!r} holds something else than a classifier: choose another MODEL.")
     return path
 

@@ -8,7 +8,9 @@ PyTorch takes seconds to load.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from metriclearn.cli.common import UsageError
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
-        result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
+        with _warnings_in_a_line(options.command):
+            result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
         print(json.dumps(result, indent=2) if options.json else text, flush=True)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
@@ -62,6 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"metriclearn {options.command}: {printable(str(error))}", file=sys.stderr)
         return code
     return 0
+
+
+@contextmanager
+def _warnings_in_a_line(command: str) -> Iterator[None]:
+    """Print each warning as one line; of those that begin with the same sentence only the first."""
+    shown = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        first = str(message).partition(". ")[0]
+        if first not in shown:
+            shown.add(first)
+            print(f"metriclearn {command}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,7 +11,6 @@ is killed leaves the old classifier or the new one, and never touches a file of 
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,13 +28,14 @@ from metriclearn.checks.arguments import check_device
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.cli.common import UsageError, wrong_use
-from metriclearn.files import finish_replacing, json_bytes, replace_files, writing
+from metriclearn.files import finish_replacing, json_bytes, plain, read_json, replace_files, writing
 from metriclearn.index.collection import Collection
 from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, Connection, connect, find_location
 from metriclearn.index.examples import classifier_points
 from metriclearn.index.export import VECTORS_FILE, Points, points_files, read_points
 from metriclearn.photos import Photographs, downscale, encode_labels
 from metriclearn.photos.decode import Bytes
+from metriclearn.photos.depth import Ranges, as_ranges
 
 FORMAT_VERSION = 2
 CARD, ENCODER = "card.json", "encoder"
@@ -91,8 +91,6 @@ class ModelFolder:
         finish_replacing(path, FILES)
         damaged = ValueError(f"The files in {path} are damaged: copy the folder again.")
         card = read_card(path)
-        if card is None:
-            raise damaged
         if (found := card.get("format_version", card.get("form"))) != FORMAT_VERSION:
             raise ValueError(
                 f"The classifier in {path} is of format {found!r}, not {FORMAT_VERSION}: make a new one with "
@@ -101,11 +99,12 @@ class ModelFolder:
         points = read_points(path)
         try:
             _ = card["unknown"]["threshold"], card["input"]["side"], card["qdrant_url"], card["seed"]
+            as_ranges(card["input"].get("ranges", {}))
             class_of = tuple(payload.get("class") for payload in points.payloads)
             keys = ("file", "folder", "sha256")
             columns = [tuple(str(payload[key]) for payload in points.payloads) for key in keys]
             in_order = [payload["source"] for payload in points.payloads] == [*map(str, range(len(class_of)))]
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise damaged from None
         embedding = MetricEmbedding.load(path / ENCODER, device=device)
         if not in_order or points.encoder_id != embedding.encoder_id_:
@@ -118,7 +117,7 @@ class ModelFolder:
         Raises:
             OSError: if that is not possible.
         """
-        files = points_files(self.points()) | {CARD: json_bytes(self.card)}
+        files = points_files(self.points()) | {CARD: json_bytes(plain(self.card))}
         files |= {name: text.encode() for name, text in pages.items()}
 
         def write(folder: Path) -> None:
@@ -198,6 +197,11 @@ class ModelFolder:
                 if found and found.kind.encoder_id == self.embedding.encoder_id_:
                     found.drop()
 
+    @property
+    def ranges(self) -> Ranges:
+        """Which values mean black and white in files of more than 8 bits, as it was made."""
+        return as_ranges(self.card["input"].get("ranges", {}))
+
     def embed(self, squares: Bytes) -> FloatArray:
         """Return the embeddings of squares, uint8 of shape `(n, 3, 256, 256)`."""
         side = self.card["input"]["side"]
@@ -248,6 +252,7 @@ class ModelFolder:
         fresh.sort()
         return replace(
             self,
+            card=self.card | {"input": self.card["input"] | {"ranges": photographs.ranges}},
             embeddings=np.concatenate([self.embeddings, embeddings[fresh]]),
             class_of=tuple(class_of),
             files=(*self.files, *(photographs.files[i] for i in fresh)),
@@ -271,13 +276,17 @@ def open_model(folder: str, device: str = "auto") -> ModelFolder:
     return ModelFolder.open(path, device)
 
 
-def read_card(folder: Path) -> dict[str, Any] | None:
-    """Return the card that `metriclearn fit` wrote into a folder, or None if there is no such card."""
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return card if isinstance(card, dict) and "made_by" in card else None
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the card that `metriclearn fit` wrote into a folder; see `read_json` for what it raises."""
+    return read_json(folder / CARD, "copy the folder again, or make a new one with metriclearn fit")
+
+
+def holds_classifier(folder: Path) -> bool:
+    """Return whether `metriclearn fit` wrote the card in a folder, even if it is damaged now."""
+    card = folder / CARD
+    with suppress(OSError):
+        return card.is_file() and b'"made_by"' in card.read_bytes()
+    return False
 
 
 def check_server(url: str | None) -> str | None:
