@@ -215,7 +215,14 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
             r"did not answer within 30 .*ReadTimeout",
         ),
         (ResponseHandlingException(httpx.ConnectError("refused")), r"the connection broke \(ConnectError\)"),
-        (UnexpectedResponse(403, "Forbidden", b"", httpx.Headers()), "status 403: check the API key"),
+        (
+            UnexpectedResponse(401, "Unauthorized", b"", httpx.Headers()),
+            "status 401: check the API key, which is wr",
+        ),
+        (
+            UnexpectedResponse(403, "Forbidden", b"", httpx.Headers()),
+            r"status 403 \(Forbidden\): .* a read-only one",
+        ),
         (
             UnexpectedResponse(400, "Bad", b'{"status": {"error": "Wrong input"}}', httpx.Headers()),
             "status 400: Wrong input",

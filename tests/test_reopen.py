@@ -37,6 +37,7 @@ def points(n, seed=0):
     return np.random.default_rng(seed).normal(size=(n, 6)).astype(np.float32)
 
 
+DEFAULTS = {"n_neighbors": 4, "path": None, "url": None, "replication_factor": None}
 CLASSES = {
     "ints": [7, 3, 2**40],
     "bools": [True, False, True],
@@ -53,7 +54,7 @@ def test_a_classifier_is_opened_again(home, classes, distance):
         classifier.partial_fit(X[24:], y[24:])
         wanted = classifier.predict_proba(points(9, 1)), classifier.kneighbors(), classifier.score(X, y)
     with QdrantClassifier.open(**home, collection="votes") as again:
-        assert again.get_params() == {"n_neighbors": 4, "path": None, "url": None} | settings | home
+        assert again.get_params() == DEFAULTS | settings | home
         assert again.classes_.tolist() == sorted(set(classes))
         assert again.classes_.dtype.kind == y.dtype.kind
         assert again.n_features_in_ == 6

@@ -136,8 +136,14 @@ def test_every_write_is_waited_for_and_indexes_come_before_points(server):
     with QdrantClassifier(1, url=server.url, collection="votes") as classifier:
         classifier.fit(np.eye(3), [0, 1, 2]).partial_fit(-np.eye(3), [0, 1, 2])
     kinds = ("points", "delete", "index")
-    writes = [(path.split("/"), query) for _, path, query in server.requests if path.endswith(kinds)]
-    assert {query for _, query in writes} == {"wait=true"}
+    asked = [(method, path) for method, path, _ in server.requests]
+    assert all(path.endswith(kinds) for method, path in asked if method == "PUT" and path.count("/") > 2)
+    writes = [
+        (path.split("/"), query)
+        for method, path, query in server.requests
+        if path.endswith(kinds) and (method, path[-7:]) != ("POST", "/points")
+    ]
+    assert {query for _, query in writes} == {"wait=true", "wait=true&ordering=strong"}
     for name, indexes in (("images", 4), ("votes", 3)):
         own = [parts[-1] for parts, _ in writes if parts[2].startswith(name)]
         assert own[:indexes] == ["index"] * indexes
