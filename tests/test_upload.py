@@ -43,7 +43,7 @@ def wanted():
         return content(index)
 
 
-@pytest.mark.parametrize("trouble", ["refuse", "lose", "429", "503"])
+@pytest.mark.parametrize("trouble", ["refuse", "lose", "429", "502", "503", "504"])
 def test_what_is_lost_on_the_way_is_sent_again(server, wanted, trouble):
     server.trouble = lambda number, method, path: trouble if number % 3 == 2 else None
     with EmbeddingIndex(DIM, url=server.url, payload_indexes={"row": "integer"}, versioned=True) as index:
