@@ -21,11 +21,11 @@ def photograph_features(photographs: Photographs, backbone: Backbone) -> FloatAr
     Raises:
         OSError: if the cache cannot be written.
     """
-    folder, parts, done = cache_folder() / "features", [], 0
+    folder, parts, done, by = cache_folder() / "features", [], 0, backbone.cache_key
     with progress_bar(len(photographs), "Looking") as bar:
         for batch in photographs.batches():
             of = "".join(photographs.digests[done : done + len(batch)])
-            text = f"{VERSION} {backbone.fingerprint} {backbone.device} {of}"
+            text = f"{VERSION} {by} {backbone.device} {of}"
             path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
             parts.append(cached_array(path, partial(in_batches, backbone.forward, batch)))
             done += len(batch)
