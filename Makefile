@@ -120,8 +120,10 @@ clean: ## remove all that was installed or built (downloaded images in data/ sta
 	@$(UV) pip install --python $(RUN) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The tool that verifies all others is verified itself: the lock holds its version and its hashes.
 .uv/bin/uv:
 	@$(NEEDS_PYTHON)
 	@echo "Installing uv, which then installs the rest ..."
 	@$(PYTHON) -m venv .uv
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@sed -n '/^uv==/,/# via/p' requirements.lock > .uv/requirements.txt
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .uv/requirements.txt

@@ -42,7 +42,7 @@ from metriclearn.cross_validation import (
     stratified_folds,
     without_duplicates,
 )
-from metriclearn.embedding import MetricEmbedding, encoder_id
+from metriclearn.embedding import MetricEmbedding
 from metriclearn.files import cached_array
 from metriclearn.finetune import features_of, frozen_encoder, train_head, train_on_backbone
 from metriclearn.metrics import Interval, wilson_interval
@@ -353,7 +353,6 @@ class Candidates:
             embedding = MetricEmbedding(random_state=self.random_state, device=self.device, **chosen.settings)
             embedding.backbone = self.backbone if chosen.on_backbone else None
             embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
-            embedding.encoder_id_ = encoder_id(embedding.encoder_)
             embedding.classes_ = np.unique(self.labels[labelled])
             embedding.n_labels_ = int(labelled.sum())
             if folder is None:
