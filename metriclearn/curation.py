@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from metriclearn.checks.arguments import check_choice, check_count, check_number, check_seed
 from metriclearn.checks.arrays import FloatArray, check_embeddings
-from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.labels import LabelArray, check_class_labels, check_groups, is_labelled
 from metriclearn.index import EmbeddingIndex
 from metriclearn.label_propagation import diffuse_labels
 from metriclearn.neighbours import TEMPERATURE, nearest, votes
@@ -24,6 +26,7 @@ from metriclearn.photos import Photographs
 
 Rows = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
+AT_ONCE = 512  # pictures that are compared with all others in one step
 SAME_PICTURE = 0.99  # cosine of two thumbnails; measured: saved again or smaller 0.995, different ones below
 SUSPICIOUS = 0.5  # more than half of the neighbours' votes are for another class
 LONELY = 0.99  # the share of pictures that lie closer to their neighbours than an outlier
@@ -280,6 +283,40 @@ def duplicates(photographs: Photographs, threshold: float = SAME_PICTURE) -> lis
         near = [(int(once[a]), int(once[b]), float(c)) for (a, b), c in zip(pairs, cosines, strict=True)]
     every = [(a, b, 1.0, True) for a, b in same] + [(a, b, c, False) for a, b, c in near]
     return [DuplicatePair(a, b, c, s, bool(-1 != labels[a] != labels[b] != -1)) for a, b, c, s in every]
+
+
+def duplicate_groups(
+    photographs: Photographs, groups: npt.ArrayLike | None = None, threshold: float = SAME_PICTURE
+) -> LabelArray:
+    """Groups of near-duplicates for cross-validation: the connected components of their pairs.
+
+    Of two near-duplicates one would name the other, so both belong into one fold: pass what this returns as
+    `groups` to `choose_method` or `cross_validate`. Frames of one scene are one group if each is nearly the
+    same as some other, though the first and the last may differ. All pairs are compared, in parts, so that
+    memory does not grow with their number.
+
+    Args:
+        photographs: the pictures.
+        groups: further groups, such as the plant of each picture, whole numbers or texts, shape `(n,)`; two
+            that share a near-duplicate become one. -1 or None is in no group.
+        threshold: smallest cosine of two thumbnails, in (-1, 1], as for `duplicates`.
+
+    Returns:
+        int64, shape `(n,)`: equal numbers for pictures of one group.
+
+    Raises:
+        ValueError: for groups that do not fit, or a threshold outside (-1, 1].
+    """
+    threshold = check_number(threshold, "threshold", -1, 1, without=(-1,))
+    n = len(photographs)
+    found = np.arange(n) if groups is None else check_groups(groups, n)
+    vectors = check_embeddings(photographs.thumbnails(), unit_length=True)
+    for start in range(0, n, AT_ONCE):
+        first, second = np.nonzero(vectors[start : start + AT_ONCE] @ vectors.T >= threshold)
+        ends = found[first + start], found[second]
+        pairs = coo_array((np.ones(len(first), dtype=bool), ends), shape=(n, n))
+        found = connected_components(pairs, directed=False)[1][found]
+    return found.astype(np.int64)
 
 
 def what_to_review(
