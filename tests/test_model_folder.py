@@ -66,7 +66,7 @@ def test_pictures_in_the_model_are_never_deleted(model, photos, tmp_path, capsys
 
 
 def test_force_replaces_what_fit_wrote_and_nothing_else(model, photos):
-    assert main(["review", str(model)]) == 0
+    assert main(["review", str(model), str(photos)]) == 0
     foreign = {
         "notes.txt": b"mine",
         "photos/a.png": b"x",
@@ -241,7 +241,7 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
     table = tmp_path / "labels.csv"
     table.write_text("file_name,label\ndisc/1.png,bars\n")
     assert main(["classify", str(model), str(photos / "disc"), "--device", "cpu"]) == 0
-    assert main(["review", str(model)]) == 0
+    assert main(["review", str(model), str(photos)]) == 0
     capsys.readouterr()
     assert main(["add", str(model), "--labels", str(table)]) == 0
     assert f"The copy of the examples on {url} is older now" in capsys.readouterr().out

@@ -15,8 +15,9 @@ from PIL import Image
 from metriclearn import files
 from metriclearn.files import cache_folder
 from metriclearn.photos import decode, read_photographs
+from metriclearn.photos.class_names import check_enough, printable
 from metriclearn.photos.decode import SIDE, UnreadableError, read_picture, read_pictures
-from metriclearn.photos.listing import check_enough, list_photographs, printable
+from metriclearn.photos.listing import list_photographs
 
 DARK, LIGHT = 64, 192
 
@@ -367,7 +368,7 @@ BAD_TABLES = {
     ),
     "two file columns": ("path,file,label\n0.png,0.png,a\n", ValueError, "needs one column file_name"),
     "no label column": (
-        "file_name,class\n0.png,a\n",
+        "file_name,colour\n0.png,a\n",
         ValueError,
         "and one column label: its columns are file",
     ),
@@ -390,11 +391,7 @@ BAD_TABLES = {
     "too few cells": (TWO + "2.png\n", ValueError, "has 2 columns, but 1 in the row of 2.png"),
     "too many cells": (TWO + "2.png,a,b\n", ValueError, "set texts that hold a comma in quotes"),
     "an open quote": (TWO + '2.png,"a\n', ValueError, "cannot be read as a table"),
-    "UTF-16": (
-        TWO.encode("utf-16"),
-        ValueError,
-        "labels.csv cannot be read as a table .*: save it as CSV in UTF-8",
-    ),
+    "UTF-16 without its mark": (TWO.encode("utf-16-le"), ValueError, "needs one column file_name"),
     "Latin 1": ("file,label\n0.png,\u00e4\n".encode("latin-1"), ValueError, "save it as CSV in UTF-8"),
     "zeros": (TWO + "2.png\0,a\n", ValueError, "name a file in the folder|cannot be read as a table"),
     "case": (TWO + "2.png,A\n", ValueError, 'The classes "A" and "a" differ only in case or blanks'),

@@ -25,7 +25,7 @@ from metriclearn.cli.model_folder import (
 from metriclearn.cli.report import report_page
 from metriclearn.files import cache_folder, check_replaceable, finish_replacing
 from metriclearn.model_selection import AUTO, METHODS, Candidates
-from metriclearn.photos.listing import check_enough, printable
+from metriclearn.photos.class_names import check_enough, printable
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> Result:
     model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report_page(photographs, fitted, facts)})
     _remove_old_review(out, options.labels)
     candidates.clear_cache()
-    return facts | {"model": str(out)}, _text(facts, out)
+    notes = photographs.listing.notes
+    return facts | {"model": str(out), "notes": notes}, "\n".join([*notes, _text(facts, out)])
 
 
 def _say(text: str) -> None:

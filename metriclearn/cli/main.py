@@ -22,7 +22,7 @@ examples:
   metriclearn check photos                          what is there, before anything is trained
   metriclearn fit photos --out model                choose a method, train it, say how good it is
   metriclearn classify model new/*.jpg --csv a.csv  a label or "unknown" for each, and why
-  metriclearn review model                          what to look at, as a table and as a page
+  metriclearn review model photos                   what to look at, as a table and as a page
   metriclearn add model more_photos                 new examples or classes, without training
 
 A folder holds a folder of pictures per class, and one called "unlabelled"; or pictures and a table labels.csv
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = WRONG_USE if isinstance(error, UsageError) else FAILED
         if options.json:
             print(json.dumps({"error": str(error), "exit_code": code}), flush=True)
-        print(f"metriclearn {options.command}: {error}", file=sys.stderr)
+        from metriclearn.photos.class_names import printable  # here: it takes long to load
+
+        print(f"metriclearn {options.command}: {printable(str(error))}", file=sys.stderr)
         return code
     return 0
 
@@ -127,9 +129,12 @@ def parser() -> argparse.ArgumentParser:
     review = command(
         "review",
         "write what to look at: wrong labels, duplicates, outliers, what to label next",
-        "metriclearn review model --out review",
+        "metriclearn review model photos --out review",
     )
     review.add_argument("model", metavar="MODEL")
+    review.add_argument(
+        "folders", nargs="*", metavar="FOLDER", help="the folders that hold the classifier's pictures"
+    )
     review.add_argument("--out", metavar="FOLDER", help="where to write (default: MODEL/review)")
     review.add_argument(
         "--next", type=int, default=20, metavar="N", help="how many to label next (default: 20)"

@@ -210,17 +210,42 @@ class ModelFolder:
         return replace(self, class_of=tuple(named.get(row, old) for row, old in enumerate(self.class_of)))
 
     def extended(self, photographs: Photographs, embeddings: FloatArray) -> "ModelFolder":
-        """Return the classifier with further pictures. One that is there already gets the new label."""
-        rows = {digest: row for row, digest in enumerate(self.digests)}
-        class_of, fresh = [*self.class_of], []
-        for i, digest in enumerate(photographs.digests):
-            name = photographs.class_names[photographs.labels[i]] if photographs.labels[i] >= 0 else None
-            if digest not in rows:
-                rows[digest] = len(class_of)
+        """Return the classifier with further pictures. One that is there already gets the new label.
+
+        It is the same picture if its bytes are the same. Where several have the same, each is taken for the
+        one of its own name, and a further label makes a further row, which `review` shows.
+        """
+        known, names = set(self.files), (*photographs.class_names, None)
+        labels = [names[label] for label in photographs.labels]
+        files, class_of, fresh = [*self.files], [*self.class_of], list[int]()
+        rows: dict[str, list[int]] = {}
+        for row, digest in enumerate(self.digests):
+            rows.setdefault(digest, []).append(row)
+        taken: set[int] = set()
+
+        def order(i: int) -> tuple[bool, bool]:  # by name first, and labels before none
+            return photographs.files[i] not in known, labels[i] is None
+
+        for i in sorted(range(len(photographs)), key=order):
+            file, label, same = photographs.files[i], labels[i], rows.setdefault(photographs.digests[i], [])
+            left = [(files[row] != file, class_of[row] != label, row) for row in same if row not in taken]
+            if left:
+                row = min(left)[-1]
+                class_of[row] = class_of[row] if label is None else label
+            elif not same or label not in {None, *(class_of[row] for row in same)}:
+                row = len(files)
+                files.append(file)
+                class_of.append(label)
                 fresh.append(i)
-                class_of.append(name)
-            elif name is not None:
-                class_of[rows[digest]] = name
+                same.append(row)
+            else:
+                continue
+            taken.add(row)
+        n = len(self.files)
+        class_of[n:] = [
+            name for _, name in sorted(zip(fresh, class_of[n:], strict=True), key=lambda pair: pair[0])
+        ]
+        fresh.sort()
         return replace(
             self,
             embeddings=np.concatenate([self.embeddings, embeddings[fresh]]),

@@ -30,7 +30,7 @@ def project(tmp_path_factory):
         patch.delenv("QDRANT_URL", raising=False)
         fit = ["fit", str(photos), "--out", str(root / "model"), "--method", "frozen", "--device", "cpu"]
         assert main(fit) == 0
-        assert main(["review", str(root / "model"), "--next", "6"]) == 0
+        assert main(["review", str(root / "model"), str(photos), "--next", "6"]) == 0
         yield root
 
 
