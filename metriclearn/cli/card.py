@@ -134,7 +134,7 @@ def _together(card: dict[str, Any]) -> Iterator[str]:
     if groups["by"] is not None:
         yield f"They are of {groups['number']} groups, and each group was judged by the others."
     if groups["alone"]:
-        yield f"Only {n - groups['alone']} of {n} pictures have such a group; the others stand alone."
+        yield f"Only {n - groups['alone']} of {n} pictures are in a group by that; the others are in none."
     pairs = "1 near pair was" if groups["near_pairs"] == 1 else f"{groups['near_pairs']} near pairs were"
     if groups["near_pairs"] and groups["near_pairs_kept"]:
         yield f"{pairs} kept in one fold, since pictures that are nearly the same would judge each other."

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from metriclearn.checks.labels import LabelArray, check_groups, is_labelled
-from metriclearn.cli.common import UsageError
+from metriclearn.cli.common import UsageError, wrong_use
 from metriclearn.cross_validation import stratified_folds, without_duplicates
 from metriclearn.curation import duplicate_groups, duplicates
 from metriclearn.photos import Photographs
-from metriclearn.photos.listing import printable
+from metriclearn.photos.class_names import printable
+from metriclearn.photos.listing import read_column
 
 
 def groups_of(
@@ -79,7 +80,9 @@ def _names(photographs: Photographs, by: str, table: str | None) -> list[str | N
     """Return the group of each picture by its name, or None."""
     form, _, what = by.partition(":")
     if form == "column" and what.strip():
-        found = _column(photographs, what.strip(), table)
+        with wrong_use():
+            cells = read_column(photographs.folder, what.strip(), table)
+        found = [cells.get(name) for name in photographs.files]
     elif form == "pattern" and what:
         found = _matches(photographs, what)
     elif form == "level" and re.fullmatch(r"[1-9]\d{0,2}", what):
@@ -107,7 +110,3 @@ def _matches(photographs: Photographs, pattern: str) -> list[str | None]:
         raise UsageError(f"--group-by has a pattern that is no regular expression ({error}).") from None
     matches = [compiled.search(name) for name in photographs.files]
     return [match[min(1, compiled.groups)] or None if match else None for match in matches]
-
-
-def _column(photographs: Photographs, name: str, table: str | None) -> list[str | None]:
-    raise NotImplementedError
