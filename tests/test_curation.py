@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from metriclearn.curation import (
+    duplicate_groups,
+    duplicates,
     embedding_map,
     label_errors,
     near_duplicates,
@@ -13,6 +16,7 @@ from metriclearn.curation import (
 )
 from metriclearn.index import EmbeddingIndex
 from metriclearn.label_propagation import propagate_labels
+from metriclearn.photos import read_photographs
 from metriclearn.unknown import unknown_threshold
 
 
@@ -32,6 +36,43 @@ def test_near_duplicates_are_all_pairs_above_the_threshold():
     assert len(pairs) == len(expected)
     assert np.all(np.diff(cosines) <= 0)
     np.testing.assert_allclose(cosines, [given[a] @ given[b] for a, b in pairs], atol=1e-5)
+
+
+def write_series(folder, series, step):
+    """Write pictures that change step by step, a few of each scene; names tell the scene."""
+    folder.mkdir()
+    for scene, n in enumerate(series):
+        random = np.random.default_rng(scene)
+        grid = random.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        start = np.asarray(Image.fromarray(grid).resize((160, 120), Image.Resampling.BICUBIC))
+        for i in range(n):
+            Image.fromarray(np.roll(start, step * i, axis=1)).save(folder / f"scene{scene}_{i:02}.png")
+    return folder
+
+
+def test_near_duplicates_of_one_scene_are_a_group(tmp_path):
+    """Each frame resembles the next one alone; 15 equal ones have more neighbours than are compared."""
+    folder = write_series(tmp_path / "in", (8, 5, 1), 1)
+    for i in range(15):
+        noisy = np.asarray(Image.open(folder / "scene2_00.png")).copy()
+        noisy[i, i] = 255 - noisy[i, i]
+        Image.fromarray(noisy).save(folder / f"scene2_{i + 1:02}.png")
+    photographs = read_photographs(folder, cache=tmp_path / "cache")
+    scenes = np.array([int(name[5]) for name in photographs.files])
+    pairs = {(pair.first, pair.second) for pair in duplicates(photographs)}
+    assert (0, 1) in pairs
+    assert (0, 7) not in pairs
+    groups = duplicate_groups(photographs)
+    assert len({*zip(groups.tolist(), scenes.tolist(), strict=True)}) == len({*groups.tolist()}) == 3
+    assert len({*duplicate_groups(photographs, threshold=1).tolist()}) > 3
+    plants = np.where(scenes == 0, "north", None)
+    plants[-1] = "north"  # one of the equal ones
+    joined = duplicate_groups(photographs, plants)
+    np.testing.assert_array_equal(joined == joined[0], scenes != 1)
+    with pytest.raises(ValueError, match="threshold is 2"):
+        duplicate_groups(photographs, threshold=2)
+    with pytest.raises(ValueError, match="pass one for each of the 29 images"):
+        duplicate_groups(photographs, [1, 2])
 
 
 def test_outliers_are_far_from_their_kth_neighbour():
