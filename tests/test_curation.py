@@ -6,6 +6,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from metriclearn.curation import (
+    DuplicatePair,
     duplicate_groups,
     duplicates,
     embedding_map,
@@ -13,6 +14,7 @@ from metriclearn.curation import (
     near_duplicates,
     outliers,
     select_for_labelling,
+    what_to_review,
 )
 from metriclearn.index import EmbeddingIndex
 from metriclearn.label_propagation import propagate_labels
@@ -92,6 +94,33 @@ def test_suspicious_labels_count_weighted_votes_of_others():
         against = sum(v for v, j in zip(votes, others, strict=True) if labels[j] != labels[i])
         assert scores[i] == pytest.approx(against / sum(votes), abs=1e-4)
     assert not scores[:4].any()
+
+
+def test_near_duplicates_do_not_confirm_each_other():
+    """A wrong label was copied to all five frames of a scene: to each of these the others are nearest."""
+    random = np.random.default_rng(0)
+    given = np.repeat(np.eye(4)[:2], 15, axis=0) + random.normal(0, 0.1, (30, 4))
+    given[:5] = given[0] + random.normal(0, 0.001, (5, 4))
+    labels = np.repeat([0, 1], 15)
+    labels[:5] = 1
+    groups = np.r_[[0] * 5, np.arange(1, 26)]
+    assert label_errors(given, labels, k=4)[:5].max() < 0.5
+    scores = label_errors(given, labels, k=4, groups=groups)
+    assert scores[:5].min() > 0.9
+    assert np.median(scores[5:]) < 0.1
+    pairs = [DuplicatePair(i, i + 1, 0.999, False, False) for i in range(4)]
+    for near, found in ((pairs, [0, 1, 2, 3, 4]), ([], [])):
+        review = what_to_review(given, labels, near, n_next=0)
+        assert sorted(item.row for item in review if item.kind == "label" and item.row < 5) == found
+    assert {item.suggestion for item in what_to_review(given, labels, pairs) if item.row < 5} == {0, -1}
+    alike = [DuplicatePair(0, i, 0.99, False, False) for i in range(1, 30)]  # nobody would be left to judge
+    labels_found = [item for item in what_to_review(given, labels, alike) if item.kind == "label"]
+    assert labels_found == [item for item in what_to_review(given, labels) if item.kind == "label"]
+    alone = label_errors(given, labels, k=4, groups=np.arange(30))
+    np.testing.assert_allclose(alone, label_errors(given, labels, k=4), atol=1e-6)
+    assert not label_errors(given, labels, k=4, groups=np.r_[[0] * 15, np.arange(1, 16)])[labels == 0].any()
+    with pytest.raises(ValueError, match="of one group"):
+        label_errors(given, labels, groups=np.zeros(30, int))
 
 
 @pytest.mark.parametrize(
