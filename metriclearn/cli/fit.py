@@ -11,6 +11,7 @@ from metriclearn.backbones import load_backbone
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of, wrong_use
+from metriclearn.cli.groups import groups_of
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
     FILES,
@@ -41,9 +42,11 @@ def run(options: argparse.Namespace) -> Result:
             raise UsageError(f"{network.name} has no stated last part to tune: choose another --method.")
     photographs = photographs_of(options.folder, options.labels)
     check_enough(label_counts(photographs.labels, photographs.class_names))
+    groups, grouped = groups_of(photographs, options.group_by, options.labels, seed)
     candidates = Candidates(
         photographs,
         photographs.labels,
+        groups=groups,
         backbone=options.backbone,
         random_state=seed,
         device=device,
@@ -51,7 +54,7 @@ def run(options: argparse.Namespace) -> Result:
         progress=_say,
     )
     names, folder = photographs.class_names, str(photographs.folder)
-    shown = (candidates.key, options.method, names, photographs.files, folder)
+    shown = (candidates.key, options.method, options.group_by, names, photographs.files, folder)
     made_by = hashlib.sha256(repr(shown).encode()).hexdigest()[:32]  # changes with all that it shows
     if out.exists() and not options.force:
         with suppress(ValueError, OSError):  # it is damaged, or of another version
@@ -60,7 +63,7 @@ def run(options: argparse.Namespace) -> Result:
                 return there | {"model": str(out)}, f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
-    facts = card.card_of(photographs, fitted, seed, server) | {"made_by": made_by}
+    facts = card.card_of(photographs, fitted, grouped, seed, server) | {"made_by": made_by}
     model = ModelFolder(
         out,
         facts,

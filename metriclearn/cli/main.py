@@ -116,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("folder", metavar="FOLDER")
     fit.add_argument("--out", required=True, metavar="MODEL", help="the new folder to write, outside FOLDER")
     fit.add_argument("--labels", metavar="FILE", help="a further table of labels, whose rows win")
+    fit.add_argument(
+        "--group-by",
+        metavar="WHAT",
+        help="hold out together what belongs together: column:NAME of the table, pattern:REGEX in the file's "
+        "name, or level:N, the N-th folder on the way to the file; near-duplicates are in any case",
+    )
     fit.add_argument("--method", choices=METHODS, default="auto", help="how to learn (default: %(default)s)")
     fit.add_argument(
         "--backbone",
