@@ -49,13 +49,18 @@ def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, 
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV file, whole or not at all; None becomes an empty cell.
+    """Write a CSV file that the user has named, whole or not at all; None becomes an empty cell.
 
     Raises:
         OSError: if it cannot be written.
     """
-    from metriclearn.files import write_file
+    from metriclearn.files import write_output
 
+    write_output(path, table_bytes(columns, rows))
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Return the content of a CSV file; None becomes an empty cell."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([columns, *rows])
-    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return text.getvalue().encode("utf-8", "surrogateescape")

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from metriclearn.cli.common import UsageError
@@ -55,11 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, OSError, RuntimeError) as error:
         code = WRONG_USE if isinstance(error, UsageError) else FAILED
+        sentence = _sentence(error)
         if options.json:
-            print(json.dumps({"error": str(error), "exit_code": code}), flush=True)
-        print(f"metriclearn {options.command}: {error}", file=sys.stderr)
+            with suppress(OSError):  # the output itself may be what cannot be written
+                print(json.dumps({"error": sentence, "exit_code": code}), flush=True)
+        print(f"metriclearn {options.command}: {sentence}", file=sys.stderr)
         return code
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says; one of the system's own gets words instead of a number."""
+    if isinstance(error, OSError) and error.strerror:
+        what = error.filename or "A file, or the output,"
+        return f"{what} cannot be read or written ({error.strerror}): check it, or make room."
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
