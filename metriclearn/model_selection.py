@@ -376,8 +376,8 @@ class Candidates:
             if folder is None:
                 return embedding
             embedding.save(folder)
-        own = self.backbone if isinstance(self.backbone, nn.Module) else None
-        return MetricEmbedding.load(folder, self.device, backbone=own)
+        below = self.backbone if METHODS[method].on_backbone else None
+        return MetricEmbedding.load(folder, self.device, backbone=below)
 
     def clear_cache(self) -> None:
         """Remove the stored steps: their result was written elsewhere."""

@@ -10,7 +10,15 @@ import numpy as np
 
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
-from metriclearn.cli.model_folder import CARD_PAGE, NEIGHBOURS, ModelFolder, check_server, open_model
+from metriclearn.cli.model_folder import (
+    CARD_PAGE,
+    NEIGHBOURS,
+    ModelFolder,
+    check_server,
+    model_path,
+    open_model,
+)
+from metriclearn.files import locked
 from metriclearn.neighbours import nearest, votes
 from metriclearn.photos.class_names import check_class_names, check_enough, printable
 from metriclearn.photos.tables import PictureNames, match_labels
@@ -21,6 +29,11 @@ MANY_MORE = 1.5  # times as many labels as before
 
 def run(options: argparse.Namespace) -> Result:
     """Take in pictures and labels; say when to train again would pay."""
+    with locked(model_path(options.model)):
+        return _add(options)
+
+
+def _add(options: argparse.Namespace) -> Result:
     before = open_model(options.model, options.device)
     if not (options.folder or options.labels or options.qdrant_url):
         raise UsageError("There is nothing to add: name a FOLDER of pictures, or --labels FILE, or both.")

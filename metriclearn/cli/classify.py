@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> Result:
     """Classify pictures."""
     model = open_model(options.model, options.device)
     check_server(options.qdrant_url)
+    if options.csv and Path(options.csv).expanduser().is_dir():
+        raise UsageError(f"--csv is {options.csv!r}, a folder: name a file.")
     files = [*_files(options.paths)]
     pictures = _pictures(files, model.ranges)
     answers: list[dict[str, Any]] = []

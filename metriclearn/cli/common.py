@@ -69,16 +69,22 @@ def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, 
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV file, whole or not at all; None becomes an empty cell, and no text a formula.
+    """Write a CSV file that the user has named, whole or not at all; see `table_bytes`.
 
     Raises:
         OSError: if it cannot be written.
     """
-    from metriclearn.files import write_file
+    from metriclearn.files import write_output
+
+    write_output(path, table_bytes(columns, rows))
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Return the content of a CSV file; None becomes an empty cell, and no text a formula."""
     from metriclearn.photos.tables import escape_formula
 
     text = io.StringIO(newline="")
     cells = [[escape_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     # In quotes, so that a semicolon in a name ends no cell where spreadsheets part columns by it.
     csv.writer(text, quoting=csv.QUOTE_NONNUMERIC).writerows([columns, *cells])
-    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return text.getvalue().encode("utf-8", "surrogateescape")

@@ -10,7 +10,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 from metriclearn.cli.common import UsageError
@@ -58,11 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, OSError, RuntimeError) as error:
         code = WRONG_USE if isinstance(error, UsageError) else FAILED
+        sentence = _sentence(error)
         if options.json:
-            print(json.dumps({"error": str(error), "exit_code": code}), flush=True)
+            with suppress(OSError):  # the output itself may be what cannot be written
+                print(json.dumps({"error": sentence, "exit_code": code}), flush=True)
         from metriclearn.photos.class_names import printable  # here: it takes long to load
 
-        print(f"metriclearn {options.command}: {printable(str(error))}", file=sys.stderr)
+        print(f"metriclearn {options.command}: {printable(sentence)}", file=sys.stderr)
         return code
     return 0
 
@@ -81,6 +83,14 @@ def _warnings_in_a_line(command: str) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says; one of the system's own gets words instead of a number."""
+    if isinstance(error, OSError) and error.strerror:
+        what = error.filename or "A file, or the output,"
+        return f"{what} cannot be read or written ({error.strerror}): check it, or make room."
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
