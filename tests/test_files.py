@@ -36,6 +36,7 @@ from metriclearn.files import (
 )
 
 ROOT = Path(__file__).parent.parent
+posix = pytest.mark.skipif(os.name != "posix", reason="this system has no devices or permissions as files")
 
 
 def test_files_are_written_all_or_none(tmp_path, monkeypatch):
@@ -178,7 +179,7 @@ def test_strange_json_is_refused_in_one_sentence(held, why, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: None])
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", os.mkdir), lambda path: None])
 def test_json_that_is_no_file_is_missing(make, tmp_path):
     make(tmp_path / "card.json")
     with pytest.raises(FileNotFoundError, match=r"card\.json is missing: copy it again\.$"):
@@ -219,6 +220,7 @@ def test_whatever_json_lacks_becomes_plain():
 # Outputs that a user names.
 
 
+@posix
 def test_a_device_is_written_into_and_stays(tmp_path):
     device = tmp_path / "null"
     os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3)) if os.getuid() == 0 else device.symlink_to(
@@ -231,6 +233,7 @@ def test_a_device_is_written_into_and_stays(tmp_path):
         write_output(Path("/dev/full"), b"x")
 
 
+@posix
 def test_a_pipe_is_written_into(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with ThreadPoolExecutor() as pool:
@@ -240,6 +243,7 @@ def test_a_pipe_is_written_into(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+@posix
 @pytest.mark.parametrize("place", ["/dev/stdout", "same"])
 def test_our_own_output_is_written_into_and_not_replaced(place, tmp_path):
     """So nothing that is printed before or after the table is lost."""
@@ -285,6 +289,7 @@ def test_a_link_that_nobody_named_is_replaced(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"new"
 
 
+@posix
 def test_permissions_are_kept(tmp_path):
     old, umask = tmp_path / "folder" / "old", os.umask(0o027)
     try:
@@ -340,6 +345,7 @@ def test_nothing_is_left_of_a_lock_if_nothing_is_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@posix
 def test_a_killed_writer_leaves_the_folder_unlocked(tmp_path):
     script = (
         "import os, sys; from pathlib import Path; from metriclearn.files import locked\n"
