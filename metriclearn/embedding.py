@@ -45,9 +45,9 @@ REMEDY = "copy both files again, or save the encoder anew"
 CARD_FORM = {
     "encoder_id": str,
     "input_shape": [int],
-    "dim": int,
+    "dim": range(1, 2**31),
     "classes": [int],
-    "label_budget": int,
+    "label_budget": range(2**53),
     "parameters": dict,
 }
 CARD_FORM_ON_BACKBONE = CARD_FORM | {
@@ -367,9 +367,9 @@ def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
     """Return those of a card's parameters that can be set again; a function is only named there."""
     names = MetricEmbedding().get_params()
     found = {name: value for name, value in stored.items() if name in names}
-    if found.get("loss") not in LOSSES:
+    if not fits(found.get("loss"), tuple(LOSSES)):
         found.pop("loss", None)
-    if not isinstance(found.get("augment"), bool) and found.get("augment") not in AUGMENTS:
+    if not fits(found.get("augment"), (bool, *AUGMENTS)):
         found.pop("augment", None)
     if not isinstance(found.get("random_state"), int):
         found.pop("random_state", None)

@@ -392,7 +392,7 @@ def test_an_addition_leaves_one_copy_on_the_server_and_says_how_to_open_it(model
         assert main([*map(str, ["add", model, *there])]) == 0
         line = capsys.readouterr().out.splitlines()[-1]
         assert line.endswith(f"QdrantClassifier.open(url={server.url!r}, collection={name!r})")
-        for named in (foreign, "images", ["x"], None):  # by the card of a stranger
+        for named in (foreign, "images", None):  # by the card of a stranger
             forge(model / "card.json", collection=named)
             run(capsys, "add", model, *there)
             assert sorted(collections(server)) == sorted([foreign, name])

@@ -236,7 +236,7 @@ def test_a_missing_file_is_named(exported, name):
     (exported / name).unlink()
     with pytest.raises(
         FileNotFoundError,
-        match=rf"{name} is missing: copy both files again, or name a folder of exported points",
+        match=rf"{name} is missing: copy both files again, or export the points anew",
     ):
         read_points(exported)
 
