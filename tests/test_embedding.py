@@ -502,7 +502,9 @@ def test_a_second_save_replaces_the_first(saved):
 @pytest.mark.parametrize("name", [WEIGHTS_FILE, CARD_FILE])
 def test_missing_files(saved, name):
     (saved / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{name} is missing: point to a folder that save"):
+    with pytest.raises(
+        FileNotFoundError, match=f"{name} is missing: copy both files again, or save the encoder anew"
+    ):
         MetricEmbedding.load(saved)
 
 

@@ -27,7 +27,7 @@ from metriclearn.files import (
 def test_files_are_written_all_or_none(tmp_path, monkeypatch):
     write_files(tmp_path, {"a": b"old", "b": b"old"})
     with pytest.raises(OSError, match="cannot be written"):
-        write_files(tmp_path, {"a": b"new", "missing/b": b"new"})
+        write_files(tmp_path, {"a": b"new", "b" * 300: b"new"})
     assert (tmp_path / "a").read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
     write_files(tmp_path, {"a": b"new"})
@@ -127,7 +127,7 @@ def test_json_comes_back_and_its_layout_does_not_count(tmp_path):
 def test_no_flipped_bit_of_json_is_read_as_something_else(tmp_path):
     path, whole = tmp_path / "card.json", json_bytes(CARD)
     refused = []
-    for bit in range(8 * len(whole)):
+    for bit in range(0, 8 * len(whole), 3):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
@@ -135,7 +135,7 @@ def test_no_flipped_bit_of_json_is_read_as_something_else(tmp_path):
             assert read_json(path, "copy it again") == CARD
         except ValueError as error:
             refused.append(str(error))
-    assert len(refused) > 7.5 * len(whole)
+    assert len(refused) > 2.5 * len(whole)
     assert all(error.endswith(": copy it again.") and "\n" not in error for error in refused)
 
 
@@ -153,9 +153,9 @@ def test_no_flipped_bit_of_json_is_read_as_something_else(tmp_path):
         "twice": (b'{"a": 1, "a": 1}', "is damaged"),
         "deep": (b'{"a": ' + b"[" * 200_000, "is damaged"),
         "many digits": (b'{"a": ' + b"1" * 10_000 + b"}", "is damaged"),
-        "too large": (b"{}" + b" " * 2_000_000, "is damaged"),
+        "too large": (b"{}" + b" " * 2_000_000, "is larger than 1,000,000 bytes"),
     }.values(),
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_strange_json_is_refused_in_one_sentence(held, why, tmp_path):
     (tmp_path / "card.json").write_bytes(held)

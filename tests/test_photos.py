@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 from PIL import Image
 
 from metriclearn import files
+from metriclearn.cli.common import write_table
 from metriclearn.files import cache_folder
 from metriclearn.photos import decode, read_photographs
+from metriclearn.photos.class_names import check_enough, printable
 from metriclearn.photos.decode import SIDE, UnreadableError, read_picture, read_pictures
-from metriclearn.photos.listing import check_enough, list_photographs, printable
+from metriclearn.photos.listing import list_photographs
+from metriclearn.photos.tables import FORMULA, escape_formula, unescape_formula
 
 DARK, LIGHT = 64, 192
 
@@ -311,6 +315,118 @@ def test_no_name_is_lost(tmp_path, name):
     assert photographs.class_names == ("b",)
 
 
+FORMULAS = ["=1+1", "+1", "-1 degree", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", "''-", "-"]
+PLAIN = ["a=1", "'quoted'", "''", "1.png", "", " =1", "a'b"]
+
+
+@pytest.mark.parametrize("cell", [*FORMULAS, *PLAIN])
+def test_no_cell_is_a_formula_and_each_comes_back(cell):
+    written = escape_formula(cell)
+    assert written[:1] not in set("=+-@\t\r\n\uff1d")
+    assert unescape_formula(written) == cell
+    assert (written == cell) == (cell in PLAIN)
+
+
+def test_the_review_page_writes_cells_as_we_do():
+    script = Path(files.__file__).parent / "cli" / "templates" / "review.js"
+    assert f"/^'*{FORMULA}/" in script.read_text()
+
+
+@pytest.mark.parametrize("name", ["=a.png", "'=a.png", "''=a.png", "'a.png", "-rf.png", "@a.png"])
+def test_a_table_that_we_wrote_names_each_file_again(tmp_path, name):
+    """Also beside the file that its cell would name if it were read as it stands."""
+    for other in (name, f"'{name}"):
+        (tmp_path / "in" / other).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / other).touch()
+    write_table(tmp_path / "t.csv", ("file_name", "label"), [[name, "=cat"], [f"'{name}", "-dog"]])
+    listing = list_photographs(tmp_path / "in", tmp_path / "t.csv")
+    assert dict(zip(listing.files, listing.labels, strict=True)) == {name: "=cat", f"'{name}": "-dog"}
+
+
+def test_a_table_of_somebody_else_may_name_a_file_that_looks_escaped(tmp_path):
+    (tmp_path / "'=a.png").touch()
+    (tmp_path / "labels.csv").write_text("file_name,label\n'=a.png,cat\n")
+    assert list_photographs(tmp_path).labels == ["cat"]
+
+
+def test_numbers_stay_numbers_and_no_semicolon_ends_a_cell(tmp_path):
+    write_table(tmp_path / "t.csv", ("file_name", "score", "other"), [["a;=1.png", -0.5, None]])
+    assert (tmp_path / "t.csv").read_text().splitlines()[1] == '"a;=1.png",-0.5,""'
+
+
+NO_CLASSES = [
+    "None",
+    "none",
+    "NA",
+    "N/A",
+    "#N/A",
+    "<NA>",
+    "NaN",
+    "nan",
+    "null",
+    "(null)",
+    "nil",
+    "-",
+    "--",
+    "?",
+]
+
+
+@pytest.mark.parametrize("name", [*NO_CLASSES, "-1", "no_label", "UNKNOWN", "unknown?"])
+def test_what_means_no_class_is_refused_wherever_it_stands(tmp_path, name):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "0.png").touch()
+    (tmp_path / "table" / "labels.csv").write_text(f"file_name,label\n0.png,{name}\n")
+    folder = tmp_path / "folders" / name.replace("/", "_")
+    folder.mkdir(parents=True)
+    (folder / "0.png").touch()
+    for place in ("table", "folders"):
+        with pytest.raises(ValueError, match=r"A class is called .*: rename it"):
+            list_photographs(tmp_path / place)
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "Unlabeled", "_unlabeled", "UNLABELLED", "__unlabelled__"])
+def test_what_means_no_label_is_none(tmp_path, name):
+    for place in ("cat/0.png", f"{name}/1.png"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).touch()
+    assert list_photographs(tmp_path).counts == {"cat": 1}
+    (tmp_path / "labels.csv").write_text(f"file_name,label\n{name}/1.png,dog\ncat/0.png, {name} \n")
+    assert list_photographs(tmp_path).counts == {"dog": 1}
+
+
+@pytest.mark.parametrize("name", ["+", "=", "1", "None of these", "Nana", "nilgai", "not labelled yet", "-5"])
+def test_other_names_are_classes(tmp_path, name):
+    (tmp_path / "0.png").touch()
+    (tmp_path / "labels.csv").write_text(f"file_name,label\n0.png,{name}\n")
+    assert list_photographs(tmp_path).class_names == [name]
+
+
+def test_accents_in_two_forms_are_said_to_be_two(tmp_path):
+    for name in ("caf\u00e9", "cafe\u0301"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").touch()
+    with pytest.raises(
+        ValueError, match="differ only in how Unicode writes their letters: give both one name"
+    ):
+        list_photographs(tmp_path)
+
+
+def test_a_large_table_takes_little_memory(tmp_path):
+    """Of its rows nothing is kept but the labels of pictures that are there."""
+    (tmp_path / "0.png").touch()
+    rows = "".join(f"d{i:07}/a_rather_long_name_of_a_picture.png,class {i % 9},{i}\n" for i in range(20_000))
+    (tmp_path / "labels.csv").write_text(f"file_name,label,note\n0.png,a,\n{rows}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileNotFoundError, match="and 19999 more"):
+            list_photographs(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < (tmp_path / "labels.csv").stat().st_size
+
+
 def test_printable_spells_out_what_cannot_be_seen():
     assert printable("a\nb\u202ec\x1b[31m") == "a\\nb\\u202ec\\x1b[31m"
     assert printable("h\u00fctte \u732b") == "h\u00fctte \u732b"
@@ -367,7 +483,7 @@ BAD_TABLES = {
     ),
     "two file columns": ("path,file,label\n0.png,0.png,a\n", ValueError, "needs one column file_name"),
     "no label column": (
-        "file_name,class\n0.png,a\n",
+        "file_name,colour\n0.png,a\n",
         ValueError,
         "and one column label: its columns are file",
     ),
@@ -390,11 +506,7 @@ BAD_TABLES = {
     "too few cells": (TWO + "2.png\n", ValueError, "has 2 columns, but 1 in the row of 2.png"),
     "too many cells": (TWO + "2.png,a,b\n", ValueError, "set texts that hold a comma in quotes"),
     "an open quote": (TWO + '2.png,"a\n', ValueError, "cannot be read as a table"),
-    "UTF-16": (
-        TWO.encode("utf-16"),
-        ValueError,
-        "labels.csv cannot be read as a table .*: save it as CSV in UTF-8",
-    ),
+    "UTF-16 without its mark": (TWO.encode("utf-16-le"), ValueError, "needs one column file_name"),
     "Latin 1": ("file,label\n0.png,\u00e4\n".encode("latin-1"), ValueError, "save it as CSV in UTF-8"),
     "zeros": (TWO + "2.png\0,a\n", ValueError, "name a file in the folder|cannot be read as a table"),
     "case": (TWO + "2.png,A\n", ValueError, 'The classes "A" and "a" differ only in case or blanks'),

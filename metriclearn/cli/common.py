@@ -1,6 +1,7 @@
 """What several commands share. `main` imports this for its help, so nothing at the top takes long to load."""
 
 import csv
+import glob
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,24 @@ def wrong_use() -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
+def expanded(paths: Sequence[str]) -> list[str]:
+    """Return paths, each pattern such as `new/*.jpg` replaced by what it fits: not every shell does so.
+
+    Raises:
+        UsageError: if a pattern fits nothing.
+    """
+    found: list[str] = []
+    for name in paths:
+        path = str(Path(name).expanduser())
+        if not glob.has_magic(name) or Path(path).exists():
+            found.append(name)
+        elif fitting := glob.glob(path.replace("[", "[[]")) or glob.glob(path):  # "scans [1]/*.png" before
+            found += sorted(fitting)
+        else:
+            raise UsageError(f"{name!r} fits no file: name pictures, or folders of pictures.")
+    return found
+
+
 def photographs_of(folder: str, labels: str | None, ranges: "Ranges | None" = None) -> "Photographs":
     """Return the pictures of a folder that the user named, and perhaps a table of labels, whose rows win.
 
@@ -50,13 +69,22 @@ def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, 
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV file, whole or not at all; None becomes an empty cell.
+    """Write a CSV file that the user has named, whole or not at all; see `table_bytes`.
 
     Raises:
         OSError: if it cannot be written.
     """
-    from metriclearn.files import write_file
+    from metriclearn.files import write_output
+
+    write_output(path, table_bytes(columns, rows))
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Return the content of a CSV file; None becomes an empty cell, and no text a formula."""
+    from metriclearn.photos.tables import escape_formula
 
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([columns, *rows])
-    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    cells = [[escape_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    # In quotes, so that a semicolon in a name ends no cell where spreadsheets part columns by it.
+    csv.writer(text, quoting=csv.QUOTE_NONNUMERIC).writerows([columns, *cells])
+    return text.getvalue().encode("utf-8", "surrogateescape")

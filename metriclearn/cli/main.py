@@ -10,7 +10,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 from metriclearn.cli.common import UsageError
@@ -24,7 +24,7 @@ examples:
   metriclearn check photos                          what is there, before anything is trained
   metriclearn fit photos --out model                choose a method, train it, say how good it is
   metriclearn classify model new/*.jpg --csv a.csv  a label or "unknown" for each, and why
-  metriclearn review model                          what to look at, as a table and as a page
+  metriclearn review model photos                   what to look at, as a table and as a page
   metriclearn add model more_photos                 new examples or classes, without training
 
 A folder holds a folder of pictures per class, and one called "unlabelled"; or pictures and a table labels.csv
@@ -58,9 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, OSError, RuntimeError) as error:
         code = WRONG_USE if isinstance(error, UsageError) else FAILED
+        sentence = _sentence(error)
         if options.json:
-            print(json.dumps({"error": str(error), "exit_code": code}), flush=True)
-        print(f"metriclearn {options.command}: {error}", file=sys.stderr)
+            with suppress(OSError):  # the output itself may be what cannot be written
+                print(json.dumps({"error": sentence, "exit_code": code}), flush=True)
+        from metriclearn.photos.class_names import printable  # here: it takes long to load
+
+        print(f"metriclearn {options.command}: {printable(sentence)}", file=sys.stderr)
         return code
     return 0
 
@@ -79,6 +83,14 @@ def _warnings_in_a_line(command: str) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says; one of the system's own gets words instead of a number."""
+    if isinstance(error, OSError) and error.strerror:
+        what = error.filename or "A file, or the output,"
+        return f"{what} cannot be read or written ({error.strerror}): check it, or make room."
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,6 +126,12 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("folder", metavar="FOLDER")
     fit.add_argument("--out", required=True, metavar="MODEL", help="the new folder to write, outside FOLDER")
     fit.add_argument("--labels", metavar="FILE", help="a further table of labels, whose rows win")
+    fit.add_argument(
+        "--group-by",
+        metavar="WHAT",
+        help="hold out together what belongs together: column:NAME of the table, pattern:REGEX in the file's "
+        "name, or level:N, the N-th folder on the way to the file; near-duplicates are in any case",
+    )
     fit.add_argument("--method", choices=METHODS, default="auto", help="how to learn (default: %(default)s)")
     fit.add_argument(
         "--backbone",
@@ -140,9 +158,12 @@ def parser() -> argparse.ArgumentParser:
     review = command(
         "review",
         "write what to look at: wrong labels, duplicates, outliers, what to label next",
-        "metriclearn review model --out review",
+        "metriclearn review model photos --out review",
     )
     review.add_argument("model", metavar="MODEL")
+    review.add_argument(
+        "folders", nargs="*", metavar="FOLDER", help="the folders that hold the classifier's pictures"
+    )
     review.add_argument("--out", metavar="FOLDER", help="where to write (default: MODEL/review)")
     review.add_argument(
         "--next", type=int, default=20, metavar="N", help="how many to label next (default: 20)"

@@ -1,8 +1,9 @@
 """Image folder: photographs with their labels, decoded once into one array on the disk.
 
-    listing.py  which files, which labels        decode.py  one file, safely, to a square of 256 pixels
-    depth.py    files of more than 8 bits        cache.py    the array on the disk
-    features.py  a backbone's features of the pictures
+    class_names.py  what a class may be called       tables.py    tables of labels
+    listing.py      which files, which labels        decode.py    one file, safely, to a square of 256 pixels
+    depth.py        files of more than 8 bits        cache.py     the array on the disk
+    features.py     a backbone's features of the pictures
 
 The squares lie in the cache as one array, named by what the pictures hold: to change a label, or to move
 the folder, costs nothing, and a picture that changes is read anew. Memory does not grow with the folder. One

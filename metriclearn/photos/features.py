@@ -22,12 +22,12 @@ def photograph_features(photographs: Photographs, backbone: Backbone) -> FloatAr
     Raises:
         OSError: if the cache cannot be written.
     """
-    folder, parts = cache_folder() / "features", []
+    folder, parts, by = cache_folder() / "features", [], backbone.cache_key
     with progress_bar(len(photographs), "Looking") as bar:
         for batch in photographs.batches():
             # Of the pixels, not of the files: how deep files are read depends on the rest of the folder.
             pixels = hashlib.sha256(batch.data).hexdigest()
-            text = f"{VERSION} {torch.__version__} {backbone.fingerprint} {backbone.device} {pixels}"
+            text = f"{VERSION} {torch.__version__} {by} {backbone.device} {pixels}"
             path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
             parts.append(cached_array(path, partial(in_batches, backbone.forward, batch)))
             bar.update(len(batch))
