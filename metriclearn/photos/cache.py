@@ -230,7 +230,7 @@ def _read_index(place: Path, n: int) -> tuple[Ranges | None, list[Entry]]:
     try:
         noted = read_json(index, "it is made anew")
         ranges = as_ranges(noted["ranges"])
-        entries = [_as_entry(entry) for entry in noted["entries"]]
+        entries = [*map(_as_entry, noted["entries"])] if isinstance(noted["entries"], list) else []
         rows = [entry.row for entry in entries if isinstance(entry, Square)]
         needed = HEADER + (max(rows) + 1) * ROW if rows else 0
         size = pixels.stat().st_size if pixels.is_file() else 0

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +32,9 @@ Image.init()  # all decoders now: one that cannot be loaded later would make sou
 LARGEST_FILE = 300_000_000  # bytes
 MOST_PIXELS = 80_000_000  # unpacked; a JPEG is unpacked at an eighth of its size if need be
 MOST_JPEG_PIXELS = 250_000_000
+MOST_SCANNED = 4_000_000_000  # pixels of a JPEG times the scans that it is made up of, ten or so
+START_OF_SCAN = b"\xff\xda"
+MOST_READS = 500_000  # of a file's parts, before anything is unpacked: sound files have some thousands
 # Bytes of a file, or pixels: larger ones wait for each other, so that memory is bounded.
 ONE_AT_A_TIME = 12_000_000
 _LARGE = threading.RLock()  # a file may be large, and what it unpacks to, too
@@ -140,7 +143,7 @@ def _open(path: Path, opened: ExitStack, stack: ExitStack) -> tuple[BinaryIO, in
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         raise UnreadableError("is not there") from None
-    file = opened.enter_context(os.fdopen(handle, "rb"))
+    file = opened.enter_context(_Counted(FileIO(handle)))
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableError("is no plain file")
@@ -153,11 +156,28 @@ def _open(path: Path, opened: ExitStack, stack: ExitStack) -> tuple[BinaryIO, in
     return file, found.st_size
 
 
+class _Counted(BufferedReader):
+    """A file that ends those who read it in endlessly many parts."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise UnreadableError("is made up of far too many parts")
+        return super().read(size)
+
+
 def _unpack(content: bytes, ranges: Ranges, stack: ExitStack) -> tuple[Bytes, int, int]:
     """Return a picture squeezed to shape `(3, SIDE, SIDE)`, and its width and height."""
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
+    with Image.open(_Counted(BytesIO(content)), formats=FORMATS) as image:
         width, height = image.size
+        scans = content.count(START_OF_SCAN) if image.format in ("JPEG", "MPO") else 1
+        if scans * width * height > MOST_SCANNED:
+            raise UnreadableError(f"has {width} x {height} pixels in far too many scans")
         kind = _prepare(image, stack)
+        if scans > 2 and width * height > ONE_AT_A_TIME:  # unpacked as a whole, even if it is wanted smaller
+            stack.enter_context(_LARGE)
         image.load()
         orientation = _orientation(image)
         flat = _on_white(eight_bits(image, kind, content, ranges) if kind else image)

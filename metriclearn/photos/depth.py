@@ -21,6 +21,7 @@ WHOLE, FLOATS = "16-bit", "floating-point"  # kinds of files; 32 bits count as 1
 ABSENT = 1e30  # in a file of floats, numbers beyond mean that nothing was measured
 OVERSHOOT = 0.25  # how far floats may lie outside [0, 1], as a resize makes them
 BITS, LARGEST_VALUE, LARGEST_SIGNED_VALUE, WHITE_IS_ZERO, PLANES = 258, 281, 341, 262, 284  # tags of TIFF
+ROWS_AT_ONCE = 256
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 
 
@@ -99,7 +100,7 @@ def described(ranges: Ranges) -> list[str]:
     for kind, (low, high) in ranges.items():
         values = f"values from {low:.9g} to {high:.9g}" if low else f"values up to {high:.9g}"
         whole = f"{int(high).bit_length()} bits" if high > 1 and not low else "black to white"
-        lines.append(f"{kind} files hold {values}: read as {whole}.")
+        lines.append(f"{kind.capitalize()} files hold {values}: read as {whole}.")
     return lines
 
 
@@ -133,10 +134,16 @@ def eight_bits(image: Image.Image, kind: str, content: bytes, ranges: Ranges) ->
 
 
 def _scaled(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:  # by a table, in a tenth of the time
+        return np.take(_scaled(np.arange(65536, dtype=np.int32), low, high), values)
+    if values.ndim == 2 and len(values) > ROWS_AT_ONCE:  # in parts, which take less memory
+        parts = np.array_split(values, -(-len(values) // ROWS_AT_ONCE))
+        return np.concatenate([_scaled(part, low, high) for part in parts])
     numbers = np.nan_to_num(values.astype(np.float32), copy=False, nan=low, posinf=low, neginf=low)
+    np.clip(numbers, low, high, out=numbers)
     numbers -= np.float32(low)
     numbers *= np.float32(255 / (high - low))
-    return np.clip(np.rint(numbers, out=numbers), 0, 255, out=numbers).astype(np.uint8)
+    return np.rint(numbers, out=numbers).astype(np.uint8)
 
 
 def _low_bytes(content: bytes) -> list[Image.Image]:

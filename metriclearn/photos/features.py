@@ -17,11 +17,7 @@ VERSION = 6  # increase it to invalidate what is cached
 
 
 def photograph_features(photographs: Photographs, backbone: Backbone) -> FloatArray:
-    """Extract the backbone's features of photographs, float32 of shape `(n, width)`.
-
-    Raises:
-        OSError: if the cache cannot be written.
-    """
+    """Extract the backbone's features of photographs, float32 of shape `(n, width)`."""
     folder, parts, by = cache_folder() / "features", [], backbone.cache_key
     with progress_bar(len(photographs), "Looking") as bar:
         for batch in photographs.batches():
