@@ -86,7 +86,8 @@ def read_rows(table: Path) -> Iterator[TableRow]:
         for record in chain([first], records):
             yield _row(record, columns, name)
     except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{name} cannot be read as a table ({error}): save it as CSV in UTF-8.") from None
+        why = printable(str(error))
+        raise ValueError(f"{name} cannot be read as a table ({why}): save it as CSV in UTF-8.") from None
 
 
 def _records(table: Path) -> Iterator[Mapping[str, Any]]:
@@ -112,7 +113,7 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
     while first.isspace():  # "" at the end is none
         start = file.tell()
         first = file.readline(LARGEST_LINE)
-    if parted := re.fullmatch(r'"?sep=(.)"?\s*', first):  # a note of Excel to itself
+    if parted := re.fullmatch(r'"?sep=([^\w\s"]|\t)"?\s*', first):  # a note of Excel to itself
         delimiter = parted[1]
     else:
         delimiter = max(",;\t", key=first.count)
@@ -207,7 +208,8 @@ def _row(record: Mapping[str, Any], columns: _Columns, name: str) -> TableRow:
         bits = {column: _bit(record.get(column)) for column in columns.classes}
         if odd := [column for column, bit in bits.items() if bit is None]:
             raise ValueError(
-                f"{name} has a column {printable(odd[0])} that is not 0 or 1 for {printable(file)}."
+                f"{name} is neither 0 nor 1 for {printable(file)} in the column {printable(odd[0])}: "
+                "correct the row."
             )
         value = [column for column, bit in bits.items() if bit]
         value = value[0] if len(value) == 1 else value or ""
