@@ -485,6 +485,7 @@ def test_patterns_are_expanded_where_the_shell_does_not(model, photos, tmp_path,
         "new/*.png": ["new/1.png", "new/2.png", "new/a1.png", "new/a[1].png"],
         "new/a[1].png": ["new/a[1].png"],
         "new/[12].png": ["new/1.png", "new/2.png"],
+        "**/1.png": ["new/1.png"],
         "new [x]/*": ["new [x]/3.png"],
         "new*": ["new/1.png", "new/2.png", "new/a1.png", "new/a[1].png", "new [x]/3.png"],
     }.items():

@@ -1,6 +1,6 @@
 """Tables of labels: read row by row, and matched with the pictures that they name.
 
-    file_name,label                    CSV; commas, semicolons or tabs; UTF-8, or UTF-16 as Excel writes it
+    file_name,label                    CSV, also with semicolons, tabs or bars; UTF-8, or UTF-16 as of Excel
     filename,cat,dog                   a column per class, with 1 for the one that is meant
     {"file_name": "1.jpg", "label": "cat"}                  JSON, an object per line or a list of them
     {"classes": ["cat", "dog"], "labels": {"1": 0}}         labels.json of FiftyOne
@@ -29,7 +29,16 @@ FILE_COLUMNS, LABEL_COLUMN = ("file_name", "image_path", "path", "file"), "label
 FILE_COLUMNS_ELSEWHERE = (
     *("filename", "filepath", "file_path", "image_name", "image_file", "image", "img", "image_id", "id"),
 )
-LABEL_COLUMNS_ELSEWHERE = ("class", "class_name", "category", "choice", "target", "species", "breed")
+LABEL_COLUMNS_ELSEWHERE = (
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "choice",
+    "target",
+    "species",
+    "breed",
+)
 BOX_COLUMNS = {"xmin", "x_min", "bbox", "region_shape_attributes"}
 LARGEST_TABLE = 100_000_000  # bytes
 LARGEST_LINE = 1_000_000  # characters of the first line, which tells what parts the columns
@@ -116,10 +125,10 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
     if parted := re.fullmatch(r'"?sep=([^\w\s"]|\t)"?\s*', first):  # a note of Excel to itself
         delimiter = parted[1]
     else:
-        delimiter = max(",;\t", key=first.count)
+        delimiter = max(",;\t|", key=first.count)
         file.seek(start)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
-    lines = (line for line in reader if any(cell.strip() for cell in line))
+    lines = ([*map(_unquoted, line)] for line in reader if any(cell.strip() for cell in line))
     header = [name.strip() for name in next(lines, [])]
     while header and not header[-1]:  # a spreadsheet may write more columns than are filled
         header.pop()
@@ -132,6 +141,11 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
             found = f"{len(header)} columns, but {len(line)} in the row of {printable(line[0])}"
             raise ValueError(f"{name} has {found}: set texts that hold a comma in quotes.")
         yield dict(zip(header, line, strict=True))
+
+
+def _unquoted(cell: str) -> str:
+    """Return a cell without its quotes, which the reader keeps if a blank comes before them."""
+    return cell.strip()[1:-1] if cell[:1] == " " and re.fullmatch(r'"[^"]*"', cell.strip()) else cell
 
 
 def _json(text: str) -> Any:
@@ -178,7 +192,7 @@ class _Columns:
 
 
 def _columns(first: Mapping[str, Any], name: str) -> _Columns:
-    by_name = {str(column).strip().lower(): str(column) for column in first}
+    by_name = {re.sub(r"[\s-]+", "_", str(column).strip().lower()): str(column) for column in first}
     if BOX_COLUMNS & by_name.keys():
         raise ColumnsError(f"{name} {BOXES}.")
     files = [column for column in FILE_COLUMNS if column in by_name] or [
