@@ -16,6 +16,7 @@ from tqdm import tqdm
 from metriclearn.augment import Augment
 from metriclearn.checks.arrays import FloatArray, ImageArray
 from metriclearn.checks.labels import LabelArray, is_labelled
+from metriclearn.default_settings import default_settings
 
 Rows = npt.NDArray[np.int_]
 Inputs = ImageArray | npt.NDArray[np.float16]  # images, rows of numbers, or maps of a backbone's trunk
@@ -103,6 +104,7 @@ def balanced_rows(labels: LabelArray, size: int, random: torch.Generator) -> Ten
     return torch.stack(drawn, dim=1).flatten()[:size]
 
 
+@default_settings()
 def in_batches(
     function: Callable[[Tensor], Tensor],
     inputs: Inputs,
@@ -116,7 +118,8 @@ def in_batches(
     """
     keep_freed_memory()
     model: nn.Module = function.__self__  # type: ignore[attr-defined]
-    device = next(chain(model.parameters(), model.buffers())).device
+    weight = next(chain(model.parameters(), model.buffers()))
+    exact = torch.promote_types(weight.dtype, torch.float32)  # a network of one's own may have float64
     # A backbone looks at more pixels than the images have if these are smaller than what it wants.
     area = max(math.prod(inputs.shape[2:]), getattr(model, "pixels_seen", 0))
     batch_size = max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // area))
@@ -126,7 +129,7 @@ def in_batches(
     parts = []
     with torch.inference_mode(), bar:
         for batch in torch.split(chosen, batch_size):
-            parts.append(function(batch_of(inputs, batch).to(device)).float().cpu())
+            parts.append(function(batch_of(inputs, batch).to(weight.device, exact)).float().cpu())
             bar.update(len(batch))
     return torch.cat(parts).numpy()
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_pictures import KINDS, draw, draw_folder
+from forged import forge
 from PIL import Image
 from stand_in import stand_in
 
@@ -394,8 +395,7 @@ def test_an_addition_leaves_one_copy_on_the_server_and_says_how_to_open_it(model
         line = capsys.readouterr().out.splitlines()[-1]
         assert line.endswith(f"QdrantClassifier.open(url={server.url!r}, collection={name!r})")
         for named in (foreign, "images", ["x"], None):  # by the card of a stranger
-            card = json.loads((model / "card.json").read_text())
-            (model / "card.json").write_text(json.dumps(card | {"collection": named}))
+            forge(model / "card.json", collection=named)
             run(capsys, "add", model, *there)
             assert sorted(collections(server)) == sorted([foreign, name])
 
@@ -426,11 +426,10 @@ def test_classify_answers_with_evidence(model, tmp_path, capsys):
 
 def test_below_the_threshold_is_unknown(model, tmp_path, capsys):
     draw("disc", 7777).save(tmp_path / "x.png")
-    card = json.loads((model / "card.json").read_text())
+    unknown = json.loads((model / "card.json").read_text())["unknown"]
     similarity = run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["similarity"]
     for threshold, label in ((similarity - 0.01, "disc"), (similarity + 0.01, "unknown"), (None, "disc")):
-        card["unknown"]["threshold"] = threshold
-        (model / "card.json").write_text(json.dumps(card))
+        forge(model / "card.json", unknown=unknown | {"threshold": threshold})
         assert run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["label"] == label
 
 
@@ -900,7 +899,7 @@ BAD = {
         FAILED,
         "make a new one with metriclearn fit",
     ),
-    "no JSON": (["classify", "NOJSON", "F"], FAILED, "are damaged: copy the folder again."),
+    "no JSON": (["classify", "NOJSON", "F"], FAILED, "is damaged: copy the folder again, or make a new one"),
     "a review of nothing": (["review", "F"], WRONG_USE, "is no classifier"),
     "a review of no folder": (["review", "MODEL"], WRONG_USE, "Name the folders that hold the classifier's"),
     "a review of a folder that is not there": (["review", "MODEL", "GONE"], WRONG_USE, "is no folder: name"),
@@ -950,8 +949,7 @@ def places(fitted, tmp_path_factory):
     (root / "DAMAGED" / "vectors.npy").write_bytes(b"\x93NUMPY")
     (root / "HALF" / "points.json").unlink()
     (root / "NOWEIGHTS" / "encoder" / "encoder.safetensors").unlink()
-    card = json.loads((fitted / "card.json").read_text())
-    (root / "NEWER" / "card.json").write_text(json.dumps(card | {"format_version": 99}))
+    forge(root / "NEWER" / "card.json", format_version=99)
     (root / "NOJSON" / "card.json").write_text("{")
     return {path.name: str(path) for path in root.iterdir()} | {
         "MODEL": str(fitted),

@@ -66,7 +66,8 @@ def test_by_name_it_sees_the_whole_image():
     """Half of what lies at an edge is cut off by the middle square."""
     image = torch.zeros(1, 3, 224, 448)
     image[..., :112] = 1
-    trained, whole = load_backbone(), as_backbone(LITE0)
+    trained = load_backbone()
+    whole = trained.whole()
     assert trained.prepare(image).max() < 0
     seen = whole.prepare(image)
     assert seen.shape == image.shape  # and nothing is squeezed
@@ -74,6 +75,7 @@ def test_by_name_it_sees_the_whole_image():
     assert (seen[..., 112:] < 0).all()
     assert trained.tail is whole.tail  # the weights are shared,
     assert trained.fingerprint != whole.fingerprint  # and their features cannot be mixed up
+    assert whole.fingerprint == as_backbone(LITE0).fingerprint
 
 
 def test_a_squeezed_photograph_comes_back_into_shape():

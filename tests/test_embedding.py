@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forged import forge
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -501,7 +502,9 @@ def test_a_second_save_replaces_the_first(saved):
 @pytest.mark.parametrize("name", [WEIGHTS_FILE, CARD_FILE])
 def test_missing_files(saved, name):
     (saved / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{name} is missing: point to a folder that save"):
+    with pytest.raises(
+        FileNotFoundError, match=f"{name} is missing: copy both files again, or save the encoder anew"
+    ):
         MetricEmbedding.load(saved)
 
 
@@ -525,16 +528,11 @@ def other_encoder(folder):
 
 
 def other_shape(folder):
-    edit_card(folder, input_shape=[1, 30, 30])
+    forge(folder / CARD_FILE, input_shape=[1, 30, 30])
 
 
 def other_id(folder):
-    edit_card(folder, encoder_id="0" * 16)
-
-
-def edit_card(folder, **changes):
-    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-    (folder / CARD_FILE).write_text(json.dumps(card | changes), encoding="utf-8")
+    forge(folder / CARD_FILE, encoder_id="0" * 16)
 
 
 @pytest.mark.parametrize(

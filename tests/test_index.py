@@ -610,7 +610,8 @@ def test_the_environment_names_the_server_unless_a_path_does(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(401, "check the API key"), (403, "check the API key"), (404, "Qdrant server?")]
+    ("status", "message"),
+    [(401, "check the API key, which is wrong"), (403, "check the API key, which may"), (404, "server?")],
 )
 def test_a_server_that_refuses(monkeypatch, status, message):
     keys = []
@@ -629,7 +630,7 @@ def test_a_server_that_refuses(monkeypatch, status, message):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("QDRANT_URL", f"http://localhost:{server.server_port}")
         monkeypatch.setenv("QDRANT_API_KEY", "secret")
-        with pytest.raises(ConnectionError, match=f"status {status}: .*{message}") as caught:
+        with pytest.raises(ConnectionError, match=f"status {status}.*: .*{message}") as caught:
             EmbeddingIndex(DIM)
         server.shutdown()
     assert keys == ["secret"]

@@ -11,8 +11,9 @@ from qdrant_client import models
 from stand_in import stand_in
 
 from metriclearn import EmbeddingIndex, QdrantClassifier
-from metriclearn.index.collection import Collection, Kind, resolve
-from metriclearn.index.reindex import AT_ONCE, Version, current, reindex, rollback, versions
+from metriclearn.index.collection import Collection, Kind
+from metriclearn.index.names import resolve
+from metriclearn.index.reindex import AT_ONCE, EMBEDDED_FROM, Version, current, reindex, rollback, versions
 
 DIM, N = 8, 300
 IMAGES = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
@@ -81,7 +82,12 @@ def small():
 
 
 def stored(index):
-    return {record.id: record.payload for record in index.storage.records()}
+    """What was stored about each point, without what reindex notes for itself."""
+    records = index.storage.records()
+    return {
+        record.id: {key: value for key, value in record.payload.items() if key != EMBEDDED_FROM}
+        for record in records
+    }
 
 
 def test_a_new_version_takes_the_place_of_the_old_one(index):

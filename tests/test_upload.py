@@ -43,7 +43,7 @@ def wanted():
         return content(index)
 
 
-@pytest.mark.parametrize("trouble", ["refuse", "lose", "429", "503"])
+@pytest.mark.parametrize("trouble", ["refuse", "lose", "429", "502", "503", "504"])
 def test_what_is_lost_on_the_way_is_sent_again(server, wanted, trouble):
     server.trouble = lambda number, method, path: trouble if number % 3 == 2 else None
     with EmbeddingIndex(DIM, url=server.url, payload_indexes={"row": "integer"}, versioned=True) as index:
@@ -136,8 +136,14 @@ def test_every_write_is_waited_for_and_indexes_come_before_points(server):
     with QdrantClassifier(1, url=server.url, collection="votes") as classifier:
         classifier.fit(np.eye(3), [0, 1, 2]).partial_fit(-np.eye(3), [0, 1, 2])
     kinds = ("points", "delete", "index")
-    writes = [(path.split("/"), query) for _, path, query in server.requests if path.endswith(kinds)]
-    assert {query for _, query in writes} == {"wait=true"}
+    asked = [(method, path) for method, path, _ in server.requests]
+    assert all(path.endswith(kinds) for method, path in asked if method == "PUT" and path.count("/") > 2)
+    writes = [
+        (path.split("/"), query)
+        for method, path, query in server.requests
+        if path.endswith(kinds) and (method, path[-7:]) != ("POST", "/points")
+    ]
+    assert {query for _, query in writes} == {"wait=true", "wait=true&ordering=strong"}
     for name, indexes in (("images", 4), ("votes", 3)):
         own = [parts[-1] for parts, _ in writes if parts[2].startswith(name)]
         assert own[:indexes] == ["index"] * indexes

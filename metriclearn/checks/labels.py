@@ -71,6 +71,29 @@ def check_class_labels(y: Any, n: int) -> LabelArray:
     return labels
 
 
+def check_groups(groups: Any, n: int) -> LabelArray:
+    """Return the groups of n images as numbers from 0 on, int64 of shape `(n,)`.
+
+    A group is named by a whole number or a text. Each image of no group, which is -1, None or an empty text,
+    becomes a group of its own. Anything else raises a ValueError.
+    """
+    given = as_array(groups, "The groups")
+    if given.shape != (n,):
+        raise ValueError(f"The groups have shape {given.shape}: pass one for each of the {n} images.")
+    found, numbers = np.empty(n, dtype=np.int64), dict[Any, int]()
+    for row, name in enumerate(given.tolist()):
+        if not (
+            name is None or isinstance(name, int | str) or (isinstance(name, float) and name.is_integer())
+        ):
+            raise ValueError(
+                f"The group in row {row} is {shown(name)}: name it by a whole number or a text, or write "
+                "None where an image is in no group."
+            )
+        key = ("alone", row) if name in (None, UNLABELLED, "") else name
+        found[row] = numbers.setdefault(key, len(numbers))
+    return found
+
+
 def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
     """Return a classifier's n targets, a copy: bools, texts, or int64 with -1 = unlabelled.
 

@@ -34,10 +34,10 @@ from metriclearn.index.collection import (
     Kind,
     NeighbourGraph,
     Neighbours,
-    version_name,
 )
 from metriclearn.index.connection import check_name, closed_on_error, connect, find_location
 from metriclearn.index.filters import Where, filter_of
+from metriclearn.index.names import version_name
 
 ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one will do
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
@@ -274,7 +274,7 @@ class EmbeddingIndex:
             self.storage.delete(points)
 
     def neighbour_graph(self, k: int = 30) -> NeighbourGraph:
-        """Return the k nearest others of every point, all in one call to the database and without a vector.
+        """Return the k nearest others of every point; no vector leaves the database.
 
         Args:
             k: how many neighbours; the number of other points if that is less.

@@ -151,6 +151,44 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
     return listing
 
 
+def read_column(folder: str | Path, column: str, labels: str | Path | None = None) -> dict[str, str | None]:
+    """Return what a column of the folder's tables says of each picture, such as the plant that it is from.
+
+    Args:
+        folder: as for `list_photographs`.
+        column: its name, in capitals or not; a table in the folder need not have labels as well.
+        labels: a further table, whose rows win.
+
+    Returns:
+        What the column says, by the names of the files; None or no entry where it says nothing.
+
+    Raises:
+        ValueError: if no table has this column; see also `list_photographs`.
+    """
+    listing = find_pictures(folder)
+    tables = [] if labels is None else [Path(labels).expanduser()]
+    for entry in sorted(os.scandir(listing.folder), key=lambda entry: entry.name):
+        inside = Path(entry.path).resolve().is_relative_to(listing.folder)
+        if entry.name.lower() in TABLES and entry.is_file() and inside:
+            tables.append(Path(entry.path))
+    found, missing = dict[str, str | None](), list[ColumnsError]()
+    for table in tables:
+        try:
+            found = _labels_of(listing, table, os.path.abspath(check_folder(folder)), column) | found
+        except ColumnsError as error:
+            missing.append(error)
+    if len(missing) == len(tables):
+        name = printable(column)
+        raise (
+            missing[0]
+            if missing
+            else ValueError(
+                f"There is no table with a column {name}: write labels.csv with file_name, label and {name}."
+            )
+        )
+    return found
+
+
 def find_pictures(folder: str | Path) -> Listing:
     """Find the pictures of a folder, without labels.
 
@@ -409,11 +447,16 @@ def _is_sidecar(name: str, beside: Container[str]) -> bool:
     return any(".".join(parts[:i]) in beside for i in range(1, len(parts)))
 
 
-def _labels_of(listing: Listing, table: Path, spelled: str) -> dict[str, str | None]:
-    """Return the label of each file that a table names; see `list_photographs` for what is refused."""
+def _labels_of(
+    listing: Listing, table: Path, spelled: str, column: str | None = None
+) -> dict[str, str | None]:
+    """Return the label of each file that a table names; see `list_photographs` for what is refused.
+
+    With a column, return what that says instead.
+    """
     root, n = str(listing.folder), len(listing.files) + len(listing.skipped)
     pictures = PictureNames(listing.files, [root] * n, skipped=[*listing.skipped], spelled=spelled)
-    match, shown = match_labels(table, pictures), printable(table.name)
+    match, shown = match_labels(table, pictures, column), printable(table.name)
     given, n_missing = match.missing
     inside = os.path.normpath(os.path.join(root, given.strip().replace("\\", "/")))
     if n_missing and (not given.strip() or "\0" in given or not Path(inside).is_relative_to(root)):

@@ -74,12 +74,16 @@ def unescape_formula(cell: str) -> str:
     return cell[1:] if re.match(f"'+{FORMULA}", cell) else cell
 
 
-def read_rows(table: Path) -> Iterator[TableRow]:
+def read_rows(table: Path, column: str | None = None) -> Iterator[TableRow]:
     """Read a table of labels, row by row.
+
+    Args:
+        table: the file.
+        column: which column counts instead of that of the labels.
 
     Raises:
         FileNotFoundError: if it is not there.
-        ColumnsError: if it names no files or no labels.
+        ColumnsError: if it names no files, or has no column of labels, or none of that name.
         ValueError: if it cannot be read, or a row makes no sense.
     """
     if not table.is_file():
@@ -91,7 +95,7 @@ def read_rows(table: Path) -> Iterator[TableRow]:
         records = _records(table)
         if (first := next(records, None)) is None:
             raise ValueError(f"{name} has no rows: name the columns, then write a row per file.")
-        columns = _columns(first, name)
+        columns = _columns(first, name, column)
         for record in chain([first], records):
             yield _row(record, columns, name)
     except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
@@ -191,27 +195,34 @@ class _Columns:
     classes: tuple[str, ...]
 
 
-def _columns(first: Mapping[str, Any], name: str) -> _Columns:
-    by_name = {re.sub(r"[\s-]+", "_", str(column).strip().lower()): str(column) for column in first}
+def _columns(first: Mapping[str, Any], name: str, column: str | None) -> _Columns:
+    by_name = {_plain_column(str(column)): str(column) for column in first}
     if BOX_COLUMNS & by_name.keys():
         raise ColumnsError(f"{name} {BOXES}.")
     files = [column for column in FILE_COLUMNS if column in by_name] or [
         column for column in FILE_COLUMNS_ELSEWHERE if column in by_name
     ][:1]
-    labels = [LABEL_COLUMN] if LABEL_COLUMN in by_name else []
-    labels = labels or [column for column in LABEL_COLUMNS_ELSEWHERE if column in by_name]
+    wanted = LABEL_COLUMN if column is None else _plain_column(column)
+    labels = [wanted] if wanted in by_name else []
     classes: tuple[str, ...] = ()
-    if len(files) == 1 and not labels:
-        others = [column for column in first if column and column != by_name[files[0]]]
-        if len(others) > 1 and all(_bit(first[column]) is not None for column in others):
+    if column is None and not labels:
+        labels = [other for other in LABEL_COLUMNS_ELSEWHERE if other in by_name]
+        others = [other for other in first if other and by_name[files[0]] != other] if len(files) == 1 else []
+        if not labels and len(others) > 1 and all(_bit(first[other]) is not None for other in others):
             classes = tuple(others)
     if len(files) != 1 or (len(labels) != 1 and not classes):
+        there = ", ".join(map(printable, filter(None, by_name))) or "none"
         raise ColumnsError(
             f"{name} needs one column {', '.join(FILE_COLUMNS[:-1])} or {FILE_COLUMNS[-1]}, and one column "
-            f"label: its columns are {', '.join(map(printable, filter(None, by_name))) or 'none'}."
+            f"{printable(wanted)}: its columns are {there}."
         )
     label = "" if classes else by_name[labels[0]]
     return _Columns(by_name[files[0]], label, by_name.get("sha256", ""), classes)
+
+
+def _plain_column(name: str) -> str:
+    """Return how the name of a column is compared: "File Name" as "file_name"."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def _row(record: Mapping[str, Any], columns: _Columns, name: str) -> TableRow:
@@ -335,8 +346,8 @@ class Match:
     missing: tuple[str, int] = ("", 0)
 
 
-def match_labels(table: Path, pictures: PictureNames) -> Match:
-    """Return which pictures a table labels.
+def match_labels(table: Path, pictures: PictureNames, column: str | None = None) -> Match:
+    """Return which pictures a table labels, or what another column says of them.
 
     If it names other pictures than those that are there, but all of them lie below one folder, that is meant.
 
@@ -344,19 +355,19 @@ def match_labels(table: Path, pictures: PictureNames) -> Match:
         ValueError: if a picture is named twice, or a name may mean several; see also `read_rows`.
         FileNotFoundError: if the table is not there.
     """
-    found = _match(table, pictures, "")
+    found = _match(table, pictures, "", column)
     if not found.missing[1]:
         return found
     for below in pictures.below(found.missing[0])[:10]:
-        other = _match(table, pictures, below)
+        other = _match(table, pictures, below, column)
         if not other.missing[1]:
             return other
     return found
 
 
-def _match(table: Path, pictures: PictureNames, below: str) -> Match:
+def _match(table: Path, pictures: PictureNames, below: str, column: str | None) -> Match:
     match, labels = Match({}, below), dict[str | None, str | None]()
-    for given, label, digest in read_rows(table):
+    for given, label, digest in read_rows(table, column):
         rows = pictures.find(below + unescape_formula(given) if below else given, digest)
         if len(rows) > 1:
             where = enumerated(f"{pictures.folders[row]}/{pictures.files[row]}" for row in rows)
