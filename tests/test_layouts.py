@@ -149,6 +149,12 @@ LAYOUTS = {
         {"labels.csv": lines("file_name,label", "img_1.jpg,cat", "IMG_2.jpg,dog")},
         ONE_EACH,
     ),
+    "a table with bars": Layout(
+        FLAT, {"labels.csv": lines("File Name|Label", "1.png|cat", "2.png|dog")}, ONE_EACH
+    ),
+    "a table with blanks before its quotes": Layout(
+        FLAT, {"labels.csv": lines('"file_name", "label"', '"1.png", "cat"', '"2.png", "dog"')}, ONE_EACH
+    ),
     "two tables": Layout(
         FLAT,
         {"labels.csv": LABELLED, "metadata.csv": LABELLED},

@@ -207,14 +207,10 @@ def find_pictures(folder: str | Path) -> Listing:
         kinds = "JPEG, PNG, BMP, GIF, WebP or TIFF"
         other = f", only {listing.others:,} other files" if listing.others else ""
         raise ValueError(f"There is no picture in {printable(str(folder))}{other}: put {kinds} files there.")
-    with_picture = set(map(_stem, listing.files))
-    for name, reason in listing.skipped.items():
-        if (
-            PurePosixPath(name).suffix.lower() in RAW
-            and reason.startswith(OTHER_KIND)
-            and _stem(name) in with_picture
-        ):
-            listing.skipped[name] = "is the raw file of the picture beside it, which is read"
+    if raw := [name for name in listing.skipped if _suffix(name) in RAW]:
+        stems = set(map(_stem, listing.files))
+        beside = "is the raw file of the picture beside it, which is read"
+        listing.skipped |= {name: beside for name in raw if _stem(name) in stems}
     return listing
 
 
@@ -408,11 +404,7 @@ def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[
     beside = {form for file in listing.files if "/" not in file for form in (file.lower(), _stem(file))}
     for entry in sorted(os.scandir(listing.folder), key=lambda entry: entry.name):
         name, path = entry.name.lower(), listing.folder / entry.name
-        if (
-            _hidden(name)
-            or not os.path.isfile(path)
-            or (further and further.exists() and path.samefile(further))
-        ):
+        if _hidden(name) or not os.path.isfile(path):
             continue
         if name in TABLES and path.resolve().is_relative_to(listing.folder):
             try:
@@ -422,6 +414,8 @@ def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[
                 if name in STRICT_TABLES:
                     raise
                 passed.append(str(error))
+        elif further and further.exists() and path.samefile(further):
+            continue
         elif re.fullmatch(LISTS, name) or (_suffix(name) in OTHER_TABLES and not _is_sidecar(name, beside)):
             passed.append(_how_to_use(path, os.path.join(shown, entry.name)))
     if len(found) > 1:
