@@ -232,5 +232,6 @@ def stand_in(**settings):
 
 if __name__ == "__main__":  # so that a whole suite can be run against it
     with stand_in() as running:
+        running.strict = models.StrictModeConfig(enabled=True, max_query_limit=10_000)
         print(running.url, flush=True)
         threading.Event().wait()
