@@ -186,7 +186,7 @@ def stand_in(**settings):
                 if path == "/":
                     told = result
             except (ValueError, FileExistsError) as error:
-                missing, there = "not found" in str(error), isinstance(error, FileExistsError)
+                missing, there = str(error).startswith("Collection"), isinstance(error, FileExistsError)
                 status = 404 if missing else 409 if there else 400
                 told = {"status": {"error": str(error)}, "time": 0}
             if trouble == "lose":
