@@ -133,6 +133,20 @@ def test_a_wrong_key_is_told_at_once(server, monkeypatch):
             len(index)
 
 
+def test_indexes_that_a_killed_program_did_not_make_are_made_when_it_is_opened(server):
+    with EmbeddingIndex(DIM, url=server.url) as index:
+        upload(index)
+    made, server.indexed["images"] = server.indexed["images"], {}
+    for _ in range(2):
+        EmbeddingIndex(DIM, url=server.url, payload_indexes={"row": "integer"}).close()
+        assert set(server.indexed["images"]) == {*made, "row"}
+    asked = len(server.requests)
+    EmbeddingIndex(DIM, url=server.url, payload_indexes={"row": "integer"}).close()
+    assert {method for method, _, _ in server.requests[asked:]} == {
+        "GET"
+    }  # as a key wants that may only read
+
+
 def test_every_write_is_waited_for_and_indexes_come_before_points(server):
     with EmbeddingIndex(DIM, url=server.url, payload_indexes={"row": "integer"}) as index:
         upload(index)
