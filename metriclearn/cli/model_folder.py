@@ -214,13 +214,7 @@ class ModelFolder:
         """
         if not url:
             return QdrantClassifier.from_points(self.points(), path=IN_MEMORY)
-        with suppress(ValueError):  # nothing is there, or not what the name promises
-            stored = QdrantClassifier.open(url=url, collection=self.collection)
-            if len(stored.index_) == len(self.labelled_rows):
-                return stored
-            stored.close()
-        points = self.points(private=False)
-        return QdrantClassifier.from_points(points, url=url, collection=self.collection)
+        return QdrantClassifier.from_points(self.points(private=False), url=url, collection=self.collection)
 
     @cached_property
     def collection(self) -> str:
