@@ -177,6 +177,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(labels[known])
         self.n_labels_ = int(known.sum())
         self.losses_ = losses
+        if hasattr(self, "card_"):  # that of an encoder read from a file, which is another one
+            del self.card_
         return self
 
     def transform(self, X: ImageArray) -> FloatArray:
