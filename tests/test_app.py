@@ -731,6 +731,11 @@ def test_a_picture_in_two_classes_is_shown_as_both_and_corrected(twice, tmp_path
     assert {("disc/0.jpg", "bars/copy.jpg"), ("bars/copy.jpg", "disc/0.jpg")} <= {*pairs}
     with Path(said["table"]).open(newline="", encoding="utf-8") as file:
         rows = {row["file_name"]: row["sha256"] for row in csv.DictReader(file)}
+    (folder / "bars" / "copy.jpg").unlink()
+    again = run(capsys, "review", model, folder, "--next", 0)  # the file that is left keeps its own label
+    assert again["missing"] == 1
+    labels = {found["file_name"]: found["label"] for found in again["findings"]}
+    assert all(name.split("/")[0] == (label or "unlabelled") for name, label in labels.items())
     table = tmp_path / "t.csv"
     table.write_text(f"file_name,label,sha256\nbars/copy.jpg,disc,{rows['bars/copy.jpg']}\n")
     assert run(capsys, "add", model, "--labels", table)["relabelled"] == 1

@@ -19,7 +19,14 @@ from metriclearn.checks.arguments import check_folder
 from metriclearn.checks.arrays import is_broken
 from metriclearn.checks.labels import means_unlabelled
 from metriclearn.photos.class_names import check_class_names, enumerated, printable
-from metriclearn.photos.tables import ColumnsError, PictureNames, match_labels, read_rows
+from metriclearn.photos.tables import (
+    LABEL_COLUMN,
+    ColumnsError,
+    PictureNames,
+    label_column,
+    match_labels,
+    read_rows,
+)
 
 
 def _endings(text: str) -> frozenset[str]:
@@ -137,14 +144,12 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
         rest = f" It names {n:,} of the {of:,} pictures; the others have no label." if n < of else ""
         folders = any("/" in name for name in listing.files)
         rest += " What folders are called does not count." if folders else ""
-        listing.notes.append(f"Labels are those of {printable(tables[0].name)}.{rest}")
+        listing.notes.append(f"Labels are those of {_source(tables[0])}.{rest}")
     else:
         named = _labels_of_folders(listing, str(folder), table=further is not None)
     if further is not None:
         rows = _labels_of(listing, further, spelled)
-        listing.notes.append(
-            f"Labels of {printable(further.name)} count for {len(rows):,} pictures that it names."
-        )
+        listing.notes.append(f"Labels of {_source(further)} count for {len(rows):,} pictures that it names.")
         named |= rows
     listing.labels = [named.get(name) for name in listing.files]
     check_class_names(listing.class_names)
@@ -445,6 +450,13 @@ def _is_sidecar(name: str, beside: Container[str]) -> bool:
     """Return whether a file says something about one picture, such as 1.jpg.json beside 1.jpg."""
     parts = name.split(".")
     return any(".".join(parts[:i]) in beside for i in range(1, len(parts)))
+
+
+def _source(table: Path) -> str:
+    """Return the name of a table of labels, and which column counts if that was guessed."""
+    column = label_column(table)
+    guessed = "" if column.strip().lower() == LABEL_COLUMN else f" (column {printable(column.strip())})"
+    return printable(table.name) + (guessed if column else " (a column per class)")
 
 
 def _labels_of(

@@ -103,6 +103,11 @@ def read_rows(table: Path, column: str | None = None) -> Iterator[TableRow]:
         raise ValueError(f"{name} cannot be read as a table ({why}): save it as CSV in UTF-8.") from None
 
 
+def label_column(table: Path) -> str:
+    """Return which column of a table that can be read holds the labels, or "" if there is one per class."""
+    return _columns(next(_records(table)), printable(table.name), None).label
+
+
 def _records(table: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a table, each as a dictionary of its columns."""
     with table.open("rb") as raw:
