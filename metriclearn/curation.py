@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from metriclearn.checks.arguments import check_choice, check_count, check_number, check_seed
 from metriclearn.checks.arrays import FloatArray, check_embeddings
-from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.labels import LabelArray, check_class_labels, check_groups, is_labelled
 from metriclearn.index import EmbeddingIndex
 from metriclearn.label_propagation import diffuse_labels
 from metriclearn.neighbours import TEMPERATURE, nearest, votes
@@ -24,6 +26,7 @@ from metriclearn.photos import Photographs
 
 Rows = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
+AT_ONCE = 512  # pictures that are compared with all others in one step
 SAME_PICTURE = 0.99  # cosine of two thumbnails; measured: saved again or smaller 0.995, different ones below
 SUSPICIOUS = 0.5  # more than half of the neighbours' votes are for another class
 LONELY = 0.99  # the share of pictures that lie closer to their neighbours than an outlier
@@ -80,7 +83,12 @@ def outliers(embeddings: FloatArray, k: int = 10) -> Scores:
 
 
 def label_errors(
-    embeddings: FloatArray, labels: npt.ArrayLike, k: int = 10, temperature: float = TEMPERATURE
+    embeddings: FloatArray,
+    labels: npt.ArrayLike,
+    k: int = 10,
+    temperature: float = TEMPERATURE,
+    *,
+    groups: npt.ArrayLike | None = None,
 ) -> Scores:
     """Return a score for label errors: how much the neighbours of each image disagree with its label.
 
@@ -93,25 +101,56 @@ def label_errors(
         labels: int, shape `(n,)`; −1 = unlabelled, which gets the score 0 and has no vote.
         k: how many neighbours vote.
         temperature: how fast the weight of a vote falls with the distance.
+        groups: whole numbers or texts, shape `(n,)`; -1 or None is a group of its own. Images of one group,
+            such as near-duplicates, share their errors: none votes on another, and of those with one label
+            the first alone votes on the rest. A class in one group gets the score 0.
 
     Returns:
         float64, shape `(n,)`, in [0, 1]; 1 = no neighbour agrees.
 
     Raises:
-        ValueError: for embeddings or labels that do not fit, no label, one class only, or k not below
-            the number of labelled images.
+        ValueError: for embeddings, labels or groups that do not fit, no label, one class only, all labels in
+            one group, or k not below the number of labelled images.
     """
     vectors = check_embeddings(embeddings, unit_length=True)
     given = check_class_labels(labels, len(vectors))
     temperature = check_number(temperature, "temperature", 0, without=(0,))
+    members = None if groups is None else check_groups(groups, len(vectors))
     known = np.flatnonzero(is_labelled(given))
-    rows, cosines = nearest(
-        vectors[known], vectors[known], check_count(k, "k", 1, len(known) - 1), skip_self=True
-    )
-    classes, shares = votes(given[known][rows], cosines, np.unique(given[known]), temperature=temperature)
+    rows, cosines = _voters(vectors, given, known, check_count(k, "k", 1, len(known) - 1), members)
+    classes, shares = votes(given[rows], cosines, np.unique(given[known]), temperature=temperature)
     scores = np.zeros(len(vectors))
     scores[known] = 1 - shares[np.arange(len(known)), np.searchsorted(classes, given[known])]
+    for label, n in _groups_of_classes(given, members).items():
+        scores[given == label] *= n > 1
     return scores
+
+
+def _voters(
+    vectors: FloatArray, labels: LabelArray, known: Rows, k: int, members: LabelArray | None
+) -> tuple[Rows, Scores]:
+    """Return the k nearest labelled others of each labelled image, and their cosines; -inf has no vote."""
+    if members is None:
+        found, cosines = nearest(vectors[known], vectors[known], k, skip_self=True)
+        return known[found], cosines
+    named = np.column_stack([members[known], labels[known]])
+    voters = known[np.sort(np.unique(named, axis=0, return_index=True)[1])]
+    sizes = np.bincount(members[voters])
+    if sizes.max() == len(voters):
+        raise ValueError("All labelled images are of one group: pass groups that other images can judge.")
+    found, cosines = nearest(vectors[known], vectors[voters], min(k + sizes.max(), len(voters)))
+    own = members[voters[found]] == members[known][:, None]
+    order = np.argsort(own, axis=1, kind="stable")[:, :k]  # the nearest of other groups first
+    cosines = np.where(own, -np.inf, cosines)
+    return voters[np.take_along_axis(found, order, axis=1)], np.take_along_axis(cosines, order, axis=1)
+
+
+def _groups_of_classes(labels: LabelArray, members: LabelArray | None) -> dict[int, int]:
+    """Return in how many groups each class lies; without groups, how many images it has."""
+    known = np.flatnonzero(is_labelled(labels))
+    groups = known if members is None else members[known]
+    pairs = np.unique(np.column_stack([labels[known], groups]), axis=0)
+    return dict(Counter(pairs[:, 0].tolist()))
 
 
 def embedding_map(
@@ -282,6 +321,40 @@ def duplicates(photographs: Photographs, threshold: float = SAME_PICTURE) -> lis
     return [DuplicatePair(a, b, c, s, bool(-1 != labels[a] != labels[b] != -1)) for a, b, c, s in every]
 
 
+def duplicate_groups(
+    photographs: Photographs, groups: npt.ArrayLike | None = None, threshold: float = SAME_PICTURE
+) -> LabelArray:
+    """Groups of near-duplicates for cross-validation: the connected components of their pairs.
+
+    Of two near-duplicates one would name the other, so both belong into one fold: pass what this returns as
+    `groups` to `choose_method` or `cross_validate`. Frames of one scene are one group if each is nearly the
+    same as some other, though the first and the last may differ. All pairs are compared, in parts, so that
+    memory does not grow with their number.
+
+    Args:
+        photographs: the pictures.
+        groups: further groups, such as the plant of each picture, whole numbers or texts, shape `(n,)`; two
+            that share a near-duplicate become one. -1 or None is in no group.
+        threshold: smallest cosine of two thumbnails, in (-1, 1], as for `duplicates`.
+
+    Returns:
+        int64, shape `(n,)`: equal numbers for pictures of one group.
+
+    Raises:
+        ValueError: for groups that do not fit, or a threshold outside (-1, 1].
+    """
+    threshold = check_number(threshold, "threshold", -1, 1, without=(-1,))
+    n = len(photographs)
+    found = np.arange(n) if groups is None else check_groups(groups, n)
+    vectors = check_embeddings(photographs.thumbnails(), unit_length=True)
+    for start in range(0, n, AT_ONCE):
+        first, second = np.nonzero(vectors[start : start + AT_ONCE] @ vectors.T >= threshold)
+        ends = found[first + start], found[second]
+        pairs = coo_array((np.ones(len(first), dtype=bool), ends), shape=(n, n))
+        found = connected_components(pairs, directed=False)[1][found]
+    return found.astype(np.int64)
+
+
 def what_to_review(
     embeddings: FloatArray,
     labels: npt.ArrayLike,
@@ -291,6 +364,9 @@ def what_to_review(
     seed: int = 0,
 ) -> list[Finding]:
     """Return what to look at: suspicious labels, pairs, outliers, and what to label next.
+
+    Near-duplicates share their errors, so they do not judge each other's labels, as far as that leaves enough
+    to judge by.
 
     Args:
         embeddings: float, shape `(n, N)`, of all pictures.
@@ -305,11 +381,12 @@ def what_to_review(
     n_next = check_count(n_next, "n_next", 0)
     given: LabelArray = np.asarray(labels, dtype=np.int64)
     known = np.flatnonzero(is_labelled(given))
+    groups = _groups_of_pairs(given, pairs)
     # Small classes: of k neighbours at most as many can agree as the class has others.
-    smallest = min(Counter(given[known].tolist()).values())
+    smallest = min(_groups_of_classes(given, groups).values())
     k = max(1, min(10, 2 * (smallest - 1), len(known) - 1))
-    scores = label_errors(embeddings, given, k)
-    suggested = _suggestions(embeddings, given, known)
+    scores = label_errors(embeddings, given, k, groups=groups)
+    suggested = _suggestions(embeddings, given, known, groups)
 
     def finding(row: int, kind: str, score: float) -> Finding:
         return Finding(int(row), kind, float(score), suggestion=int(suggested[row]))
@@ -330,15 +407,34 @@ def what_to_review(
     return found
 
 
-def _suggestions(embeddings: FloatArray, labels: LabelArray, known: Rows) -> LabelArray:
+def _groups_of_pairs(labels: LabelArray, pairs: Sequence[DuplicatePair]) -> LabelArray | None:
+    """Return the groups that near-duplicates form, or None if there are none, or they leave too little apart.
+
+    Each class must lie in two groups, and half of the labels outside the largest: of a camera that never
+    moves all pictures may nearly be the same.
+    """
+    ends = np.array([(pair.first, pair.second) for pair in pairs], dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs), dtype=bool), tuple(ends)), shape=(len(labels),) * 2)
+    groups: LabelArray = connected_components(graph, directed=False)[1].astype(np.int64)
+    known = is_labelled(labels)
+    sizes, spread = np.bincount(groups[known]), _groups_of_classes(labels, groups)
+    return groups if len(pairs) and 2 * sizes.max() <= known.sum() and min(spread.values()) > 1 else None
+
+
+def _suggestions(
+    embeddings: FloatArray, labels: LabelArray, known: Rows, groups: LabelArray | None
+) -> LabelArray:
     """Return the class that the three nearest labelled others vote for, for every image."""
     vectors = check_embeddings(embeddings, unit_length=True)
     k, suggested = min(3, len(known) - 1), np.empty(len(vectors), dtype=np.int64)
-    for rows, skip_self in ((known, True), (np.setdiff1d(np.arange(len(vectors)), known), False)):
-        if len(rows):
-            found, cosines = nearest(vectors[rows], vectors[known], k, skip_self=skip_self)
-            classes, shares = votes(labels[known][found], cosines)
-            suggested[rows] = classes[shares.argmax(axis=1)]
+    free = np.setdiff1d(np.arange(len(vectors)), known)
+    found = [(known, *_voters(vectors, labels, known, k, groups))]
+    if len(free):
+        nearby, cosines = nearest(vectors[free], vectors[known], k)
+        found.append((free, known[nearby], cosines))
+    for rows, voters, cosines in found:
+        classes, shares = votes(labels[voters], cosines)
+        suggested[rows] = classes[shares.argmax(axis=1)]
     return suggested
 
 

@@ -23,6 +23,7 @@ from metriclearn.checks.arguments import check_choice, check_device, check_folde
 from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, check_images
 from metriclearn.checks.forms import fits
 from metriclearn.checks.labels import check_class_labels, is_labelled
+from metriclearn.default_settings import default_settings
 from metriclearn.files import (
     CHECKSUM,
     LARGEST_CARD,
@@ -35,7 +36,7 @@ from metriclearn.files import (
 )
 from metriclearn.finetune import TUNE, embed_images, train_on_backbone
 from metriclearn.losses import LOSSES, Loss
-from metriclearn.models import Encoder, fingerprint
+from metriclearn.models import Encoder
 from metriclearn.training import DEFAULT_STEPS, train_metric
 
 PUBLISHED = Path(__file__).parent / "weights"
@@ -88,7 +89,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         encoder_: the trained `Encoder`, or a `BackboneEncoder`.
-        encoder_id_: 16 hexadecimal digits, a hash of the architecture and the weights.
+        encoder_id_: 16 hexadecimal digits, a hash of the architecture and the weights as they are now.
         classes_: int64, the classes seen in `fit`.
         n_labels_: how many images had a label in `fit`.
         losses_: the metric loss of each step.
@@ -172,11 +173,12 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         # Everything is set at the end: an interrupted fit changes nothing.
         validate_data(self, X, skip_check_array=True)  # notes the columns' number, and their names
         self.encoder_ = encoder
-        self.encoder_id_ = encoder_id(encoder)
         known = is_labelled(labels)
         self.classes_ = np.unique(labels[known])
         self.n_labels_ = int(known.sum())
         self.losses_ = losses
+        if hasattr(self, "card_"):  # that of an encoder read from a file, which is another one
+            del self.card_
         return self
 
     def transform(self, X: ImageArray) -> FloatArray:
@@ -190,6 +192,13 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "encoder_")
         return embed_images(self.encoder_, self._check_pixels(X, fitting=False)[1])
+
+    @property
+    def encoder_id_(self) -> str:
+        """16 hexadecimal digits that change with all that the embeddings depend on."""
+        if "encoder_" not in vars(self):
+            raise AttributeError("encoder_id_ is there once fit() is done.")
+        return encoder_id(self.encoder_)
 
     def save(self, folder: str | Path, **notes: Any) -> dict[str, Any]:
         """Write the encoder's weights (safetensors) and its card (JSON) into a folder.
@@ -212,6 +221,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return card
 
     @classmethod
+    @default_settings()
     def load(
         cls, folder: str | Path = PUBLISHED, device: str = "cpu", *, backbone: str | nn.Module | None = None
     ) -> "MetricEmbedding":
@@ -259,7 +269,6 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if network is None:
             embedding.n_features_in_ = card["input_shape"][0]
         embedding.encoder_ = encoder.to(where)
-        embedding.encoder_id_ = card["encoder_id"]
         embedding.classes_ = np.array(card["classes"], dtype=np.int64)
         embedding.n_labels_ = card["label_budget"]
         embedding.card_ = card
@@ -370,10 +379,8 @@ def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def encoder_id(encoder: Encoder | BackboneEncoder) -> str:
-    """Return 16 hexadecimal digits that change with any weight: a hash of shapes and contents."""
-    if isinstance(encoder, BackboneEncoder):
-        return encoder.fingerprint()
-    return fingerprint(encoder.state_dict(), repr((encoder.input_shape, encoder.dim)))
+    """Return 16 hexadecimal digits that change with any weight, and with any layer that was replaced."""
+    return encoder.fingerprint()
 
 
 def describe(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
@@ -382,7 +389,7 @@ def describe(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
         below = encoder.backbone
         network = {
             "name": below.name,
-            "fingerprint": below.fingerprint,
+            "fingerprint": encoder.origin,
             "aspect": below.aspect,
             "tune": encoder.tune,
         }

@@ -64,10 +64,7 @@ def cached_array(path: Path, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDA
 
     The file is there whole or not at all, so a program that is killed goes on from the last one. Its name
     must tell all that the array depends on. Behind the array stands a SHA-256 of it: one that was damaged
-    since is computed anew, with a warning.
-
-    Raises:
-        OSError: if the file cannot be written.
+    since is computed anew, with a warning; so is one that cannot be written.
     """
     with suppress(OSError):
         content = path.read_bytes()
@@ -78,7 +75,10 @@ def cached_array(path: Path, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDA
         warnings.warn(f"{path} is damaged: it is computed anew.", stacklevel=2)
     array = compute()
     stored = npy_bytes(array)
-    write_file(path, stored + hashlib.sha256(stored).digest())
+    try:
+        write_file(path, stored + hashlib.sha256(stored).digest())
+    except OSError as error:
+        warnings.warn(f"Going on without the cache. {error}", stacklevel=2)
     return array
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from metriclearn.checks.arguments import check_count, check_number
 from metriclearn.checks.arrays import FloatArray, as_array, check_embeddings
-from metriclearn.checks.labels import LabelArray, check_labels, is_labelled
+from metriclearn.checks.labels import LabelArray, check_groups, check_labels, is_labelled
 from metriclearn.neighbours import nearest
 
 
@@ -77,6 +77,51 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     hits = check_count(hits, "hits", 0, n)
     result = stats.binomtest(hits, n).proportion_ci(_confidence(confidence), method="wilson")
     return Interval(100 * hits / n, 100 * float(result.low), 100 * float(result.high), n)
+
+
+def clustered_interval(
+    hits: npt.ArrayLike, groups: npt.ArrayLike | None = None, confidence: float = 0.95
+) -> Interval:
+    """Return a share in percent with Wilson's interval for clustered data: groups of images that are alike.
+
+    Frames of one scene are right or wrong together, so n of them tell less than n images. The spread between
+    the groups says how much less: the interval is Wilson's for the effective sample size, n divided by the
+    design effect, which is never taken for less than 1 (Franco et al. 2019,
+    https://pmc.ncbi.nlm.nih.gov/articles/PMC6690503), and corrected for few groups by Student's t as Korn &
+    Graubard (1998) do. If all were right, or none, a group counts as one image. A single group tells nothing:
+    the interval is 0 to 100.
+
+    Args:
+        hits: bool, shape `(n,)`: which images were right; at least one image.
+        groups: int, shape `(n,)`: equal numbers for images that are alike. Where no two share a group, as
+            without this, it is `wilson_interval`.
+        confidence: how often such an interval holds the true share, in (0, 1).
+
+    Raises:
+        ValueError: for no image, groups of another length, or a confidence outside (0, 1).
+    """
+    right = np.asarray(hits, dtype=bool)
+    n, confidence = len(right), _confidence(confidence)
+    members = np.arange(n) if groups is None else check_groups(groups, n)
+    sizes = np.bincount(members)
+    if len(sizes) == n:
+        return wilson_interval(int(right.sum()), n, confidence)
+    share = float(right.mean())
+    if len(sizes) == 1:
+        return Interval(100 * share, 0.0, 100.0, n)
+    if 0 < share < 1:
+        apart = np.bincount(members, right) - share * sizes
+        variance = len(sizes) / (len(sizes) - 1) * (apart**2).sum() / n**2
+        effect = max(1.0, variance / (share * (1 - share) / n))
+    else:
+        effect = (sizes**2).sum() / n
+    z, t = stats.norm.ppf((1 + confidence) / 2), stats.t.ppf((1 + confidence) / 2, len(sizes) - 1)
+    effective = n / effect * (z / t) ** 2
+    centre = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z * np.sqrt(share * (1 - share) / effective + (z / (2 * effective)) ** 2) / (1 + z**2 / effective)
+    return Interval(
+        100 * share, 100 * max(0.0, float(centre - half)), 100 * min(1.0, float(centre + half)), n
+    )
 
 
 def _confidence(value: float) -> float:

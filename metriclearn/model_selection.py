@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import check_random_state
 from torch import nn
@@ -32,26 +31,27 @@ from metriclearn.backbones import LITE0, STRIDE, Backbone, BackboneEncoder, as_b
 from metriclearn.batches import in_batches
 from metriclearn.checks.arguments import check_choice, check_device, check_folder, check_number, check_seed
 from metriclearn.checks.arrays import FloatArray, ImageArray, check_images
-from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.checks.labels import LabelArray, check_class_labels, check_groups, is_labelled
 from metriclearn.cross_validation import (
     CrossValidation,
     Learn,
     RowArray,
     cross_validate,
     leave_one_class_out,
+    significantly_better,
     stratified_folds,
     without_duplicates,
 )
-from metriclearn.embedding import MetricEmbedding, encoder_id
+from metriclearn.embedding import MetricEmbedding
 from metriclearn.files import cached_array
 from metriclearn.finetune import features_of, frozen_encoder, train_head, train_on_backbone
-from metriclearn.metrics import Interval, wilson_interval
+from metriclearn.metrics import Interval, clustered_interval
 from metriclearn.models import Encoder
 from metriclearn.photos import Photographs, downscale
 from metriclearn.photos.features import photograph_features
 from metriclearn.training import train_metric
 
-VERSION = 5  # increase it to invalidate what is cached
+VERSION = 6  # increase it to invalidate what is cached
 SIDE = 48  # pixels at which the small network sees photographs, chosen with its 600 steps on Omniglot
 QUANTILE = 0.05  # share of images of known classes that may be called unknown by mistake
 AnyEncoder = Encoder | BackboneEncoder
@@ -116,6 +116,7 @@ class Score:
         seconds: what the judging took.
         note: why it was not tried, or not on all folds; else empty.
         held_out: all that was said of these images, if the method answers by neighbours.
+        groups: int64, shape `(n,)`: equal numbers for images of one group; None if each is judged alone.
     """
 
     method: str
@@ -125,11 +126,12 @@ class Score:
     seconds: float = 0.0
     note: str = ""
     held_out: CrossValidation | None = None
+    groups: LabelArray | None = None
 
     @property
     def accuracy(self) -> Interval | None:
-        """In percent, with Wilson's interval; None if the method was not tried."""
-        return wilson_interval(int(self.correct.sum()), len(self.correct)) if len(self.correct) else None
+        """In percent, with an interval as for `CrossValidation`; None if the method was not tried."""
+        return clustered_interval(self.correct, self.groups) if len(self.correct) else None
 
     def __str__(self) -> str:
         found = "not tried" if self.accuracy is None else f"{self.accuracy}, n = {self.accuracy.n}"
@@ -177,6 +179,7 @@ def choose_method(
     images: ImageArray | Photographs,
     labels: npt.ArrayLike,
     *,
+    groups: npt.ArrayLike | None = None,
     backbone: str | nn.Module = LITE0,
     methods: Sequence[str] | None = None,
     seconds: float = 300.0,
@@ -194,6 +197,8 @@ def choose_method(
         images: float32 in [0, 1] or uint8, shape `(n, channels, height, width)`; or `Photographs`, which are
             read batch by batch.
         labels: int, shape `(n,)`, -1 = unlabelled; at least two classes, two images of each.
+        groups: whole numbers or texts, shape `(n,)`: images of one scene, part or plant, or near-duplicates
+            (`metriclearn.curation.duplicate_groups`), held out together; -1 or None is a group of its own.
         backbone: a name for `load_backbone`, or a module from images to features.
         methods: names from `METHODS`; by default all.
         seconds: the time for all of them; only the backbone's features are finished in any case.
@@ -202,7 +207,7 @@ def choose_method(
         cache: a folder in which finished steps are stored, so that an interrupted call goes on from them.
 
     Raises:
-        ValueError: for images, labels or settings that do not fit, or a class with one labelled image.
+        ValueError: for images, labels, groups or settings that do not fit; see `cross_validate`.
         FileNotFoundError: if the backbone's weights are neither installed nor can be downloaded.
         OSError: if the cache cannot be written.
 
@@ -211,7 +216,13 @@ def choose_method(
     """
     seconds = check_number(seconds, "seconds", 0, without=(0,))
     candidates = Candidates(
-        images, labels, backbone=backbone, random_state=random_state, device=device, cache=cache
+        images,
+        labels,
+        groups=groups,
+        backbone=backbone,
+        random_state=random_state,
+        device=device,
+        cache=cache,
     )
     return decide(candidates.scores([*METHODS] if methods is None else methods, seconds))
 
@@ -224,7 +235,8 @@ class Candidates:
     on whether a run with a cache was interrupted.
 
     Args:
-        images, labels, backbone, random_state, device, cache: as for `choose_method`, as is what is raised.
+        images, labels, groups, backbone, random_state, device, cache: as for `choose_method`, as is what is
+            raised.
         progress: called with a sentence on what begins.
 
     Example:
@@ -238,6 +250,7 @@ class Candidates:
         images: ImageArray | Photographs,
         labels: npt.ArrayLike,
         *,
+        groups: npt.ArrayLike | None = None,
         backbone: str | nn.Module = LITE0,
         random_state: int = 0,
         device: str = "cpu",
@@ -246,6 +259,7 @@ class Candidates:
     ) -> None:
         self.images = images if isinstance(images, Photographs) else check_images(images)
         self.labels = check_class_labels(labels, len(self.images))
+        self.groups = None if groups is None else check_groups(groups, len(self.images))
         self.backbone = backbone
         self.random_state, self.device = check_seed(random_state), str(check_device(device))
         self.progress = progress or (lambda text: None)
@@ -255,7 +269,7 @@ class Candidates:
         else:
             self.digests = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in self.images)
         self.judged = without_duplicates(self.labels, self.digests)
-        self.folds = stratified_folds(self.judged, seed=self.random_state)
+        self.folds = stratified_folds(self.judged, seed=self.random_state, groups=self.groups)
         self.folder = None if cache is None else check_folder(cache) / self.key
 
     @cached_property
@@ -263,7 +277,9 @@ class Candidates:
         """32 hexadecimal digits that change with all that the results depend on, but for the methods."""
         backbone = self.backbone if isinstance(self.backbone, str) else self.network.fingerprint
         versions = (VERSION, np.__version__, torch.__version__, torch.get_num_threads())
-        given = (self.digests, self.labels.tolist(), backbone, self.random_state, self.device)
+        ranges = self.images.ranges if isinstance(self.images, Photographs) else None
+        groups = None if self.groups is None else self.groups.tolist()
+        given = (self.digests, ranges, self.labels.tolist(), groups, backbone, self.random_state, self.device)
         return hashlib.sha256(repr((versions, given)).encode()).hexdigest()[:32]
 
     def fit(self, methods: Sequence[str] = AUTO) -> FittedMethod:
@@ -294,10 +310,11 @@ class Candidates:
         found = embedding, embeddings, held_out, unseen
         return FittedMethod(tuple(scores), method, choice.clear, verdict, *found)
 
-    def unseen(self, method: str, threshold: float) -> Interval:
-        """Leave one class out after another: the share of its images whose cosine is below the threshold."""
+    def unseen(self, method: str, threshold: float) -> Interval | None:
+        """Return the share of unknown images of classes left out; see `leave_one_class_out`."""
         self.progress("Leaving one class out after another ...")
-        return leave_one_class_out(self._learner(method, "without"), self.judged, threshold)
+        learn = self._learner(method, "without")
+        return leave_one_class_out(learn, self.judged, threshold, groups=self.groups)
 
     def scores(self, methods: Sequence[str], seconds: float = math.inf) -> list[Score]:
         """Judge methods, the cheapest first, within a time; each on the same folds."""
@@ -334,7 +351,9 @@ class Candidates:
             if not METHODS[method].by_neighbours:
                 return self._score_logistic(method)
             learn = self._learner(method, "fold", check_time)
-            so_far.append(cross_validate(learn, self.judged, seed=self.random_state, stop=stop))
+            so_far.append(
+                cross_validate(learn, self.judged, groups=self.groups, seed=self.random_state, stop=stop)
+            )
         seconds = time.monotonic() - start
         if not so_far:
             return Score(method, seconds=seconds, note="no time was left")
@@ -342,7 +361,7 @@ class Candidates:
         if found.folds < len(self.folds):
             why = f"{better[0]} was significantly better" if better else "the time was up"
             note = f"{found.folds} of {len(self.folds)} folds, then {why}"
-        return Score(method, found.rows, found.correct, found.folds, seconds, note, found)
+        return Score(method, found.rows, found.correct, found.folds, seconds, note, found, found.groups)
 
     def train(self, method: str) -> MetricEmbedding:
         """Return the transformer that a method gives, trained on all images; read back if it was before."""
@@ -355,13 +374,11 @@ class Candidates:
         embedding = MetricEmbedding(random_state=self.random_state, device=self.device, **chosen.settings)
         embedding.backbone = backbone
         embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
-        embedding.encoder_id_ = encoder_id(embedding.encoder_)
         embedding.classes_ = np.unique(self.labels[labelled])
         embedding.n_labels_ = int(labelled.sum())
-        if folder is None:
-            return embedding
-        embedding.save(folder)
-        return MetricEmbedding.load(folder, self.device, backbone=backbone)
+        if folder is not None:
+            embedding.save(folder)
+        return embedding
 
     def clear_cache(self) -> None:
         """Remove the stored steps: their result was written elsewhere."""
@@ -414,7 +431,8 @@ class Candidates:
             return np.asarray(np.concatenate(said) == self.labels[rows])
 
         correct = self._cached(method, compute)
-        return Score(method, rows, correct, len(self.folds), time.monotonic() - start)
+        groups = None if self.groups is None else self.groups[rows]
+        return Score(method, rows, correct, len(self.folds), time.monotonic() - start, groups=groups)
 
     def _learner(self, method: str, what: str, check_time: Callable[..., None] = lambda *_: None) -> Learn:
         """Return a function that trains a method on some rows; what it gives is cached by its number."""
@@ -482,23 +500,6 @@ def decide(table: Sequence[Score]) -> Choice:
     else:
         verdict = f"{best.method} is better than the others by more than chance would explain ({n} images)."
     return Choice(tuple(table), best.method, not unclear, verdict)
-
-
-def significantly_better(one: Score | CrossValidation, other: Score | CrossValidation) -> bool:
-    """McNemar's exact test at 5 %: is one method better on the images that both were asked for?
-
-    Only images on which the two disagree tell anything (McNemar 1947,
-    https://doi.org/10.1007/BF02295996): without a difference each of these is won by a toss of a coin. The
-    test is two-sided, since nobody named the better method beforehand.
-
-    Args:
-        one: a `Score`, a `CrossValidation`, or anything with `rows` and `correct`.
-        other: likewise.
-    """
-    _, mine, theirs = np.intersect1d(one.rows, other.rows, return_indices=True)
-    won = int((one.correct[mine] & ~other.correct[theirs]).sum())
-    lost = int((other.correct[theirs] & ~one.correct[mine]).sum())
-    return won > lost and bool(binomtest(won, won + lost).pvalue < 0.05)
 
 
 def logistic_regression(features: FloatArray, labels: LabelArray) -> LogisticRegression:

@@ -8,6 +8,7 @@ from metriclearn.cross_validation import (
     cross_validate,
     leave_one_class_out,
     predict_by_neighbours,
+    significantly_better,
     stratified_folds,
 )
 
@@ -122,3 +123,147 @@ def test_a_threshold_needs_enough_held_out_images():
 def test_labels_that_cannot_be_judged(labels, words):
     with pytest.raises(ValueError, match=words):
         cross_validate(lambda rows, known: np.eye(3, dtype=np.float32), labels)
+
+
+# Groups.
+
+
+def scenes(n=16, frames=3, seed=0):
+    """Return embeddings of some frames of each of n scenes, labels that the scenes drew, and the scenes."""
+    random = np.random.default_rng(seed)
+    shown = np.repeat(np.arange(n), frames)
+    vectors = random.normal(size=(n, 8))[shown] + 0.1 * random.normal(size=(n * frames, 8))
+    return np.float32(vectors), random.permutation(np.arange(n) % 2)[shown], shown
+
+
+def test_frames_of_one_scene_do_not_name_each_other():
+    """Nothing can be learned here, so half of the answers are right; frame by frame nearly all would be."""
+    vectors, labels, shown = scenes()
+    alone = cross_validate(lambda rows, known: vectors, labels)
+    together = cross_validate(lambda rows, known: vectors, labels, groups=shown)
+    assert alone.accuracy.low > 80
+    assert together.accuracy.low < 50 < together.accuracy.high
+    assert together.accuracy.high - together.accuracy.low > 35  # 16 scenes, not 48 images
+    assert together.threshold(0.5) < 0.9 < alone.threshold(0.5)  # the nearest is of another scene
+
+
+def random_groups(seed, n=60, alone=5):
+    """Return labels of three classes and groups of any sizes, some rows unlabelled, some in no group."""
+    random = np.random.default_rng(seed)
+    groups, labels = random.integers(0, 12, n), random.integers(0, 3, n)
+    labels[random.permutation(n)[:15]] = -1
+    groups[:alone] = -1
+    return labels, groups
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_lies_on_both_sides(seed):
+    """Of what is held out nothing is learned, unlabelled images of a group included, and nothing votes."""
+    labels, groups = random_groups(seed)
+    learned = []
+
+    def learn(rows, known):
+        np.testing.assert_array_equal(known, labels[rows])
+        learned.append(rows)
+        return np.eye(60, dtype=np.float32) + 1
+
+    held = cross_validate(learn, labels, groups=groups, seed=seed)
+    folds = stratified_folds(labels, seed=seed, groups=groups)
+    np.testing.assert_array_equal(held.rows, np.flatnonzero(labels >= 0))
+    np.testing.assert_array_equal(np.sort(np.concatenate([out for _, out in folds])), held.rows)
+    for rows, (stay, held_out) in zip(learned, folds, strict=True):
+        assert set(stay) == {row for row in rows if labels[row] >= 0}
+        named = set(groups[held_out]) - {-1}
+        assert not named & set(groups[rows])
+        assert not set(held_out) & set(rows)
+        others = np.setdiff1d(np.arange(60), [*rows, *held_out])
+        assert set(groups[others]) <= named  # no more is left out than that
+    voted = groups[held.predictions.nearest]
+    assert not ((voted == groups[held.rows][:, None]) & (voted >= 0)).any()
+
+
+def test_folds_of_groups_are_balanced_and_follow_the_seed():
+    labels = np.repeat(np.arange(3), 40)
+    groups = np.arange(120) // 4  # ten of each class
+    splits = [stratified_folds(labels, seed=seed, groups=groups) for seed in (0, 0, 1)]
+    first, again, other = ([out.tolist() for _, out in split] for split in splits)
+    assert first == again != other
+    assert [np.bincount(labels[out]).tolist() for out in first] == [[8, 8, 8]] * 5
+    renamed = stratified_folds(labels, seed=0, groups=[f"part {29 - number}" for number in groups])
+    assert [out.tolist() for _, out in renamed] == first
+
+
+@pytest.mark.parametrize(
+    "groups", [np.arange(18), [-1] * 18, [None, ""] * 9, [f"part {i}" for i in range(18)]]
+)
+def test_where_each_stands_alone_the_folds_are_those_without_groups(groups):
+    labels = np.array([0, 1, -1] * 6)
+    for (stay, out), (stay_too, out_too) in zip(
+        stratified_folds(labels, 3), stratified_folds(labels, 3, groups=groups), strict=True
+    ):
+        np.testing.assert_array_equal(stay, stay_too)
+        np.testing.assert_array_equal(out, out_too)
+
+
+def test_a_class_in_one_group_is_not_judged_and_stays_an_example():
+    vectors, labels, shown = scenes(n=8)
+    labels[shown == 7] = 2
+    held = cross_validate(lambda rows, known: vectors, labels, groups=shown)
+    assert set(held.per_class) == {0, 1}
+    assert not np.isin(np.flatnonzero(labels == 2), held.rows).any()
+    assert np.isin(np.flatnonzero(labels == 2), held.predictions.nearest).any()
+    for found in [held.accuracy, *held.per_class.values()]:
+        assert 0 <= found.low <= found.mean <= found.high <= 100
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ([0] * 12, "lie in 1 groups?, but fewer than two classes in more than one"),
+        ([0] * 6 + [1] * 6, "lie in 2 groups, but fewer than two classes"),  # a group for each class
+        ([0] * 6 + [1] * 3 + [2] * 3, "lie in 3 groups, but fewer than two classes"),
+        ([0, 1] * 5, r"The groups have shape \(10,\): pass one for each of the 12 images"),
+        ([[0, 1]] * 6, r"The groups have shape \(6, 2\)"),
+        ([0.0, np.nan] * 6, "The group in row 1 is nan"),
+        ([0.5] * 12, "The group in row 0 is 0.5"),
+        (["a", None, float("nan")] * 4, "The group in row 2 is nan"),
+    ],
+)
+def test_groups_that_cannot_be_judged(groups, words):
+    with pytest.raises(ValueError, match=words):
+        cross_validate(lambda rows, known: np.eye(12, dtype=np.float32), np.repeat([0, 1], 6), groups=groups)
+
+
+def test_with_a_class_all_its_groups_are_left_out():
+    labels, groups = random_groups(1)
+    labels[np.isin(groups, (0, 1, 2))] = np.where(labels[np.isin(groups, (0, 1, 2))] < 0, -1, 0)
+    labels[np.isin(groups, (3, 4))] = 1
+    labels[np.isin(groups, (5, 6))] = 2
+    asked = []
+
+    def learn(rows, known):
+        left_out = np.setdiff1d(np.arange(60), rows)
+        asked.append(left_out)
+        named = set(groups[left_out]) - {-1}
+        assert not named & set(groups[rows])
+        return np.eye(60, dtype=np.float32) + 1
+
+    assert leave_one_class_out(learn, labels, 0.5, groups=groups) is not None
+    assert asked
+    mixed = np.arange(30) % 3, np.arange(30) // 10  # each group holds all classes
+    assert leave_one_class_out(learn, mixed[0], 0.5, groups=mixed[1]) is None
+
+
+def test_a_group_tosses_one_coin():
+    """Six frames more that are right tell something, unless they are of two scenes."""
+    rows = np.arange(20)
+
+    class Judged:
+        def __init__(self, correct, groups):
+            self.rows, self.correct, self.groups = rows, correct, groups
+
+    better, worse = np.ones(20, bool), np.arange(20) >= 6
+    assert significantly_better(Judged(better, None), Judged(worse, None))
+    for groups, clear in ((rows, True), (rows // 3, False), (np.r_[rows[:6], [6] * 14], True)):
+        assert significantly_better(Judged(better, groups), Judged(worse, groups)) == clear
+        assert not significantly_better(Judged(worse, groups), Judged(better, groups))

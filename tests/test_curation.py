@@ -2,17 +2,23 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from metriclearn.curation import (
+    DuplicatePair,
+    duplicate_groups,
+    duplicates,
     embedding_map,
     label_errors,
     near_duplicates,
     outliers,
     select_for_labelling,
+    what_to_review,
 )
 from metriclearn.index import EmbeddingIndex
 from metriclearn.label_propagation import propagate_labels
+from metriclearn.photos import read_photographs
 from metriclearn.unknown import unknown_threshold
 
 
@@ -34,6 +40,43 @@ def test_near_duplicates_are_all_pairs_above_the_threshold():
     np.testing.assert_allclose(cosines, [given[a] @ given[b] for a, b in pairs], atol=1e-5)
 
 
+def write_series(folder, series, step):
+    """Write pictures that change step by step, a few of each scene; names tell the scene."""
+    folder.mkdir()
+    for scene, n in enumerate(series):
+        random = np.random.default_rng(scene)
+        grid = random.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        start = np.asarray(Image.fromarray(grid).resize((160, 120), Image.Resampling.BICUBIC))
+        for i in range(n):
+            Image.fromarray(np.roll(start, step * i, axis=1)).save(folder / f"scene{scene}_{i:02}.png")
+    return folder
+
+
+def test_near_duplicates_of_one_scene_are_a_group(tmp_path):
+    """Each frame resembles the next one alone; 15 equal ones have more neighbours than are compared."""
+    folder = write_series(tmp_path / "in", (8, 5, 1), 1)
+    for i in range(15):
+        noisy = np.asarray(Image.open(folder / "scene2_00.png")).copy()
+        noisy[i, i] = 255 - noisy[i, i]
+        Image.fromarray(noisy).save(folder / f"scene2_{i + 1:02}.png")
+    photographs = read_photographs(folder, cache=tmp_path / "cache")
+    scenes = np.array([int(name[5]) for name in photographs.files])
+    pairs = {(pair.first, pair.second) for pair in duplicates(photographs)}
+    assert (0, 1) in pairs
+    assert (0, 7) not in pairs
+    groups = duplicate_groups(photographs)
+    assert len({*zip(groups.tolist(), scenes.tolist(), strict=True)}) == len({*groups.tolist()}) == 3
+    assert len({*duplicate_groups(photographs, threshold=1).tolist()}) > 3
+    plants = np.where(scenes == 0, "north", None)
+    plants[-1] = "north"  # one of the equal ones
+    joined = duplicate_groups(photographs, plants)
+    np.testing.assert_array_equal(joined == joined[0], scenes != 1)
+    with pytest.raises(ValueError, match="threshold is 2"):
+        duplicate_groups(photographs, threshold=2)
+    with pytest.raises(ValueError, match="pass one for each of the 29 images"):
+        duplicate_groups(photographs, [1, 2])
+
+
 def test_outliers_are_far_from_their_kth_neighbour():
     """As scikit-learn's neighbours by cosine, itself left out."""
     distances, _ = NearestNeighbors(n_neighbors=5, metric="cosine").fit(vectors()).kneighbors(vectors())
@@ -51,6 +94,33 @@ def test_suspicious_labels_count_weighted_votes_of_others():
         against = sum(v for v, j in zip(votes, others, strict=True) if labels[j] != labels[i])
         assert scores[i] == pytest.approx(against / sum(votes), abs=1e-4)
     assert not scores[:4].any()
+
+
+def test_near_duplicates_do_not_confirm_each_other():
+    """A wrong label was copied to all five frames of a scene: to each of these the others are nearest."""
+    random = np.random.default_rng(0)
+    given = np.repeat(np.eye(4)[:2], 15, axis=0) + random.normal(0, 0.1, (30, 4))
+    given[:5] = given[0] + random.normal(0, 0.001, (5, 4))
+    labels = np.repeat([0, 1], 15)
+    labels[:5] = 1
+    groups = np.r_[[0] * 5, np.arange(1, 26)]
+    assert label_errors(given, labels, k=4)[:5].max() < 0.5
+    scores = label_errors(given, labels, k=4, groups=groups)
+    assert scores[:5].min() > 0.9
+    assert np.median(scores[5:]) < 0.1
+    pairs = [DuplicatePair(i, i + 1, 0.999, False, False) for i in range(4)]
+    for near, found in ((pairs, [0, 1, 2, 3, 4]), ([], [])):
+        review = what_to_review(given, labels, near, n_next=0)
+        assert sorted(item.row for item in review if item.kind == "label" and item.row < 5) == found
+    assert {item.suggestion for item in what_to_review(given, labels, pairs) if item.row < 5} == {0, -1}
+    alike = [DuplicatePair(0, i, 0.99, False, False) for i in range(1, 30)]  # nobody would be left to judge
+    labels_found = [item for item in what_to_review(given, labels, alike) if item.kind == "label"]
+    assert labels_found == [item for item in what_to_review(given, labels) if item.kind == "label"]
+    alone = label_errors(given, labels, k=4, groups=np.arange(30))
+    np.testing.assert_allclose(alone, label_errors(given, labels, k=4), atol=1e-6)
+    assert not label_errors(given, labels, k=4, groups=np.r_[[0] * 15, np.arange(1, 16)])[labels == 0].any()
+    with pytest.raises(ValueError, match="of one group"):
+        label_errors(given, labels, groups=np.zeros(30, int))
 
 
 @pytest.mark.parametrize(

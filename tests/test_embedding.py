@@ -95,6 +95,17 @@ def test_the_identity_changes_with_any_weight(fitted):
     assert encoder_id(encoder) != fitted.encoder_id_
 
 
+def test_the_identity_changes_with_what_is_no_weight(fitted):
+    other, trained = copy.deepcopy(fitted), copy.deepcopy(fitted)
+    other.encoder_.body[2] = torch.nn.LeakyReLU()
+    trained.encoder_.head.weight.data *= 1.5
+    assert len({fitted.encoder_id_, other.encoder_id_, trained.encoder_id_}) == 3
+
+
+def test_there_is_no_identity_before_fit():
+    assert not hasattr(MetricEmbedding(), "encoder_id_")
+
+
 def test_rows_work_like_images():
     rows = np.random.default_rng(0).normal(size=(12, 5)) * 100  # any range
     assert MetricEmbedding(**TINY).fit(rows, LABELS).transform(rows).shape == (12, 4)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from metriclearn.metrics import (
     Interval,
+    clustered_interval,
     collapse_diagnostics,
     mean_average_precision_at_r,
     recall_at_k,
@@ -77,6 +78,44 @@ def test_share_interval_covers_about_as_often_as_it_says():
     intervals = {int(h): wilson_interval(int(h), 1000) for h in np.unique(hits)}
     covered = np.mean([intervals[int(h)].low <= 96 <= intervals[int(h)].high for h in hits])
     assert covered == pytest.approx(0.95, abs=0.03)
+
+
+def test_images_that_go_together_count_as_one():
+    """Three frames each of 16 scenes, all right or all wrong: nearly the interval of 16 images, not of 48."""
+    scenes = np.arange(16) % 2 == 0
+    found = clustered_interval(np.repeat(scenes, 3), np.repeat(np.arange(16), 3))
+    few, many = wilson_interval(8, 16), wilson_interval(24, 48)
+    assert (found.mean, found.n) == (50, 48)
+    assert found.high - found.low > few.high - few.low > 1.5 * (many.high - many.low)
+    assert found.low == pytest.approx(few.low, abs=3)
+    all_right = clustered_interval(np.ones(48, bool), np.repeat(np.arange(16), 3))
+    assert all_right.low < wilson_interval(16, 16).low
+    assert all_right.high == 100
+
+
+def test_groups_of_one_are_no_groups():
+    right = np.arange(20) < 13
+    assert (
+        clustered_interval(right) == clustered_interval(right, np.arange(20)[::-1]) == wilson_interval(13, 20)
+    )
+    assert clustered_interval(right, np.zeros(20, int)) == Interval(65, 0, 100, 20)
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "size", "alike"), [(16, 3, 1.0), (16, 3, 0.3), (6, 20, 0.1), (40, 2, 0.5)]
+)
+def test_interval_of_groups_covers_at_least_about_as_often_as_it_says(n_groups, size, alike):
+    """Of groups whose images agree more or less: shares from a beta distribution, 80 % right on average."""
+    random = np.random.default_rng(0)
+    covered, groups = [], np.repeat(np.arange(n_groups), size)
+    for _ in range(400):
+        if alike == 1:
+            shares = random.random(n_groups) < 0.8
+        else:
+            shares = random.beta(0.8 * (1 - alike) / alike, 0.2 * (1 - alike) / alike, n_groups)
+        found = clustered_interval(random.random(n_groups * size) < np.repeat(shares, size), groups)
+        covered.append(found.low <= 80 <= found.high)
+    assert np.mean(covered) > 0.92
 
 
 @pytest.mark.parametrize(("hits", "n"), [(1, 0), (-1, 10), (11, 10), (0, 0)])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from drawn_pictures import draw, draw_folder
 from forged import forge
+from PIL import Image
 
 from metriclearn.cli import model_folder
 from metriclearn.cli.card import as_markdown
@@ -72,7 +73,7 @@ def test_pictures_in_the_model_are_never_deleted(model, photos, tmp_path, capsys
 
 
 def test_force_replaces_what_fit_wrote_and_nothing_else(model, photos):
-    assert main(["review", str(model)]) == 0
+    assert main(["review", str(model), str(photos)]) == 0
     foreign = {
         "notes.txt": b"mine",
         "photos/a.png": b"x",
@@ -429,7 +430,7 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
     table = tmp_path / "labels.csv"
     table.write_text("file_name,label\ndisc/1.png,bars\n")
     assert main(["classify", str(model), str(photos / "disc"), "--device", "cpu"]) == 0
-    assert main(["review", str(model)]) == 0
+    assert main(["review", str(model), str(photos)]) == 0
     capsys.readouterr()
     assert main(["add", str(model), "--labels", str(table)]) == 0
     assert f"The copy of the examples on {url} is older now" in capsys.readouterr().out
@@ -440,3 +441,77 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
 def test_the_card_records_a_server_without_its_password():
     assert model_folder.without_password("https://me:secret@host:6333/path?key=1") == "https://host:6333/path"
     assert model_folder.without_password("http://localhost:6333") == "http://localhost:6333"
+
+
+# Files of more than 8 bits.
+
+
+def card_of(model):
+    return json.loads((model / "card.json").read_text())
+
+
+def deep(source, target, levels=1023):
+    """Write a picture again as 16-bit grey file whose values end below `levels`."""
+    grey = np.asarray(Image.open(source).convert("L")).astype(np.uint16)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grey * (levels // 255)).save(target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def deep_fitted(photos, tmp_path_factory):
+    """A classifier of pictures of 10 bits, all but two of them dark, and their folder."""
+    root = tmp_path_factory.mktemp("deep")
+    for path in photos.rglob("*.*"):
+        levels = 1023 if path.stem == "0" else 255
+        deep(path, (root / "in" / path.relative_to(photos)).with_suffix(".png"), levels)
+    assert main(["fit", str(root / "in"), "--out", str(root / "model"), *FIT]) == 0
+    return root
+
+
+def test_the_card_keeps_the_range_and_later_pictures_are_read_on_it(deep_fitted, tmp_path, capsys):
+    model = Path(shutil.copytree(deep_fitted / "model", tmp_path / "model"))
+    assert card_of(model)["input"]["ranges"] == {"16-bit": [0, 1023]}
+    dark = deep_fitted / "in" / "disc" / "1.png"
+    capsys.readouterr()
+    for path in (dark, shutil.copy(dark, tmp_path / "alone.png")):
+        assert main(["classify", str(model), str(path), "--json"]) == 0
+        [answer] = json.loads(capsys.readouterr().out)["answers"]
+        assert answer["evidence"][0]["file"] == "disc/1.png"
+        assert answer["similarity"] == 1
+    deep(dark, tmp_path / "more" / "new" / "0.png", 255)
+    with Image.open(dark) as image:
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "more" / "new" / "1.png")
+    assert main(["add", str(model), str(tmp_path / "more")]) == 0
+    capsys.readouterr()
+    assert main(["classify", str(model), str(tmp_path / "more" / "new" / "1.png"), "--json"]) == 0
+    [answer] = json.loads(capsys.readouterr().out)["answers"]
+    assert (answer["label"], answer["similarity"]) == ("new", 1)
+    assert card_of(model)["input"]["ranges"] == {"16-bit": [0, 1023]}
+
+
+def test_check_says_how_deep_files_are_read(deep_fitted, photos, capsys):
+    for folder, said in ((deep_fitted / "in", True), (photos, False)):
+        capsys.readouterr()
+        assert main(["check", str(folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert ("16-bit files hold values up to 1023: read as 10 bits." in lines) == said
+
+
+def test_a_range_that_is_added_later_is_kept(model, tmp_path, photos, capsys):
+    assert card_of(model)["input"]["ranges"] == {}
+    for name in ("0.jpg", "1.png"):
+        deep(photos / "disc" / name, (tmp_path / "more" / "new" / name).with_suffix(".png"))
+    assert main(["add", str(model), str(tmp_path / "more")]) == 0
+    assert card_of(model)["input"]["ranges"] == {"16-bit": [0, 1023]}
+
+
+def test_a_cache_that_cannot_be_written_is_said_in_a_line(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    capsys.readouterr()
+    assert main(["check", str(photos)]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("metriclearn check: Going on without the cache. ")
+    assert "12 pictures" in said.out

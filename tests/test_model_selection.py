@@ -125,6 +125,8 @@ def test_images_below_the_stride_are_learned_from_scratch(monkeypatch):
         ({"methods": ["best"]}, "methods is 'best': choose"),
         ({"methods": "frozen"}, "pass a list of some of frozen"),
         ({"methods": []}, "pass a list of some of frozen"),
+        ({"groups": [1, 2]}, "pass one for each of the 60 images"),
+        ({"groups": LABELS}, "fewer than two classes in more than one"),
         ({"seconds": 0}, "seconds is 0: choose a number above 0"),
         ({"random_state": -1}, "seed is -1"),
         ({"device": "tpu9"}, "device is 'tpu9'"),
@@ -203,10 +205,59 @@ def test_equal_images_are_judged_once():
     assert candidates.fit(["frozen"]).embedding.n_labels_ == (labels >= 0).sum()
 
 
+def test_a_label_is_not_lost_to_a_double_without_one():
+    images, labels = np.concatenate([IMAGES[:3], IMAGES]), np.concatenate([[-1] * 3, SCARCE])
+    np.testing.assert_array_equal(Candidates(images, labels, backbone=small_backbone()).judged, labels)
+
+
 def test_a_class_of_nothing_but_duplicates_is_judged_as_it_is():
     images = IMAGES.copy()
     images[SCARCE == 0] = images[0]
     assert (Candidates(images, SCARCE).judged == SCARCE).all()
+
+
+def test_all_methods_are_judged_on_the_same_groups(monkeypatch):
+    """Both sides of a fold hold whole groups, for every method, and where a class is left out."""
+    groups = np.arange(60) // 2  # pairs of which one has a label, or both, or none
+    labels = np.where(np.arange(60) % 20 < 13, LABELS, -1)
+    candidates = Candidates(IMAGES, labels, groups=groups, backbone=small_backbone())
+    learned, encoder = [], candidates._encoder
+
+    def watched(method, rows, *rest):
+        learned.append(rows)
+        return encoder("frozen", rows, *rest)  # which takes no time
+
+    monkeypatch.setattr(candidates, "_encoder", watched)
+    for method in METHODS:
+        learned.clear()
+        score = candidates.score(method)
+        np.testing.assert_array_equal(np.sort(score.rows), np.flatnonzero(labels >= 0))
+        np.testing.assert_array_equal(score.groups, groups[score.rows])
+        for rows in learned:
+            assert not set(groups[rows]) & set(groups[np.setdiff1d(np.arange(60), rows)])
+        assert len(learned) == (0 if method == "logistic" else 5)
+    for stay, out in candidates.folds:
+        assert not set(groups[stay]) & set(groups[out])
+    learned.clear()
+    candidates.unseen("frozen", 0.5)
+    assert len(learned) == 3
+    for rows in learned:
+        assert not set(groups[rows]) & set(groups[np.setdiff1d(np.arange(60), rows)])
+
+
+def test_three_frames_of_a_scene_with_classes_by_lot():
+    """Where nothing can be learned, the best of several methods is right in about half of the cases."""
+    random = np.random.default_rng(3)
+    shown = np.repeat(np.arange(16), 3)
+    pictures = random.integers(40, 216, (16, 3, 6, 6))[shown].repeat(6, axis=2).repeat(6, axis=3)
+    images = (pictures + random.normal(0, 4, pictures.shape)).astype(np.uint8)
+    labels = random.permutation(np.arange(16) % 2)[shown]
+    methods = ["frozen", "logistic"]
+    alone = choose_method(images, labels, backbone=small_backbone(), methods=methods)
+    together = choose_method(images, labels, groups=shown, backbone=small_backbone(), methods=methods)
+    assert alone.table[0].accuracy.low > 80
+    for score in together.table:
+        assert score.accuracy.low < 50 < score.accuracy.high
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path, short, monkeypatch):
@@ -248,7 +299,8 @@ def test_other_images_labels_or_settings_have_another_key():
             (IMAGES, SCARCE, LITE0, 1),
         ]
     ]
-    assert len(set(keys)) == 5
+    keys += [Candidates(IMAGES, SCARCE, groups=np.arange(60) // size).key for size in (2, 3)]
+    assert len(set(keys)) == 7
     assert keys[0] == Candidates(IMAGES.copy(), SCARCE.tolist()).key
 
 

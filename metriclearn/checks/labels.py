@@ -12,6 +12,7 @@ What the others do with an unlabelled row:
 NaN, None, an empty text or -100 mean nothing here; the message says what to write instead.
 """
 
+import unicodedata
 from collections import Counter
 from typing import Any
 
@@ -24,7 +25,27 @@ from metriclearn.checks.arrays import as_array, is_broken
 
 LabelArray = npt.NDArray[np.int64]
 UNLABELLED = -1
-MARKERS = ("", "-1", "?", "nan", "NaN", "None", "<NA>", "unlabelled", "unlabeled")  # texts that name no class
+NO_LABEL = {"unlabelled", "unlabeled"}
+NO_CLASS = {"na", "nan", "nat", "nil", "none", "null", "nolabel"}  # what programs write for a missing value
+
+
+def means_unlabelled(text: str) -> bool:
+    """Return whether a text says that there is no label, such as "", "unlabelled" or "_Unlabeled"."""
+    return not text.strip() or _letters(text) in NO_LABEL
+
+
+def names_no_class(text: str) -> bool:
+    """Return whether a text cannot be the name of a class: a missing value in any spelling, or no label.
+
+    Such as "", "-1", "?", "None", "NA", "n/a", "#N/A", "<NA>", "NaN", "(null)".
+    """
+    given = text.strip()
+    return means_unlabelled(text) or _letters(text) in NO_CLASS or given == "-1" or set(given) <= set("-?._")
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text alone, in small letters."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
 
 
 def is_labelled(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -50,6 +71,29 @@ def check_class_labels(y: Any, n: int) -> LabelArray:
     return labels
 
 
+def check_groups(groups: Any, n: int) -> LabelArray:
+    """Return the groups of n images as numbers from 0 on, int64 of shape `(n,)`.
+
+    A group is named by a whole number or a text. Each image of no group, which is -1, None or an empty text,
+    becomes a group of its own. Anything else raises a ValueError.
+    """
+    given = as_array(groups, "The groups")
+    if given.shape != (n,):
+        raise ValueError(f"The groups have shape {given.shape}: pass one for each of the {n} images.")
+    found, numbers = np.empty(n, dtype=np.int64), dict[Any, int]()
+    for row, name in enumerate(given.tolist()):
+        if not (
+            name is None or isinstance(name, int | str) or (isinstance(name, float) and name.is_integer())
+        ):
+            raise ValueError(
+                f"The group in row {row} is {shown(name)}: name it by a whole number or a text, or write "
+                "None where an image is in no group."
+            )
+        key = ("alone", row) if name in (None, UNLABELLED, "") else name
+        found[row] = numbers.setdefault(key, len(numbers))
+    return found
+
+
 def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
     """Return a classifier's n targets, a copy: bools, texts, or int64 with -1 = unlabelled.
 
@@ -59,7 +103,7 @@ def check_targets(y: Any, n: int, *, beside: bool = False) -> npt.NDArray[Any]:
     given = _column(y, n, "row")
     if given.dtype.kind == "U":
         for row, name in enumerate(given.tolist()):
-            if name in MARKERS or is_broken(name):
+            if names_no_class(name) or is_broken(name):
                 raise ValueError(f"The label in row {row} is {name!r}, which names no class: leave it out.")
     if given.dtype.kind in "Ub":
         return given.copy()

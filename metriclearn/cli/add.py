@@ -20,7 +20,8 @@ from metriclearn.cli.model_folder import (
 )
 from metriclearn.files import locked
 from metriclearn.neighbours import nearest, votes
-from metriclearn.photos.listing import check_class_names, check_enough, parse_label, printable, read_table
+from metriclearn.photos.class_names import check_class_names, check_enough, printable
+from metriclearn.photos.tables import PictureNames, match_labels
 
 ENOUGH_TO_JUDGE = 10  # new labelled pictures
 MANY_MORE = 1.5  # times as many labels as before
@@ -37,7 +38,7 @@ def _add(options: argparse.Namespace) -> Result:
     if not (options.folder or options.labels or options.qdrant_url):
         raise UsageError("There is nothing to add: name a FOLDER of pictures, or --labels FILE, or both.")
     server = check_server(options.qdrant_url)
-    after = _extended(before, options)
+    after, notes = _extended(before, options)
     counts = label_counts(after.labels, after.class_names)
     check_class_names(after.class_names)
     check_enough(counts)
@@ -45,7 +46,7 @@ def _add(options: argparse.Namespace) -> Result:
     relabelled = sum(old != new for old, new in zip(before.class_of, after.class_of, strict=False))
     outdated = before.card["qdrant_url"] if not server and (fresh or relabelled) else None
     measured = {name: found["accuracy"] for name, found in before.card["classes"].items()}
-    facts = before.card | {
+    facts = after.card | {
         "added": before.card["added"] + len(fresh),
         "classes": {name: {"labels": n, "accuracy": measured.get(name)} for name, n in counts.items()},
     }
@@ -61,12 +62,16 @@ def _add(options: argparse.Namespace) -> Result:
         "added": len(fresh),
         "relabelled": relabelled,
         "new_classes": new,
+        "notes": notes,
         "advice": _train_again(before, after, fresh),
         "outdated_copy": outdated,
         "collection": facts["collection"] if server else None,
     }
     named = f", {len(new)} new classes ({', '.join(new)})" if new else ""
-    text = f"{len(fresh):,} pictures added, {relabelled:,} labels changed{named}. {result['advice']}"
+    text = (
+        "".join(f"{note}\n" for note in notes)
+        + f"{len(fresh):,} pictures added, {relabelled:,} labels changed{named}. {result['advice']}"
+    )
     if server:
         text += f"\n{card.how_to_open(facts)}"
     if outdated:
@@ -77,17 +82,17 @@ def _add(options: argparse.Namespace) -> Result:
     return result, text
 
 
-def _extended(model: ModelFolder, options: argparse.Namespace) -> ModelFolder:
-    """Return the classifier with the pictures and labels that were named."""
+def _extended(model: ModelFolder, options: argparse.Namespace) -> tuple[ModelFolder, list[str]]:
+    """Return the classifier with the pictures and labels that were named, and the notes on these."""
     if options.folder:
-        photographs = photographs_of(options.folder, options.labels)
+        photographs = photographs_of(options.folder, options.labels, model.ranges)
         if not (photographs.labels >= 0).any():
             raise ValueError("No picture in the folder has a label: sort them into a folder per class.")
         embeddings = np.concatenate([model.embed(batch) for batch in photographs.batches()])
-        return model.extended(photographs, embeddings)
+        return model.extended(photographs, embeddings), photographs.listing.notes
     if options.labels:
-        return model.relabelled(_corrections(model, Path(options.labels).expanduser()))
-    return model
+        return model.relabelled(_corrections(model, Path(options.labels).expanduser())), []
+    return model, []
 
 
 def _corrections(model: ModelFolder, table: Path) -> dict[int, str | None]:
@@ -99,23 +104,15 @@ def _corrections(model: ModelFolder, table: Path) -> dict[int, str | None]:
     """
     if not table.is_file():
         raise UsageError(f"{str(table)!r} is no file: name a CSV file.")
-    rows = read_table(table)
-    if "file_name" not in rows[0] or "label" not in rows[0]:
-        raise ValueError(f"{table.name} needs the columns file_name and label.")
-    by_digest = {digest: row for row, digest in enumerate(model.digests)}
-    by_name = {file: row for row, file in enumerate(model.files)}
-    found: dict[int, str | None] = {}
-    for line in rows:
-        row = by_digest.get(line.get("sha256", ""), by_name.get(line["file_name"]))
-        if row is None:
-            raise ValueError(
-                f"{table.name} names {printable(line['file_name'])}, which is no picture of this classifier: "
-                "leave the row out, or add its folder."
-            )
-        if row in found:
-            raise ValueError(f"{table.name} names {printable(line['file_name'])} twice: keep the right row.")
-        found[row] = parse_label(line["label"])
-    return found
+    match = match_labels(table, PictureNames(model.files, model.folders, model.digests))
+    given, n_missing = match.missing
+    if n_missing:
+        more = f" and {n_missing - 1} more" if n_missing > 1 else ""
+        raise ValueError(
+            f"{printable(table.name)} names {printable(given)}{more}, which is no picture of this "
+            "classifier: leave the row out, or add its folder."
+        )
+    return match.labels
 
 
 def _train_again(before: ModelFolder, after: ModelFolder, fresh: Sequence[int]) -> str:

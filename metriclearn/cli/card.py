@@ -4,6 +4,7 @@ The sections are those of Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993
 that the Hugging Face hub reads (https://huggingface.co/docs/hub/model-cards).
 """
 
+from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +21,11 @@ from metriclearn.photos import Photographs
 
 
 def card_of(
-    photographs: Photographs, fitted: FittedMethod, seed: int, qdrant_url: str | None
+    photographs: Photographs,
+    fitted: FittedMethod,
+    groups: dict[str, Any],
+    seed: int,
+    qdrant_url: str | None,
 ) -> dict[str, Any]:
     """Return the card. It holds no time and no path, so the same run gives the same card."""
     labels, held_out, backbone = photographs.labels, fitted.held_out, fitted.embedding.backbone
@@ -33,6 +38,7 @@ def card_of(
         "input": {
             "side": None if backbone else small_side(photographs),
             "channels": 1 if not backbone and photographs.grey.all() else 3,
+            "ranges": photographs.ranges,
         },
         "data": {
             "pictures": len(photographs),
@@ -46,6 +52,7 @@ def card_of(
             for code, (name, n) in enumerate(label_counts(labels, photographs.class_names).items())
         },
         "accuracy": rounded(held_out.accuracy) | {"folds": held_out.folds},
+        "groups": groups | {"classes_not_judged": len(photographs.class_names) - len(per_class)},
         "tried": [
             {"method": score.method, "accuracy": rounded(score.accuracy), "folds": score.folds}
             for score in fitted.table
@@ -114,9 +121,32 @@ def advice(card: dict[str, Any]) -> str:
     """Return whether the labels suffice to tell how good it is, in a sentence."""
     width = card["accuracy"]["high"] - card["accuracy"]["low"]
     n = card["accuracy"]["pictures"]
+    judged = f"{n} labelled pictures judged it, each held out once."
     if width > 20:
-        return f"{n} labels are too few to tell: the interval is {width:.0f} points wide. Label more."
-    return f"{n} labelled pictures judged it, each held out once."
+        judged = f"{n} labels are too few to tell: the interval is {width:.0f} points wide. Label more."
+    return " ".join([judged, *_together(card)])
+
+
+def _together(card: dict[str, Any]) -> Iterator[str]:
+    """Yield sentences on the pictures that were held out together."""
+    groups, n = card.get("groups"), card["data"]["pictures"]
+    if groups is None:  # a card of an older version
+        return
+    if groups["by"] is not None:
+        yield f"They are of {groups['number']} groups, and each group was judged by the others."
+    if groups["alone"]:
+        yield f"Only {n - groups['alone']} of {n} pictures are in a group by that; the others are in none."
+    pairs = "1 near pair was" if groups["near_pairs"] == 1 else f"{groups['near_pairs']} near pairs were"
+    if groups["near_pairs"] and groups["near_pairs_kept"]:
+        yield f"{pairs} kept in one fold, since pictures that are nearly the same would judge each other."
+    elif groups["near_pairs"]:
+        yield (
+            f"{pairs} not kept in one fold, which would leave too little to judge by: if they show one thing "
+            "twice, the accuracy is too high."
+        )
+    if several := groups["classes_not_judged"]:
+        found = "1 class lies in one group" if several == 1 else f"{several} classes lie in one group each"
+        yield f"{found}, which leaves no other to judge by: not measured."
 
 
 def explain(card: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from metriclearn import QdrantClassifier
-from metriclearn.cli.common import Result, UsageError, write_table
+from metriclearn.cli.common import Result, UsageError, expanded, write_table, wrong_use
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
 from metriclearn.photos.cache import progress_bar
-from metriclearn.photos.decode import Bytes, Picture, read_pictures
-from metriclearn.photos.listing import SUFFIXES, printable
+from metriclearn.photos.class_names import printable
+from metriclearn.photos.decode import Bytes, Picture, UnreadableError, read_pictures, value_ranges
+from metriclearn.photos.depth import Ranges
+from metriclearn.photos.listing import find_pictures, other_kind
 
 AT_ONCE = 64  # pictures that are classified at a time
 COLUMNS = ("file_name", "label", "confidence", "similarity", "nearest_class", "evidence", "skipped")
@@ -27,7 +30,7 @@ def run(options: argparse.Namespace) -> Result:
     if options.csv and Path(options.csv).expanduser().is_dir():
         raise UsageError(f"--csv is {options.csv!r}, a folder: name a file.")
     files = [*_files(options.paths)]
-    pictures = read_pictures([path for _, path in files])
+    pictures = _pictures(files, model.ranges)
     answers: list[dict[str, Any]] = []
     with model.classifier(options.qdrant_url) as classifier, progress_bar(len(files), "Asking") as bar:
         for start in range(0, len(files), AT_ONCE):
@@ -75,7 +78,8 @@ def _line(answer: dict[str, Any]) -> str:
         return f"{printable(answer['file'])}\tskipped\t{answer['skipped']}"
     evidence = ", ".join(printable(found["file"]) for found in answer["evidence"][:3])
     nearest = f" (most like {answer['nearest_class']})" if answer["label"] == "unknown" else ""
-    return f"{printable(answer['file'])}\t{answer['label']}{nearest}\t{answer['confidence']:.2f}\t{evidence}"
+    label = printable(f"{answer['label']}{nearest}")
+    return f"{printable(answer['file'])}\t{label}\t{answer['confidence']:.2f}\t{evidence}"
 
 
 def _cell(answer: dict[str, Any], column: str) -> Any:
@@ -85,26 +89,31 @@ def _cell(answer: dict[str, Any], column: str) -> Any:
     return value
 
 
-def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Yield each picture that was named, or lies in a folder that was, with the name to print.
+def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path | UnreadableError]]:
+    """Yield each picture that was named, or lies in a folder that was, or why it is skipped; with its name.
 
     Raises:
         UsageError: if a path does not exist, or a folder holds no picture.
     """
-    for name in paths:
+    for name in expanded(paths):
         path = Path(name).expanduser()
         if path.is_dir():
-            found = sorted(
-                place
-                for place in path.rglob("*")
-                if place.suffix.lower() in SUFFIXES
-                and not place.is_symlink()
-                and not any(part.startswith(".") for part in place.relative_to(path).parts)
-            )
-            if not found:
-                raise UsageError(f"There is no picture in {name!r}: name pictures, or folders of pictures.")
-            yield from ((str(place), place) for place in found)
-        elif path.exists():
-            yield name, path
+            with wrong_use():
+                found = find_pictures(path)
+            for below in sorted([*found.files, *found.skipped]):
+                reason = found.skipped.get(below)
+                yield str(path / below), UnreadableError(reason) if reason else path / below
+        elif os.path.lexists(path):
+            reason = other_kind(path.name)
+            yield name, UnreadableError(reason) if reason else path
         else:
             raise UsageError(f"{name!r} is not there: name pictures, or folders of pictures.")
+
+
+def _pictures(
+    files: Sequence[tuple[str, Path | UnreadableError]], ranges: Ranges
+) -> Iterator[Picture | UnreadableError]:
+    """Yield what `read_pictures` makes of each file, or the reason that was given already."""
+    paths = [path for _, path in files if isinstance(path, Path)]
+    read = read_pictures(paths, value_ranges(paths, ranges)[0])
+    yield from (next(read) if isinstance(path, Path) else path for _, path in files)

@@ -11,6 +11,7 @@ from metriclearn.backbones import load_backbone
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of, wrong_use
+from metriclearn.cli.groups import groups_of
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
     FILES,
@@ -25,7 +26,7 @@ from metriclearn.cli.model_folder import (
 from metriclearn.cli.report import report_page
 from metriclearn.files import cache_folder, check_replaceable, finish_replacing, locked
 from metriclearn.model_selection import AUTO, METHODS, Candidates
-from metriclearn.photos.listing import check_enough, printable
+from metriclearn.photos.class_names import check_enough, printable
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -47,9 +48,11 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
             raise UsageError(f"{network.name} has no stated last part to tune: choose another --method.")
     photographs = photographs_of(options.folder, options.labels)
     check_enough(label_counts(photographs.labels, photographs.class_names))
+    groups, grouped = groups_of(photographs, options.group_by, options.labels, seed)
     candidates = Candidates(
         photographs,
         photographs.labels,
+        groups=groups,
         backbone=options.backbone,
         random_state=seed,
         device=device,
@@ -57,7 +60,7 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
         progress=_say,
     )
     names, folder = photographs.class_names, str(photographs.folder)
-    shown = (candidates.key, options.method, names, photographs.files, folder)
+    shown = (candidates.key, options.method, options.group_by, names, photographs.files, folder)
     made_by = hashlib.sha256(repr(shown).encode()).hexdigest()[:32]  # changes with all that it shows
     if out.exists() and not options.force:
         with suppress(ValueError, OSError):  # it is damaged, or of another version
@@ -66,7 +69,7 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
                 return there | {"model": str(out)}, f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
-    facts = card.card_of(photographs, fitted, seed, server) | {"made_by": made_by}
+    facts = card.card_of(photographs, fitted, grouped, seed, server) | {"made_by": made_by}
     model = ModelFolder(
         out,
         facts,
@@ -83,7 +86,8 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
     model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report_page(photographs, fitted, facts)})
     _remove_old_review(out, options.labels)
     candidates.clear_cache()
-    return facts | {"model": str(out)}, _text(facts, out)
+    notes = photographs.listing.notes
+    return facts | {"model": str(out), "notes": notes}, "\n".join([*notes, _text(facts, out)])
 
 
 def _say(text: str) -> None:

@@ -8,8 +8,9 @@ PyTorch takes seconds to load.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 from metriclearn.cli.common import UsageError
@@ -23,7 +24,7 @@ examples:
   metriclearn check photos                          what is there, before anything is trained
   metriclearn fit photos --out model                choose a method, train it, say how good it is
   metriclearn classify model new/*.jpg --csv a.csv  a label or "unknown" for each, and why
-  metriclearn review model                          what to look at, as a table and as a page
+  metriclearn review model photos                   what to look at, as a table and as a page
   metriclearn add model more_photos                 new examples or classes, without training
 
 A folder holds a folder of pictures per class, and one called "unlabelled"; or pictures and a table labels.csv
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
-        result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
+        with _warnings_in_a_line(options.command):
+            result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
         print(json.dumps(result, indent=2) if options.json else text, flush=True)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
@@ -60,9 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             with suppress(OSError):  # the output itself may be what cannot be written
                 print(json.dumps({"error": sentence, "exit_code": code}), flush=True)
-        print(f"metriclearn {options.command}: {sentence}", file=sys.stderr)
+        from metriclearn.photos.class_names import printable  # here: it takes long to load
+
+        print(f"metriclearn {options.command}: {printable(sentence)}", file=sys.stderr)
         return code
     return 0
+
+
+@contextmanager
+def _warnings_in_a_line(command: str) -> Iterator[None]:
+    """Print each warning as one line; of those that begin with the same sentence only the first."""
+    shown = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        first = str(message).partition(". ")[0]
+        if first not in shown:
+            shown.add(first)
+            print(f"metriclearn {command}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _sentence(error: Exception) -> str:
@@ -106,6 +126,12 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("folder", metavar="FOLDER")
     fit.add_argument("--out", required=True, metavar="MODEL", help="the new folder to write, outside FOLDER")
     fit.add_argument("--labels", metavar="FILE", help="a further table of labels, whose rows win")
+    fit.add_argument(
+        "--group-by",
+        metavar="WHAT",
+        help="hold out together what belongs together: column:NAME of the table, pattern:REGEX in the file's "
+        "name, or level:N, the N-th folder on the way to the file; near-duplicates are in any case",
+    )
     fit.add_argument("--method", choices=METHODS, default="auto", help="how to learn (default: %(default)s)")
     fit.add_argument(
         "--backbone",
@@ -132,9 +158,12 @@ def parser() -> argparse.ArgumentParser:
     review = command(
         "review",
         "write what to look at: wrong labels, duplicates, outliers, what to label next",
-        "metriclearn review model --out review",
+        "metriclearn review model photos --out review",
     )
     review.add_argument("model", metavar="MODEL")
+    review.add_argument(
+        "folders", nargs="*", metavar="FOLDER", help="the folders that hold the classifier's pictures"
+    )
     review.add_argument("--out", metavar="FOLDER", help="where to write (default: MODEL/review)")
     review.add_argument(
         "--next", type=int, default=20, metavar="N", help="how many to label next (default: 20)"

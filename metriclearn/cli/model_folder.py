@@ -48,6 +48,7 @@ from metriclearn.index.export import VECTORS_FILE, Points, points_files, read_po
 from metriclearn.model_selection import METHODS
 from metriclearn.photos import Photographs, downscale, encode_labels
 from metriclearn.photos.decode import Bytes
+from metriclearn.photos.depth import Ranges, as_ranges
 
 FORMAT_VERSION = 2
 CARD, ENCODER = "card.json", "encoder"
@@ -74,7 +75,7 @@ CARD_FORM = {  # what of a card is used later
     "method": tuple(METHODS),
     "backbone": (str, None),
     "encoder": str,
-    "input": {"side": (COUNT, None), "channels": (1, 3)},
+    "input": {"side": (COUNT, None), "channels": (1, 3), "ranges": dict},
     "data": {"pictures": COUNT, "labelled": COUNT, "skipped": COUNT, "smallest": [COUNT], "largest": [COUNT]},
     "classes": {...: {"labels": COUNT, "accuracy": (_INTERVAL, None)}},
     "accuracy": _INTERVAL | {"folds": COUNT},
@@ -150,9 +151,10 @@ class ModelFolder:
             or not fits(class_of, [(str, None)])
             or [payload["source"] for payload in points.payloads] != names
             or points.encoder_id != embedding.encoder_id_
-            or not _takes_what_the_card_says(embedding, **card["input"])
+            or not _takes_what_the_card_says(embedding, card["input"]["side"], card["input"]["channels"])
         ):
             raise ValueError(f"The files in {path} do not belong together: {REMEDY}.")
+        as_ranges(card["input"]["ranges"])
         columns = [tuple(payload[key] for payload in points.payloads) for key in ("file", "folder", "sha256")]
         return cls(path, card, embedding, points.vectors, tuple(class_of), *columns)
 
@@ -212,13 +214,7 @@ class ModelFolder:
         """
         if not url:
             return QdrantClassifier.from_points(self.points(), path=IN_MEMORY)
-        with suppress(ValueError):  # nothing is there, or not what the name promises
-            stored = QdrantClassifier.open(url=url, collection=self.collection)
-            if len(stored.index_) == len(self.labelled_rows):
-                return stored
-            stored.close()
-        points = self.points(private=False)
-        return QdrantClassifier.from_points(points, url=url, collection=self.collection)
+        return QdrantClassifier.from_points(self.points(private=False), url=url, collection=self.collection)
 
     @cached_property
     def collection(self) -> str:
@@ -239,6 +235,11 @@ class ModelFolder:
                 if found and found.kind.encoder_id == self.embedding.encoder_id_:
                     found.drop()
 
+    @property
+    def ranges(self) -> Ranges:
+        """Which values mean black and white in files of more than 8 bits, as it was made."""
+        return as_ranges(self.card["input"]["ranges"])
+
     def embed(self, squares: Bytes) -> FloatArray:
         """Return the embeddings of squares, uint8 of shape `(n, 3, 256, 256)`."""
         side = self.card["input"]["side"]
@@ -251,19 +252,45 @@ class ModelFolder:
         return replace(self, class_of=tuple(named.get(row, old) for row, old in enumerate(self.class_of)))
 
     def extended(self, photographs: Photographs, embeddings: FloatArray) -> "ModelFolder":
-        """Return the classifier with further pictures. One that is there already gets the new label."""
-        rows = {digest: row for row, digest in enumerate(self.digests)}
-        class_of, fresh = [*self.class_of], []
-        for i, digest in enumerate(photographs.digests):
-            name = photographs.class_names[photographs.labels[i]] if photographs.labels[i] >= 0 else None
-            if digest not in rows:
-                rows[digest] = len(class_of)
+        """Return the classifier with further pictures. One that is there already gets the new label.
+
+        It is the same picture if its bytes are the same. Where several have the same, each is taken for the
+        one of its own name, and a further label makes a further row, which `review` shows.
+        """
+        known, names = set(self.files), (*photographs.class_names, None)
+        labels = [names[label] for label in photographs.labels]
+        files, class_of, fresh = [*self.files], [*self.class_of], list[int]()
+        rows: dict[str, list[int]] = {}
+        for row, digest in enumerate(self.digests):
+            rows.setdefault(digest, []).append(row)
+        taken: set[int] = set()
+
+        def order(i: int) -> tuple[bool, bool]:  # by name first, and labels before none
+            return photographs.files[i] not in known, labels[i] is None
+
+        for i in sorted(range(len(photographs)), key=order):
+            file, label, same = photographs.files[i], labels[i], rows.setdefault(photographs.digests[i], [])
+            left = [(files[row] != file, class_of[row] != label, row) for row in same if row not in taken]
+            if left:
+                row = min(left)[-1]
+                class_of[row] = class_of[row] if label is None else label
+            elif not same or label not in {None, *(class_of[row] for row in same)}:
+                row = len(files)
+                files.append(file)
+                class_of.append(label)
                 fresh.append(i)
-                class_of.append(name)
-            elif name is not None:
-                class_of[rows[digest]] = name
+                same.append(row)
+            else:
+                continue
+            taken.add(row)
+        n = len(self.files)
+        class_of[n:] = [
+            name for _, name in sorted(zip(fresh, class_of[n:], strict=True), key=lambda pair: pair[0])
+        ]
+        fresh.sort()
         return replace(
             self,
+            card=self.card | {"input": self.card["input"] | {"ranges": photographs.ranges}},
             embeddings=np.concatenate([self.embeddings, embeddings[fresh]]),
             class_of=tuple(class_of),
             files=(*self.files, *(photographs.files[i] for i in fresh)),

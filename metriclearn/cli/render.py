@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_environment, select_autoescape
 from markupsafe import Markup
 
-from metriclearn.photos.listing import printable
+from metriclearn.photos.class_names import printable
 
 
 def render(template: str, **context: Any) -> str:

@@ -1,18 +1,21 @@
 """`metriclearn review`: likely wrong labels, duplicates, outliers, what to label next; as table and page."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.cli.common import Result, UsageError, table_bytes
+from metriclearn.cli.common import Result, UsageError, expanded, table_bytes
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
 from metriclearn.curation import duplicates, what_to_review
 from metriclearn.files import PATIENCE, locked, write_file, write_output
 from metriclearn.photos import Photographs, decode_listing
-from metriclearn.photos.listing import joined, list_photographs, printable
+from metriclearn.photos.class_names import enumerated, printable
+from metriclearn.photos.listing import find_pictures, joined
 
 KINDS = {
     "label": "labels that look wrong",
@@ -28,12 +31,22 @@ def run(options: argparse.Namespace) -> Result:
     model = open_model(options.model)
     if options.next < 0:
         raise UsageError(f"--next is {options.next}: choose 0 or more.")
-    photographs, at = _photographs(model)
+    if not options.folders:
+        before = enumerated(dict.fromkeys(model.folders))
+        raise UsageError(
+            "Name the folders that hold the classifier's pictures, as in: metriclearn review "
+            f"{printable(options.model)} FOLDER; it was made from {before}."
+        )
+    photographs, at = _photographs(model, expanded(options.folders))
     texts = [model.class_of[row] for row in at]
     pairs = duplicates(photographs.with_labels(texts))
     findings = what_to_review(
         model.embeddings[at], model.labels[at], pairs, n_next=options.next, seed=model.card["seed"]
     )
+    # Of two labels for one picture either may be wrong: both can be corrected on the page.
+    differ = {(pair.first, pair.second) for pair in pairs if pair.labels_differ}
+    both = [[found, replace(found, row=found.other, other=found.row)] for found in findings]
+    findings = [one for pair in both for one in pair[: 1 + ((pair[0].row, pair[0].other) in differ)]]
     names = (*model.class_names, None)
     files = (*photographs.files, None)
     rows = [
@@ -62,13 +75,19 @@ def run(options: argparse.Namespace) -> Result:
             write_file(table_file, table)
             write_file(page_file, page)
     counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
+    missing = len(model.files) - len(at)
     result = {
         "findings": rows,
+        "missing": missing,
         "counts": counts,
         "page": str(page_file),
         "table": str(table_file),
     }
     lines = [f"{counts[kind]:>5}  {text}" for kind, text in KINDS.items()]
+    if missing:
+        lines.append(
+            f"{missing:,} pictures of the classifier lie elsewhere, or are others now: they are left out."
+        )
     lines.append(
         f"Open {printable(str(page_file))}, correct the labels and save them; "
         f"then: metriclearn add {options.model} --labels FILE"
@@ -76,23 +95,47 @@ def run(options: argparse.Namespace) -> Result:
     return result, "\n".join(lines)
 
 
-def _photographs(model: ModelFolder) -> tuple[Photographs, npt.NDArray[np.int64]]:
-    """Return the classifier's pictures as they lie in their folders now, and the row of each.
+def _photographs(model: ModelFolder, folders: Sequence[str]) -> tuple[Photographs, npt.NDArray[np.int64]]:
+    """Return the classifier's pictures as they lie in these folders now, and the row of each.
+
+    A picture is known by its bytes. Where several rows have the same, each takes the file that bears its
+    name, or else the next one.
 
     Raises:
-        FileNotFoundError: if a folder is gone, or holds none of them any more.
+        UsageError: if a folder does not exist.
+        FileNotFoundError: if none of the pictures lies there.
+        ValueError: if those that do have no labels of two classes.
     """
-    rows = {digest: row for row, digest in enumerate(model.digests)}
-    folders = [*dict.fromkeys(model.folders)]
     for folder in folders:
-        if not Path(folder).is_dir():
-            raise FileNotFoundError(
-                f"The pictures in {printable(folder)} are not there any more: put them back."
-            )
-    photographs = decode_listing(joined([list_photographs(folder) for folder in folders]))
-    kept = [i for i, digest in enumerate(photographs.digests) if digest in rows]
-    if not kept:
-        where = " and ".join(map(printable, folders))
-        raise FileNotFoundError(f"The pictures in {where} are others now: fit anew.")
-    chosen = photographs.chosen(kept)
-    return chosen, np.array([rows[digest] for digest in chosen.digests])
+        if not Path(folder).expanduser().is_dir():
+            raise UsageError(f"{folder!r} is no folder: name the folders of the classifier's pictures.")
+    photographs = decode_listing(joined([find_pictures(folder) for folder in folders]))
+    found = _files_of_rows(model, photographs)
+    where = enumerated(folders)
+    if not found:
+        raise FileNotFoundError(
+            f"No picture of this classifier lies in {where}: name the folders that it was made from."
+        )
+    if len({model.class_of[row] for row in found.values()} - {None}) < 2:
+        raise ValueError(
+            f"The classifier's pictures in {where} are not of two classes: name its other folders as well."
+        )
+    rows = sorted(found, key=found.__getitem__)
+    return photographs.chosen([found[row] for row in rows]), np.array(rows)
+
+
+def _files_of_rows(model: ModelFolder, photographs: Photographs) -> dict[int, int]:
+    """Return for each row of the classifier the place of its picture; each picture serves one row."""
+    free: dict[str, list[int]] = {}
+    for place, digest in enumerate(photographs.digests):
+        free.setdefault(digest, []).append(place)
+    found: dict[int, int] = {}
+    for by_name in (True, False):
+        for row, (file, digest) in enumerate(zip(model.files, model.digests, strict=True)):
+            places = free.get(digest, []) if row not in found else []
+            if by_name:
+                places = [i for i in places if f"/{photographs.files[i]}".endswith(f"/{file}")]
+            if places:
+                found[row] = places[0]
+                free[digest].remove(places[0])
+    return found

@@ -34,8 +34,9 @@ from metriclearn.files import (
     write_files,
 )
 from metriclearn.index.collection import DISTANCES, RESERVED_METADATA, Distance, Kind
-from metriclearn.index.connection import POINTS_FILE, TABLE_FILE, closed_on_error
+from metriclearn.index.connection import POINTS_FILE, closed_on_error
 from metriclearn.index.embedding_index import EmbeddingIndex
+from metriclearn.index.folder import TABLE_FILE
 
 VECTORS_FILE = "vectors.npy"
 FORMAT_VERSION = 1  # of the JSON

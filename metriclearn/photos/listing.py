@@ -1,31 +1,74 @@
 """List an image folder: which files are there, and how they are labelled.
 
 Three forms. `root/class/*.jpg`, at any depth below; pictures in `root/unlabelled/`, or in `root` itself, have
-no label. Or a table, `labels.csv` or `metadata.csv`, in the root: a column `file_name`, `image_path`, `path`
-or `file`, and a column `label`, empty where there is none. Or both: the rows of a further table, as the
-review page saves it, win over what the folder says.
+no label. Or a table in the root, which then counts alone: `labels.csv` or `metadata.csv` with a column
+`file_name` and a column `label`, empty where there is none; or another one of `TABLES`, see `tables.py`. Or
+both: the rows of a further table, as the review page saves it, win over what the folder says.
+
+Whatever was guessed or passed over stands in `notes`, a sentence each.
 """
 
-import csv
-import io
 import os
-import unicodedata
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from metriclearn.checks.arguments import check_folder
 from metriclearn.checks.arrays import is_broken
-from metriclearn.checks.labels import MARKERS
+from metriclearn.checks.labels import means_unlabelled
+from metriclearn.photos.class_names import check_class_names, enumerated, printable
+from metriclearn.photos.tables import ColumnsError, PictureNames, match_labels, read_rows
 
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-OTHER_PICTURES = {".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".svg", ".psd"}
-TABLES = ("labels.csv", "metadata.csv")
-FILE_COLUMNS, LABEL_COLUMN = ("file_name", "image_path", "path", "file"), "label"
-UNLABELLED_FOLDERS = ("unlabelled", "unlabeled")
-UNKNOWN = "unknown"  # what a classifier answers, and so no class
-LARGEST_TABLE = 100_000_000  # bytes
+
+def _endings(text: str) -> frozenset[str]:
+    return frozenset(f".{ending}" for ending in text.split())
+
+
+SUFFIXES = _endings("jpg jpeg jpe jfif pjpeg pjp mpo png apng bmp gif webp tif tiff")
+RAW = _endings(
+    "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
+)
+OTHER_PICTURES = RAW | _endings(
+    "avif avifs dcm dds eps exr heic heics heif hif icns ico j2k jp2 jpf jpx jxl jxr pbm pcx pgm pnm ppm psb "
+    "psd qoi svg svgz tga wdp xcf"
+)
+TABLES = (
+    *("labels.csv", "labels.tsv", "labels.jsonl", "labels.json", "_classes.csv"),
+    *("metadata.csv", "metadata.tsv", "metadata.jsonl"),
+)
+STRICT_TABLES = (
+    "labels.csv",
+    "labels.tsv",
+    "labels.jsonl",
+)  # they must hold labels; the others may hold else
+OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".parquet"}
+LISTS = r"(labels?|classes|annotations?|train|val|valid|test|list)\.txt|(data|dataset)\.ya?ml"
+SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
+SYSTEM_FOLDERS = {
+    *("__macosx", "$recycle.bin", "system volume information", "lost+found", "lost.dir", "__pycache__"),
+    *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot"),
+}
+TRAIN, TEST = {"train", "training", "trainset"}, {"test", "testing", "testset", "val", "valid", "validation"}
+PARTS = TRAIN | TEST | {"dev", "eval", "evaluation", "pred", "holdout", "fold", "split"}
+PART_WORDS = PARTS | {
+    "set",
+    "data",
+    "dataset",
+    "images",
+    "imgs",
+    "img",
+    "pictures",
+    "seg",
+    "raw",
+    "small",
+    "full",
+}
+PLAIN_FOLDERS = {"images", "image", "imgs", "img", "data", "jpegimages", "dcim"}
+OTHER_KIND = "is a picture of a kind that is not read here"
+PEEKED = 20_000_000  # bytes of a table that is opened only to say what it is
+SHOWN_TABLES = 5
 
 
 @dataclass
@@ -39,6 +82,7 @@ class Listing:
         skipped: names of files that are left out, each with the reason.
         others: how many files are no pictures by their names, and were passed over.
         empty: folders of classes that hold no picture.
+        notes: sentences on what was guessed or passed over.
     """
 
     folder: Path
@@ -47,6 +91,7 @@ class Listing:
     skipped: dict[str, str] = field(default_factory=dict)
     others: int = 0
     empty: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def paths(self) -> list[Path]:
@@ -67,92 +112,133 @@ class Listing:
 def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Listing:
     """Find the pictures of a folder and their labels.
 
-    Links to folders are not followed, nor links to files outside. Hidden files are passed over.
+    Links to folders are not followed, nor links to files outside. Hidden files, and those that systems and
+    other programs keep for themselves, are passed over.
 
     Args:
-        folder: in one of the three forms above.
+        folder: in one of the forms above.
         labels: a further table, whose rows win; its paths are relative to the folder.
 
     Raises:
         FileNotFoundError: if the folder or the table is not there.
-        ValueError: if the folder holds no picture, or labels that cannot be meant: a file named twice or not
-            there, two classes that differ only in case or blanks, a name that is no class.
+        ValueError: if the folder holds no picture, is divided into parts such as train and test, or has
+            labels that cannot be meant: a file named twice or not there, two classes that differ only in case
+            or blanks, a name that is no class.
         OSError: if the folder cannot be read.
+    """
+    listing = find_pictures(folder)
+    spelled = os.path.abspath(check_folder(folder))
+    further = None if labels is None else Path(labels).expanduser()
+    tables = _tables_of_root(listing, str(folder), further)
+    named: dict[str, str | None] = {}
+    if tables:
+        named = _labels_of(listing, tables[0], spelled)
+        n, of = len(named.keys() & {*listing.files}), len(listing.files)
+        rest = f" It names {n:,} of the {of:,} pictures; the others have no label." if n < of else ""
+        folders = any("/" in name for name in listing.files)
+        rest += " What folders are called does not count." if folders else ""
+        listing.notes.append(f"Labels are those of {printable(tables[0].name)}.{rest}")
+    else:
+        named = _labels_of_folders(listing, str(folder), table=further is not None)
+    if further is not None:
+        rows = _labels_of(listing, further, spelled)
+        listing.notes.append(
+            f"Labels of {printable(further.name)} count for {len(rows):,} pictures that it names."
+        )
+        named |= rows
+    listing.labels = [named.get(name) for name in listing.files]
+    check_class_names(listing.class_names)
+    return listing
+
+
+def read_column(folder: str | Path, column: str, labels: str | Path | None = None) -> dict[str, str | None]:
+    """Return what a column of the folder's tables says of each picture, such as the plant that it is from.
+
+    Args:
+        folder: as for `list_photographs`.
+        column: its name, in capitals or not; a table in the folder need not have labels as well.
+        labels: a further table, whose rows win.
+
+    Returns:
+        What the column says, by the names of the files; None or no entry where it says nothing.
+
+    Raises:
+        ValueError: if no table has this column; see also `list_photographs`.
+    """
+    listing = find_pictures(folder)
+    tables = [] if labels is None else [Path(labels).expanduser()]
+    for entry in sorted(os.scandir(listing.folder), key=lambda entry: entry.name):
+        inside = Path(entry.path).resolve().is_relative_to(listing.folder)
+        if entry.name.lower() in TABLES and entry.is_file() and inside:
+            tables.append(Path(entry.path))
+    found, missing = dict[str, str | None](), list[ColumnsError]()
+    for table in tables:
+        try:
+            found = _labels_of(listing, table, os.path.abspath(check_folder(folder)), column) | found
+        except ColumnsError as error:
+            missing.append(error)
+    if len(missing) == len(tables):
+        name = printable(column)
+        raise (
+            missing[0]
+            if missing
+            else ValueError(
+                f"There is no table with a column {name}: write labels.csv with file_name, label and {name}."
+            )
+        )
+    return found
+
+
+def find_pictures(folder: str | Path) -> Listing:
+    """Find the pictures of a folder, without labels.
+
+    Raises:
+        FileNotFoundError: if the folder is not there.
+        ValueError: if it holds no picture.
+        OSError: if it cannot be read.
     """
     root = check_folder(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"{printable(str(folder))} is not there: name a folder of pictures.")
     listing = Listing(root.resolve())
     listing.files = sorted(_walk(listing))
+    listing.labels = [None] * len(listing.files)
     if not listing.files and not listing.skipped:
         kinds = "JPEG, PNG, BMP, GIF, WebP or TIFF"
-        raise ValueError(f"There is no picture in {printable(str(folder))}: put {kinds} files there.")
-    tables = [name for name in TABLES if (listing.folder / name).is_file()]
-    if len(tables) == 2:
-        raise ValueError("The folder holds both labels.csv and metadata.csv: keep the one that is right.")
-    named: dict[str, str | None] = {}
-    if tables:
-        named = _labels_of(listing, listing.folder / tables[0])
-    else:
-        named = {name: _class_folder(name) for name in listing.files}
-        used = {label for label in named.values() if label}
-        listing.empty = sorted(
-            entry.name
-            for entry in os.scandir(listing.folder)
-            if entry.is_dir(follow_symlinks=False)
-            and not _hidden(entry.name)
-            and entry.name not in used
-            and entry.name.lower() not in UNLABELLED_FOLDERS
-            and not any(name.startswith(f"{entry.name}/") for name in listing.skipped)
-        )
-    if labels is not None:
-        named |= _labels_of(listing, Path(labels).expanduser())
-    listing.labels = [named.get(name) for name in listing.files]
-    check_class_names(listing.class_names)
+        other = f", only {listing.others:,} other files" if listing.others else ""
+        raise ValueError(f"There is no picture in {printable(str(folder))}{other}: put {kinds} files there.")
+    if raw := [name for name in listing.skipped if _suffix(name) in RAW]:
+        stems = set(map(_stem, listing.files))
+        beside = "is the raw file of the picture beside it, which is read"
+        listing.skipped |= {name: beside for name in raw if _stem(name) in stems}
     return listing
 
 
 def joined(listings: Sequence[Listing]) -> Listing:
-    """Return several folders as one; a file is then named from the folder that holds them all.
+    """Return the pictures of several folders as one, each named from the folder that holds them all.
 
     Raises:
         ValueError: if there is no such folder, as with two drives of Windows.
     """
     if len(listings) == 1:
         return listings[0]
-    root = Path(os.path.commonpath([listing.folder for listing in listings]))
-    whole = Listing(root)
-    labels: dict[str, str | None] = {}
+    try:
+        whole = Listing(Path(os.path.commonpath([listing.folder for listing in listings])))
+    except ValueError:
+        raise ValueError("The folders lie on two drives: name those of one drive at a time.") from None
+    files: set[str] = set()
     for listing in listings:
-        below = listing.folder.relative_to(root)
-        labels |= {
-            (below / name).as_posix(): label
-            for name, label in zip(listing.files, listing.labels, strict=True)
-        }
+        below = listing.folder.relative_to(whole.folder)
+        files |= {(below / name).as_posix() for name in listing.files}
         whole.skipped |= {(below / name).as_posix(): why for name, why in listing.skipped.items()}
-    whole.files, whole.labels = list(labels), list(labels.values())
+    whole.files = sorted(files)
+    whole.labels = [None] * len(files)
     return whole
 
 
-def check_enough(counts: dict[str, int]) -> None:
-    """Raise a ValueError unless there are two classes or more, with two labelled pictures each.
-
-    Raises:
-        ValueError: if not.
-    """
-    if len(counts) < 2:
-        found = "No picture has a label"
-        if counts:
-            found = f"All labelled pictures are of one class ({printable(next(iter(counts)))})"
-        wanted = "sort some into a folder per class, or write labels.csv with the columns file_name and label"
-        raise ValueError(f"{found}: {wanted}.")
-    if few := [printable(name) for name, n in counts.items() if n < 2]:
-        raise ValueError(f"The class {few[0]} has one labelled picture: label a second, or leave it out.")
-
-
 def _walk(listing: Listing) -> Iterator[str]:
-    """Yield the names of the picture files below the folder; note what is skipped."""
-    waiting = [""]
+    """Yield the names of the picture files below the folder; note what is skipped or passed over."""
+    waiting, passed, tables = [""], set[str](), list[str]()
     while waiting:
         below = waiting.pop()
         try:
@@ -164,158 +250,225 @@ def _walk(listing: Listing) -> Iterator[str]:
             continue
         for entry in entries:
             name = below + entry.name
-            if _hidden(entry.name):
+            if entry.name.lower() in SYSTEM_FOLDERS:
+                passed.add(entry.name)
+            elif _hidden(entry.name):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            elif entry.is_dir(follow_symlinks=False):
                 waiting.append(f"{name}/")
             elif (reason := _reason_to_skip(entry, listing.folder)) is not None:
                 listing.skipped[name] = reason
-            elif PurePosixPath(entry.name).suffix.lower() in SUFFIXES:
+            elif _suffix(entry.name) in SUFFIXES:
                 yield name
-            elif name not in TABLES:
+            else:
                 listing.others += 1
+                if below and entry.name.lower() in TABLES:
+                    tables.append(name)
+    if passed:
+        listing.notes.append(
+            f"Passed over: what systems and other programs keep in {enumerated(sorted(passed))}."
+        )
+    if tables:
+        where = "since a table counts only in the folder itself"
+        listing.notes.append(f"Passed over: {enumerated(sorted(tables))}, {where}.")
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return name.startswith((".", "~$")) or name.lower() in SYSTEM_FILES | SYSTEM_FOLDERS
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix("")).lower()
+
+
+def other_kind(name: str) -> str | None:
+    """Return why a file is no picture that can be read, by its name, or None."""
+    suffix = _suffix(name)
+    return f"{OTHER_KIND} ({suffix[1:]}): save it as JPEG or PNG" if suffix in OTHER_PICTURES else None
 
 
 def _reason_to_skip(entry: os.DirEntry[str], root: Path) -> str | None:
     """Return why a file is left out though it may be a picture, or None."""
-    suffix = PurePosixPath(entry.name).suffix.lower()
+    readable = _suffix(entry.name) in SUFFIXES
     if entry.is_symlink():
         try:
             target = Path(entry.path).resolve(strict=True)
         except (OSError, RuntimeError):
-            return "is a link to nothing" if suffix in SUFFIXES else None
+            return "is a link to nothing" if readable or other_kind(entry.name) else None
         if target.is_dir():
             return "is a link to a folder, which is not followed"
-        if suffix in SUFFIXES and not target.is_relative_to(root):
+        if readable and not target.is_relative_to(root):
             return "is a link that leads out of the folder"
-    if suffix in OTHER_PICTURES:
-        return f"is a picture of a kind that is not read here ({suffix[1:]}): save it as JPEG or PNG"
-    if suffix in SUFFIXES and is_broken(entry.name):
+    if readable and is_broken(entry.name):
         return "has a name that is no valid text: rename it"
-    return None
+    return other_kind(entry.name)
+
+
+# Labels by folders.
+
+
+def _labels_of_folders(listing: Listing, shown: str, *, table: bool) -> dict[str, str | None]:
+    """Return the label of each file by its folder; the user knows the folder of all as `shown`.
+
+    Raises:
+        ValueError: if the folders are the parts of a data set, unless a table labels what lies in them.
+    """
+    root, below = printable(shown.rstrip("/")), ""
+    folders, direct = _folders(listing.files, below)
+    while True:
+        if parts := _parts(folders):
+            if table:
+                listing.notes.append(
+                    f"The folders {enumerated(parts)} are parts of a data set, and no classes."
+                )
+                return {}
+            first = f"{root}/{printable(below)}{printable(parts[0])}"
+            raise ValueError(
+                f"The folder is divided into {enumerated(parts)}, which are parts of a data set and no "
+                f"classes: name one of them, such as {first}, or put the class folders of all parts together."
+            )
+        if len(folders) != 1 or direct:
+            break
+        below += f"{next(iter(folders))}/"
+        folders, direct = _folders(listing.files, below)
+    top = below.partition("/")[0]
+    no_class = top.lower() in PLAIN_FOLDERS
+    if below and (no_class or len(folders) > 1):
+        what = "; they have no label" if no_class else ""
+        then = "sort them into a folder per class, or write a table labels.csv"
+        if folders:
+            classes = enumerated(map(printable, folders))
+            then = f"if the folders in it ({classes}) are the classes, name {root}/{printable(below[:-1])}"
+        listing.notes.append(f"All pictures lie in one folder, {printable(below[:-1])}{what}: {then}.")
+    labels = {name: None if no_class else _class_folder(name) for name in listing.files}
+    used = {label for label in labels.values() if label}
+    listing.empty = sorted(
+        entry.name
+        for entry in os.scandir(listing.folder)
+        if entry.is_dir(follow_symlinks=False)
+        and not _hidden(entry.name)
+        and entry.name not in used
+        and not means_unlabelled(entry.name)
+        and not any(
+            name.startswith(f"{entry.name}/") for name in [*listing.skipped, *(listing.files * no_class)]
+        )
+    )
+    return labels
+
+
+def _folders(files: Iterable[str], below: str) -> tuple[dict[str, bool], bool]:
+    """Return the folders that hold pictures, with whether folders in them do; and if a picture lies here."""
+    found: dict[str, bool] = {}
+    direct = False
+    for name in files:
+        if name.startswith(below):
+            first, slash, rest = name[len(below) :].partition("/")
+            if not slash:
+                direct = True
+            elif below or not means_unlabelled(first):
+                found[first] = found.get(first, False) or "/" in rest
+    return found, direct
+
+
+def _parts(folders: Mapping[str, bool]) -> list[str]:
+    """Return which folders are parts of a data set, such as train, val2017 or test_set, and no classes.
+
+    They are if all are called so. Beside others, "train" and "test" are; "fold" and "split" may be classes.
+    """
+    words = {folder: {*re.findall(r"[^\W\d_]+", folder.lower())} for folder in folders}
+    parts = [name for name, found in words.items() if found & PARTS and found <= PART_WORDS]
+    all_are = len(parts) == len(folders) and (len(folders) > 1 or any(folders.values()))
+    both = all(any(words[name] & kind for name in parts) for kind in (TRAIN, TEST))
+    return sorted(parts, key=lambda name: (not words[name] & TRAIN, name)) if all_are or both else []
 
 
 def _class_folder(name: str) -> str | None:
     first, slash, _ = name.partition("/")
-    return None if not slash or first.lower() in UNLABELLED_FOLDERS else first
+    return None if not slash or means_unlabelled(first) else first
 
 
-def _labels_of(listing: Listing, table: Path) -> dict[str, str | None]:
-    """Return the label of each file that a table names; see `list_photographs` for what is refused."""
-    rows = read_table(table)
-    shown = table.name
-    header = {name.strip().lower(): name for name in rows[0]} if rows else {}
-    columns = [name for name in FILE_COLUMNS if name in header]
-    if len(columns) != 1 or LABEL_COLUMN not in header:
-        raise ValueError(
-            f"{shown} needs one column {', '.join(FILE_COLUMNS[:-1])} or {FILE_COLUMNS[-1]}, and one column "
-            f"label: its columns are {', '.join(printable(name) for name in header) or 'none'}."
-        )
-    known = {name: name for name in [*listing.files, *listing.skipped]}
-    composed = {unicodedata.normalize("NFC", name): name for name in known}  # macOS writes accents apart
-    found: dict[str, str | None] = {}
-    missing = []
-    for row in rows:
-        given = row[header[columns[0]]]
-        name = _inside(given, listing.folder, shown)
-        name = known.get(name) or composed.get(unicodedata.normalize("NFC", name)) or name
-        if name in found:
-            raise ValueError(f"{shown} names {printable(given)} twice: keep the row that is right.")
-        if name not in known:
-            missing.append(given)
-        found[name] = parse_label(row[header[LABEL_COLUMN]])
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise FileNotFoundError(
-            f"{shown} names {printable(missing[0])}{more}, but there is no such picture in the folder: "
-            "correct the rows, or leave them out."
-        )
+# Labels by a table.
+
+
+def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[Path]:
+    """Return the table of the folder itself, if there is one; note the tables that are passed over.
+
+    Raises:
+        ValueError: if there are two, or one cannot be read.
+    """
+    found, passed = [], []
+    beside = {form for file in listing.files if "/" not in file for form in (file.lower(), _stem(file))}
+    for entry in sorted(os.scandir(listing.folder), key=lambda entry: entry.name):
+        name, path = entry.name.lower(), listing.folder / entry.name
+        if _hidden(name) or not os.path.isfile(path):
+            continue
+        if name in TABLES and path.resolve().is_relative_to(listing.folder):
+            try:
+                next(read_rows(path))
+                found.append(path)
+            except ColumnsError as error:
+                if name in STRICT_TABLES:
+                    raise
+                passed.append(str(error))
+        elif further and further.exists() and path.samefile(further):
+            continue
+        elif re.fullmatch(LISTS, name) or (_suffix(name) in OTHER_TABLES and not _is_sidecar(name, beside)):
+            passed.append(_how_to_use(path, os.path.join(shown, entry.name)))
+    if len(found) > 1:
+        both = " and ".join(printable(path.name) for path in found[:2])
+        raise ValueError(f"The folder holds both {both}: keep the one that is right.")
+    listing.others -= len(found)
+    more = len(passed) - SHOWN_TABLES
+    listing.notes += [f"Passed over: {what}" for what in passed[:SHOWN_TABLES]]
+    listing.notes += [f"Passed over: {more:,} more tables."] * (more > 0)
     return found
 
 
-def parse_label(text: str) -> str | None:
-    """Return the class that a cell of a table names, or None where it names none."""
-    name = text.strip()
-    return None if not name or name.lower() in UNLABELLED_FOLDERS else name
-
-
-def _inside(given: str, root: Path, table: str) -> str:
-    """Return a path of a table as a name below the folder, or raise a ValueError if it leads out."""
-    text = given
-    if "\0" not in text and not os.path.lexists(root / text):  # blanks around it, or written on Windows
-        text = text.strip().replace("\\", "/")
-    inside = os.path.relpath(os.path.normpath(root / text), root).replace(os.sep, "/")
-    if not text.strip() or "\0" in text or inside == ".." or inside.startswith("../"):
-        raise ValueError(
-            f"{table} names {printable(given) or 'no file'}: name a file in the folder, or leave the row out."
-        )
-    return inside
-
-
-def read_table(table: Path) -> list[dict[str, str]]:
-    """Read a table, a dictionary per row: the first names the columns; commas, semicolons or tabs part them.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is no such table.
-    """
-    if not table.is_file():
-        raise FileNotFoundError(f"{printable(str(table))} is not there: name a CSV file.")
-    if table.stat().st_size > LARGEST_TABLE:
-        raise ValueError(f"{printable(table.name)} is larger than 100 MB: is it a table of labels?")
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-        first = text.lstrip("\r\n").partition("\n")[0]
-        part = max(",;\t", key=first.count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=part, strict=True)
-        lines = [line for line in reader if any(cell.strip() for cell in line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{printable(table.name)} cannot be read as a table ({error}): save it as CSV in UTF-8."
-        ) from None
-    if len(lines) < 2:
-        raise ValueError(f"{printable(table.name)} has no rows: name the columns, then write a row per file.")
-    header = lines[0]
-    if len({name.strip().lower() for name in header}) < len(header):
-        raise ValueError(f"{printable(table.name)} has two columns of one name: keep the one that is right.")
-    if odd := [line for line in lines[1:] if len(line) != len(header)]:
-        found = f"{len(header)} columns, but {len(odd[0])} in the row of {printable(odd[0][0])}"
-        raise ValueError(f"{printable(table.name)} has {found}: set texts that hold a comma in quotes.")
-    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
-
-
-def check_class_names(names: Sequence[str]) -> None:
-    """Raise a ValueError for a class name that cannot be meant, or two that a reader would take for one."""
-    alike: dict[str, str] = {}
-    for name in names:
-        if reason := _reason_to_rename(name):
-            raise ValueError(f'A class is called "{printable(name)}", which {reason}: rename it.')
-        plain = unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
-        if plain in alike:
-            both = f'"{alike[plain]}" and "{name}"'
-            raise ValueError(f"The classes {both} differ only in case or blanks: give both one name.")
-        alike[plain] = name
-
-
-def _reason_to_rename(name: str) -> str | None:
-    """Return why a name cannot be that of a class, or None."""
-    if name.lower() == UNKNOWN:
-        return "means that nothing is near"
-    if name in MARKERS:
-        return "means no class"
+def _how_to_use(path: Path, shown: str) -> str:
+    """Return what to do with a table that is not read by itself; the user knows it by the second path."""
+    if _suffix(path.name) in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") and path.stat().st_size < PEEKED:
+        try:
+            next(read_rows(path))
+        except ValueError as error:
+            return str(error)
+        return f"{printable(path.name)}; to take its labels, add --labels {printable(shown)}."
     return (
-        None if printable(name) == name else "has a character that a terminal or a file system may not show"
+        f"{printable(path.name)}; write labels.csv with the columns file_name and label to take what it says."
     )
 
 
-def printable(text: str) -> str:
-    """Return a text for a terminal: what cannot be seen in it, such as a line break, is spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
+def _is_sidecar(name: str, beside: Container[str]) -> bool:
+    """Return whether a file says something about one picture, such as 1.jpg.json beside 1.jpg."""
+    parts = name.split(".")
+    return any(".".join(parts[:i]) in beside for i in range(1, len(parts)))
+
+
+def _labels_of(
+    listing: Listing, table: Path, spelled: str, column: str | None = None
+) -> dict[str, str | None]:
+    """Return the label of each file that a table names; see `list_photographs` for what is refused.
+
+    With a column, return what that says instead.
+    """
+    root, n = str(listing.folder), len(listing.files) + len(listing.skipped)
+    pictures = PictureNames(listing.files, [root] * n, skipped=[*listing.skipped], spelled=spelled)
+    match, shown = match_labels(table, pictures, column), printable(table.name)
+    given, n_missing = match.missing
+    inside = os.path.normpath(os.path.join(root, given.strip().replace("\\", "/")))
+    if n_missing and (not given.strip() or "\0" in given or not Path(inside).is_relative_to(root)):
+        raise ValueError(
+            f"{shown} names {printable(given) or 'no file'}: name a file in the folder, or leave the row out."
+        )
+    if n_missing:
+        more = f" and {n_missing - 1} more" if n_missing > 1 else ""
+        raise FileNotFoundError(
+            f"{shown} names {printable(given)}{more}, but there is no such picture in the folder: "
+            "correct the rows, or leave them out."
+        )
+    if match.below:
+        listing.notes.append(f"The names in {shown} are read as those in {printable(match.below[:-1])}.")
+    return {pictures.files[row]: label for row, label in match.labels.items()}

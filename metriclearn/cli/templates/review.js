@@ -1,6 +1,6 @@
 "use strict";
 const { classes, items } = JSON.parse(document.getElementById("data").textContent);
-const decided = new Map(); // file -> label, "" for none
+const decided = new Map(); // file -> its SHA-256 and new label, "" for none
 const $ = (id) => document.getElementById(id);
 const WHY = {
   label: "This label looks wrong.",
@@ -13,7 +13,7 @@ let at = 0;
 function show() {
   if (!items.length) { $("where").textContent = "There is nothing to review."; return; }
   const item = items[at];
-  const label = decided.has(item.sha256) ? decided.get(item.sha256).label : item.label ?? "";
+  const label = decided.has(item.file_name) ? decided.get(item.file_name).label : item.label ?? "";
   $("where").textContent = `${at + 1} of ${items.length}; ${decided.size} changed`;
   const says = item.suggestion === null ? "" : ` Its neighbours say: ${item.suggestion}.`;
   $("why").textContent = WHY[item.kind] + (item.kind === "duplicate" ? "" : says);
@@ -32,8 +32,8 @@ function show() {
 function decide(label) {
   const item = items[at];
   if (!item) return;
-  if (label === (item.label ?? "")) decided.delete(item.sha256);
-  else decided.set(item.sha256, { file: item.file_name, label });
+  if (label === (item.label ?? "")) decided.delete(item.file_name);
+  else decided.set(item.file_name, { label, digest: item.sha256 });
   show();
 }
 
@@ -42,11 +42,13 @@ function move(step) {
   show();
 }
 
-const cell = (text) => `"${text.replaceAll('"', '""')}"`;
+// An apostrophe in front, so that no spreadsheet takes a text for a formula: as in tables.py, which removes it.
+const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
+const cell = (text) => `"${(FORMULA.test(text) ? "'" : "") + text.replaceAll('"', '""')}"`;
 
 function save() {
   const lines = [["file_name", "label", "sha256"]];
-  for (const [digest, { file, label }] of decided) lines.push([file, label, digest]);
+  for (const [file, { label, digest }] of decided) lines.push([file, label, digest]);
   const text = lines.map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));

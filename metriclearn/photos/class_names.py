@@ -1,0 +1,81 @@
+"""Names of classes: which are allowed, which texts mean "no label", and how a name is shown in a terminal."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from metriclearn.checks.labels import means_unlabelled, names_no_class
+
+UNKNOWN = "unknown"  # what a classifier answers, and so no class
+
+
+def parse_label(text: str) -> str | None:
+    """Return the class that a cell of a table names, or None where it says that there is no label."""
+    return None if means_unlabelled(text) else text.strip()
+
+
+def check_class_names(names: Iterable[str]) -> None:
+    """Raise a ValueError for a class name that cannot be meant, or two that a reader would take for one."""
+    alike: dict[str, str] = {}
+    for name in names:
+        if reason := _reason_to_rename(name):
+            raise ValueError(f'A class is called "{printable(name)}", which {reason}.')
+        plain = unicodedata.normalize("NFKC", _same_case(name))
+        if other := alike.get(plain):
+            differ = "case or blanks"
+            if _same_case(name) != _same_case(other):
+                differ = "how Unicode writes their letters"
+            raise ValueError(
+                f'The classes "{other}" and "{name}" differ only in {differ}: give both one name.'
+            )
+        alike[plain] = name
+
+
+def check_enough(counts: dict[str, int]) -> None:
+    """Raise a ValueError unless there are two classes or more, with two labelled pictures each.
+
+    Raises:
+        ValueError: if not.
+    """
+    if len(counts) < 2:
+        found = "No picture has a label"
+        if counts:
+            found = f"All labelled pictures are of one class ({printable(next(iter(counts)))})"
+        wanted = "sort some into a folder per class, or write labels.csv with the columns file_name and label"
+        raise ValueError(f"{found}: {wanted}.")
+    if few := [printable(name) for name, n in counts.items() if n < 2]:
+        raise ValueError(f"The class {few[0]} has one labelled picture: label a second, or leave it out.")
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal: what cannot be seen in it, such as a line break, is spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
+def enumerated(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names as a person lists them, such as "cat, dog and 3 more"."""
+    shown = [printable(name) for name in names]
+    if len(shown) > most:
+        shown = [*shown[: most - 1], f"{len(shown) - most + 1} more"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]])) if shown else "none"
+
+
+def _same_case(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _reason_to_rename(name: str) -> str | None:
+    """Return why a name cannot be that of a class, and what to do, or None."""
+    if "".join(filter(str.isalnum, name)).casefold() == UNKNOWN:
+        return "means that nothing is near: rename it"
+    if names_no_class(name):
+        return (
+            'means no class: rename it, to "unlabelled" (in a table leave the cell empty) if these pictures '
+            "have no label"
+        )
+    if printable(name) != name:
+        return "has a character that a terminal or a file system may not show: rename it"
+    return None
