@@ -370,15 +370,14 @@ class Candidates:
         if folder is not None:
             with suppress(FileNotFoundError, ValueError):  # it is not there yet, or damaged
                 return MetricEmbedding.load(folder, self.device, backbone=backbone)
-        labelled = is_labelled(self.labels)
         embedding = MetricEmbedding(random_state=self.random_state, device=self.device, **chosen.settings)
-        embedding.backbone = backbone
-        embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
-        embedding.classes_ = np.unique(self.labels[labelled])
-        embedding.n_labels_ = int(labelled.sum())
-        if folder is not None:
-            embedding.save(folder)
-        return embedding
+        known, rows = self.labels[is_labelled(self.labels)], np.arange(len(self.labels))
+        embedding.backbone, embedding.encoder_ = backbone, self._encoder(method, rows, self.labels)
+        embedding.classes_, embedding.n_labels_ = np.unique(known), len(known)
+        if folder is None:
+            return embedding
+        embedding.save(folder)
+        return MetricEmbedding.load(folder, self.device, backbone=backbone)
 
     def clear_cache(self) -> None:
         """Remove the stored steps: their result was written elsewhere."""
