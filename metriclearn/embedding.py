@@ -264,7 +264,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         except Exception:  # of many kinds, according to where the damage lies
             intact = False
         if not intact:
-            raise ValueError(f"The weights in {path} are damaged, or of another card: {REMEDY}.")
+            raise ValueError(f"The weights in {path} are damaged, or of another card: copy both files again.")
         embedding = cls(**parameters)
         if network is None:
             embedding.n_features_in_ = card["input_shape"][0]

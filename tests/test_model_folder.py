@@ -356,6 +356,21 @@ def test_a_damaged_classifier_is_replaced_by_force_alone(model, photos, capsys):
     assert model_folder.ModelFolder.open(model, "cpu").card["classes"].keys() == {"bars", "disc", "triangle"}
 
 
+def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch):
+    """A run that was stopped after its training finds damaged files in place of what it had kept."""
+    monkeypatch.setattr("metriclearn.model_selection.Candidates.clear_cache", lambda self: None)
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    fit = ["fit", str(photos), *FIT, "--out"]
+    assert main([*fit, str(tmp_path / "one")]) == 0
+    kept = [path for path in (tmp_path / "cache" / "fits").rglob("*") if path.is_file()]
+    assert {path.suffix for path in kept} >= {".json", ".safetensors"}
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.warns(UserWarning, match="anew"):
+        assert main([*fit, str(tmp_path / "two")]) == 0
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
 def test_a_review_follows_no_link_of_a_stranger(model, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "review.csv").write_text("mine")
