@@ -345,6 +345,12 @@ def test_a_folder_has_one_range(tmp_path, in_colour):
     assert read_photographs(tmp_path / "in", cache=tmp_path / "cache").ranges == {"16-bit": (0, 255)}
 
 
+def test_values_above_the_range_are_said(tmp_path):
+    path = deep_png(tmp_path / "a.png", ramp(12))
+    with pytest.warns(match="Some 16-bit files hold values above 1023"):
+        assert read_picture(path, {"16-bit": (0, 1023)}).pixels.max() == 255
+
+
 class Means(nn.Module):
     """A backbone that is quick: three means."""
 
