@@ -67,6 +67,8 @@ def cached_array(path: Path, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDA
     since is computed anew, with a warning; so is one that cannot be written.
     """
     with suppress(OSError):
+        if not path.is_file():  # to open a pipe would wait for ever
+            raise FileNotFoundError
         content = path.read_bytes()
         stored, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
         with suppress(ValueError):

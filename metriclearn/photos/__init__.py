@@ -113,15 +113,16 @@ class Photographs:
         return ImageSet(as_floats(self.small(side)), self.labels, self.class_names)
 
     def thumbnails(self) -> FloatArray:
-        """Return 16 x 16 grey values of each, without their mean, float32 of shape `(n, 257)`.
+        """Return 16 x 16 grey values of each, without their mean, float32 of shape `(n, 258)`.
 
         Two files of one picture, saved again or resized, have a cosine of 0.99 and more: see
-        `metriclearn.curation.near_duplicates`. The last number is small and the same for all, so that an even
-        picture has a direction, too.
+        `metriclearn.curation.near_duplicates`. The last two numbers are small and tell the mean, so that an
+        even picture has a direction, too, and a black one another than a white one.
         """
         grey = self.small(16).astype(np.float32).mean(axis=1).reshape(len(self), -1)
-        grey -= grey.mean(axis=1, keepdims=True)
-        return np.column_stack([grey, np.full(len(grey), 4, dtype=np.float32)])
+        mean = grey.mean(axis=1, keepdims=True)
+        angle = mean * np.float32(np.pi / 2 / 255)
+        return np.hstack([grey - mean, 4 * np.cos(angle), 4 * np.sin(angle)])
 
     def chosen(self, places: Sequence[int]) -> "Photographs":
         """Return some of the pictures, by their places, in that order."""

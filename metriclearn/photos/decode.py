@@ -109,7 +109,7 @@ def read_picture(path: Path, ranges: Ranges | None = None) -> Picture:
 
 def _may_pass(error: Exception) -> bool:
     """Return whether an error says something of the computer at this moment, and nothing of the file."""
-    return isinstance(error, MemoryError | ImportError) or getattr(error, "errno", None) is not None
+    return isinstance(error, MemoryError | ImportError | Warning) or getattr(error, "errno", None) is not None
 
 
 def read_file(path: Path, stack: ExitStack) -> bytes:

@@ -6,6 +6,7 @@ for a folder: a dark picture stays dark beside a bright one.
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from math import ceil, isfinite
@@ -113,7 +114,14 @@ def eight_bits(image: Image.Image, kind: str, content: bytes, ranges: Ranges) ->
         content: the bytes of its file.
         ranges: by kind; without one the range is told by this image alone.
     """
-    low, high = ranges[kind] if kind in ranges else joined_ranges([(kind, *extremes(image))])[kind]
+    darkest, brightest = extremes(image)
+    low, high = ranges[kind] if kind in ranges else joined_ranges([(kind, darkest, brightest)])[kind]
+    if brightest > high and (kind == WHOLE or high > 1):  # of floats up to 1 a resize makes larger ones
+        warnings.warn(
+            f"Some {kind} files hold values above {high:.9g}. The range was told by other pictures, and "
+            "beyond it all is white: are these of another camera?",
+            stacklevel=2,
+        )
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         grey = _scaled(values, low, high)
