@@ -139,9 +139,17 @@ def test_strict_mode_passes_each_kind_of_query(strict_server, tmp_path):
         classifier.partial_fit(points[:9], labels[:9])
         assert classifier.kneighbors()[1].shape == (n + 9, 5)
     assert QdrantClassifier.open(collection="votes", **where).score(points, labels) > 0.2
-    with EmbeddingIndex(8, collection="map", **where) as index:
-        index.upsert(points[:40])
+    with EmbeddingIndex(8, collection="map", payload_indexes={"suspect": "bool"}, **where) as index:
+        ids = index.upsert(points[:40], labels[:40])
         assert embedding_map(index)[0].shape == (40, 2)
+        # The plain client, as in notebook 7.
+        suspect = models.FieldCondition(key="suspect", match=models.MatchValue(value=True))
+        index.client.set_payload(index.collection, {"suspect": True}, points=ids[:8])
+        only = models.Filter(must=[suspect])
+        hits = index.client.facet(index.collection, key="label", limit=10, facet_filter=only).hits
+        assert sum(hit.count for hit in hits) == 8
+        liked = models.RecommendQuery(recommend=models.RecommendInput(positive=ids[:2], negative=ids[2:4]))
+        assert len(index.client.query_points(index.collection, query=liked, limit=9).points) == 9
 
 
 def notebooks():

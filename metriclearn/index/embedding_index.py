@@ -93,9 +93,9 @@ class EmbeddingIndex:
     Raises:
         ValueError: if the arguments make no sense, if the collection exists with another encoder,
             length or distance, or if the folder cannot be used or is damaged.
-        RuntimeError: if another client has the folder open. Each method raises it, too, once the index
-            is closed or its collection has been deleted or replaced.
-        ConnectionError: if no server answers, or if it refuses the key or a request.
+        RuntimeError: if another client has the folder open. Each method raises it, too, in a forked process,
+            and once the index is closed or its collection has been deleted or replaced.
+        ConnectionError: if no server answers, if it refuses the key or a request, or stays busy for seconds.
 
     Example:
         >>> import numpy as np

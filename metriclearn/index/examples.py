@@ -255,7 +255,9 @@ class StoredExamples:
             metadata[FILLED_FROM] = digest
 
         def same() -> Collection | None:
-            with suppress(ValueError):  # not of our make: it is not replaced either
+            with suppress(
+                ValueError, RuntimeError
+            ):  # not of our make, or another program has just deleted it
                 there = Collection.find(connection, name) if digest else None
                 if there and there.metadata().get(FILLED_FROM) == digest and there.count() == len(labelled):
                     return there
