@@ -214,12 +214,13 @@ def features_of(backbone: Backbone, images: ImageArray) -> FloatArray:
         return in_batches(backbone.forward, images, what=what)
     pixels = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
     key = backbone.cache_key, str(backbone.device), images.shape, images.dtype.str, pixels
-    if key not in _remembered:
-        _remembered[key] = in_batches(backbone.forward, images, what=what)
-        while len(_remembered) > REMEMBERED:
-            _remembered.popitem(last=False)
-    _remembered.move_to_end(key)
-    return _remembered[key].copy()
+    found = _remembered.pop(key, None)  # and put back as the latest
+    if found is None:
+        found = in_batches(backbone.forward, images, what=what)
+    _remembered[key] = found
+    while len(_remembered) > REMEMBERED:
+        _remembered.popitem(last=False)
+    return found.copy()
 
 
 def embed_images(encoder: Encoder | BackboneEncoder, images: ImageArray) -> FloatArray:
