@@ -336,7 +336,7 @@ def significantly_better(one: Judged, other: Judged) -> bool:
 
 
 def without_duplicates(labels: LabelArray, digests: Sequence[str]) -> LabelArray:
-    """Return the labels; of equal images, which have one digest, only the first labelled one keeps its own."""
+    """Return the labels; of equal images, which share a digest, only the first labelled one keeps its own."""
     first, known = np.zeros(len(labels), dtype=bool), np.flatnonzero(is_labelled(labels))
     first[known[np.unique(np.array(digests)[known], return_index=True)[1]]] = True
     without = np.where(first, labels, UNLABELLED)
