@@ -27,7 +27,7 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # Another machine: a processor without the newer vector instructions.
 OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: help course lab site slides check test test-elsewhere test-server notebooks bench speed weights bands lock clean
+.PHONY: help course lab site slides check test test-elsewhere test-server faults notebooks bench speed weights bands lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ test-server: .venv/installed ## run the tests of index and classifier on a Qdran
 	@[ "$(QDRANT_URL)" ] || { echo "Say which server: make test-server QDRANT_URL=http://localhost:6333"; exit 1; }
 	$(ONE_THREAD) $(RUN) -m pytest -q --qdrant-url "$(QDRANT_URL)" tests/test_index.py tests/test_classify.py \
 		tests/test_reindex.py tests/test_upload.py tests/test_export.py
+
+faults: .venv/installed ## damage files, kill programs and fill disks 100,000 times; rewrite the table of docs/trust.md
+	$(ONE_THREAD) $(RUN) tests/faults/run.py
 
 notebooks: .venv/installed ## run the notebooks and the solutions again and keep their new outputs
 	@$(RUN) tools/exercises.py
@@ -117,8 +120,10 @@ clean: ## remove all that was installed or built (downloaded images in data/ sta
 	@$(UV) pip install --python $(RUN) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The tool that verifies all others is verified itself: the lock holds its version and its hashes.
 .uv/bin/uv:
 	@$(NEEDS_PYTHON)
 	@echo "Installing uv, which then installs the rest ..."
 	@$(PYTHON) -m venv .uv
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@sed -n '/^uv==/,/# via/p' requirements.lock > .uv/requirements.txt
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .uv/requirements.txt

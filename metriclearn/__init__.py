@@ -19,6 +19,8 @@ what only the notebooks use, and the command line.
     backbones.py          pretrained networks without their classifier
     losses.py             contrastive, triplet and supervised contrastive loss
     models.py             encoder, decoder, autoencoder
+    fingerprint.py        identity of a network: a hash of its weights and its structure
+    default_settings.py   settings of PyTorch and NumPy, whatever a program has set
     augment.py            data augmentation
     unknown.py            threshold for "unknown": conformal prediction
     plots.py              plots: images, neighbours, maps, accuracies with intervals

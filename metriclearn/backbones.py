@@ -14,8 +14,10 @@ tail is trained as well (`"last"`), or everything (`"all"`).
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
@@ -23,12 +25,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.checks.arguments import check_device, check_number, check_text, shown
-from metriclearn.models import Encoder, fingerprint
+from metriclearn.default_settings import default_settings
+from metriclearn.fingerprint import fingerprint, structure
+from metriclearn.models import Encoder, as_weights, replaced
 
 LITE0, LITE2 = "efficientnet-lite0", "efficientnet-lite2"
 BORDER = 32  # pixels that are cut off at ImageNet's tests
 RGB = 3
 STRIDE = 32  # pixels per number in the last maps of nearly every network for photographs
+# What of a backbone is none of its structure: labels, how the image is cut, and what was worked out from it.
+NO_STRUCTURE = ("name", "crop", "aspect", "classifier", "known_crop", "known_structure", "structure")
 LONGEST = 2.0  # the longer side of what a network is shown, as a multiple of the shorter one
 
 
@@ -102,8 +108,27 @@ class Backbone(nn.Module):
         self.classifier = classifier  # a function, not a module: no part of the network any more
         self.has_trunk = trunk is not None
         self.pixels_seen = 3 * size**2 if size else 0  # such a network keeps more per pixel than a small one
-        self.fingerprint = fingerprint(self.state_dict(), repr((name, crop)))
+        self.known_crop = crop
+        self.known_structure = ""  # of a network that its name tells all about
         self.eval()
+        self.structure = structure(self, NO_STRUCTURE)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits: the weights as they are now, and the rest as it was when it was built."""
+        return self._fingerprint(self.structure)
+
+    @property
+    def cache_key(self) -> str:
+        """16 hexadecimal digits that change with all that the features depend on, as it is now."""
+        return self._fingerprint(structure(self, NO_STRUCTURE))
+
+    def _fingerprint(self, found: str) -> str:
+        about = (self.name, self.known_crop, *((found,) if found != self.known_structure else ()))
+        digits = fingerprint(self.state_dict(), repr(about))
+        if self.crop == self.known_crop and self.aspect is None:
+            return digits
+        return fingerprint({}, repr((digits, self.shape, *((self.crop,) if self.crop else ()))))
 
     @property
     def device(self) -> torch.device:
@@ -131,7 +156,6 @@ class Backbone(nn.Module):
         seen = copy.copy(self)  # the weights stay shared
         seen.crop = None
         seen.aspect = None if aspect is None else check_number(aspect, "aspect", 0, without=(0,))
-        seen.fingerprint = fingerprint({}, repr((self.fingerprint, seen.shape)))  # of weights hashed once
         return seen
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -168,7 +192,7 @@ class Backbone(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Return what the trunk makes of images, for `features`."""
-        maps: Tensor = self.trunk(self.prepare(images))
+        maps: Tensor = self.trunk(as_weights(self.prepare(images), self.trunk))
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
@@ -196,7 +220,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: if the network gives anything else than a row of numbers for each image.
         """
-        features = self.tail(maps)
+        features = self.tail(as_weights(maps, self.tail))
         if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(maps):
             found = type(features).__name__
             if isinstance(features, Tensor):
@@ -224,7 +248,16 @@ class ConcatBackbone(Backbone):
         super().__init__(nn.ModuleList(parts), name="+".join(part.name for part in parts))
         self.parts = tuple(parts)
         self.pixels_seen = max(part.pixels_seen for part in parts)
-        self.fingerprint = fingerprint({}, repr([part.fingerprint for part in parts]))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits: those of its parts, in their order."""
+        return fingerprint({}, repr([part.fingerprint for part in self.parts]))
+
+    @property
+    def cache_key(self) -> str:
+        """16 hexadecimal digits: those of its parts, in their order."""
+        return fingerprint({}, repr([part.cache_key for part in self.parts]))
 
     def whole(self, aspect: float | None = None) -> "ConcatBackbone":
         """Return the same networks, as each of them sees the whole image; see `Backbone.whole`."""
@@ -254,8 +287,11 @@ class BackboneEncoder(nn.Module):
         self.centre: Tensor
         self.register_buffer("centre", centre)
         self.pixels_seen = backbone.pixels_seen
+        self.origin = backbone.fingerprint  # of the network before anything was trained
+        self.untrained = self._untrained()
 
     @classmethod
+    @default_settings()
     def of(cls, backbone: Backbone, weights: dict[str, Tensor], tune: str, dim: int) -> "BackboneEncoder":
         """Return an encoder with weights that `trained` gave; it may share the backbone, or copy it.
 
@@ -264,7 +300,7 @@ class BackboneEncoder(nn.Module):
             RuntimeError: for weights of another shape.
         """
         width = len(weights["centre"])
-        head = nn.Identity() if tune == "frozen" else Encoder((width,), dim)
+        head = new_head(tune, width, dim)
         if tune in ("last", "all"):
             backbone = copy.deepcopy(backbone)
         encoder = cls(backbone, head, torch.zeros(width), tune, dim).to(backbone.device)
@@ -303,11 +339,28 @@ class BackboneEncoder(nn.Module):
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change with any weight, the backbone's included."""
-        return fingerprint(self.trained(), repr((self.backbone.fingerprint, self.tune, self.dim)))
+        about = (self.origin, self.tune, self.dim, *replaced(self.head, self._new_head))
+        if (found := self._untrained()) != self.untrained:
+            about += (found,)
+        return fingerprint(self.trained(), repr(about))
+
+    def _new_head(self) -> nn.Module:
+        return new_head(self.tune, len(self.centre), self.dim)
+
+    def _untrained(self) -> str:
+        """Return a hash of the weights that stay as they are while the task is learned."""
+        trained = self.trained()
+        return fingerprint({name: w for name, w in self.state_dict().items() if name not in trained})
 
 
+def new_head(tune: str, width: int, dim: int) -> nn.Module:
+    """Return a head as it is before it learns, for features of some width."""
+    return nn.Identity() if tune == "frozen" else Encoder((width,), dim)
+
+
+@default_settings()
 def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Backbone:
-    """Load a pretrained backbone by name, frozen, in evaluation mode; the same object for each device.
+    """Load a pretrained backbone by name, frozen, in evaluation mode; a copy of your own each time.
 
     Args:
         name: `"efficientnet-lite0"`, whose ImageNet weights come with an installed package and need no
@@ -322,9 +375,10 @@ def load_backbone(name: str = LITE0, device: str | torch.device = "cpu") -> Back
         ValueError: for a name that nobody knows, or a device that is not there.
         FileNotFoundError: if the weights are not here and cannot be downloaded, or are damaged.
     """
-    return _loaded(check_text(name, "backbone"), check_device(device))
+    return copy.deepcopy(_loaded(check_text(name, "backbone"), check_device(device)))
 
 
+@default_settings()
 def as_backbone(
     backbone: str | nn.Module, device: str | torch.device = "cpu", aspect: float | None = None
 ) -> Backbone:
@@ -333,7 +387,7 @@ def as_backbone(
     Args:
         backbone: a name for `load_backbone`, whose network then sees the whole image; a `Backbone`; or a
             module from float32 images `(n, channels, height, width)` in [0, 1] to features `(n, width)`,
-            which sees them as they come.
+            which sees them as they come. A module is copied, so it stays as it is.
         device: where to compute.
         aspect: width over height at which a network with a name is shown images; see `Backbone.whole`.
 
@@ -345,9 +399,46 @@ def as_backbone(
         return load_backbone(backbone, device).whole(aspect)
     if not isinstance(backbone, nn.Module):
         raise ValueError(f'backbone is {shown(backbone)}: choose a name, such as "{LITE0}", or a module.')
+    with suppress(Exception):  # of whatever kind a module may raise that cannot be copied
+        backbone = copy.deepcopy(backbone)
     if not isinstance(backbone, Backbone):
         backbone = Backbone(backbone, name=type(backbone).__name__)
+    for part in backbone.modules():
+        if isinstance(part, Backbone):  # which may have been changed since it was built
+            part.structure = structure(part, NO_STRUCTURE)
     return backbone.to(check_device(device))
+
+
+def is_on_this_machine(name: str) -> bool:
+    """Return whether `load_backbone` finds a network here: it came with a package, or was fetched before."""
+    return all(part in PACKAGED or _was_fetched(part) for part in name.split("+"))
+
+
+def _was_fetched(name: str) -> bool:
+    if name.startswith("torchvision/"):
+        from torchvision import models
+
+        short = name.removeprefix("torchvision/")
+        known = short in models.list_models(models)
+        return known and _was_downloaded(models.get_model_weights(short).DEFAULT.url)
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    settings = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if settings is None:
+        return False
+    repository, _, revision = (settings.hf_hub_id or "").partition("@")
+    files = (settings.hf_hub_filename, "model.safetensors", "pytorch_model.bin")
+    return _was_downloaded(settings.url) or any(
+        isinstance(try_to_load_from_cache(repository, file, revision=revision or None), str)
+        for file in files
+        if repository and file
+    )
+
+
+def _was_downloaded(url: Any) -> bool:
+    """Return whether a file lies where PyTorch keeps what it has downloaded."""
+    return bool(url) and (Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(str(url)).name).is_file()
 
 
 @lru_cache(maxsize=4)
@@ -360,6 +451,7 @@ def _loaded(name: str, device: torch.device) -> Backbone:
         backbone = _of_torchvision(name)
     else:
         backbone = _of_timm(name)
+    backbone.known_structure = backbone.structure
     # Channels last in memory: a convolution on a CPU then takes half the time.
     return backbone.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

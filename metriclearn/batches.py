@@ -16,6 +16,7 @@ from tqdm import tqdm
 from metriclearn.augment import Augment
 from metriclearn.checks.arrays import FloatArray, ImageArray
 from metriclearn.checks.labels import LabelArray, is_labelled
+from metriclearn.default_settings import default_settings
 
 Rows = npt.NDArray[np.int_]
 Inputs = ImageArray | npt.NDArray[np.float16]  # images, rows of numbers, or maps of a backbone's trunk
@@ -103,6 +104,7 @@ def balanced_rows(labels: LabelArray, size: int, random: torch.Generator) -> Ten
     return torch.stack(drawn, dim=1).flatten()[:size]
 
 
+@default_settings()
 def in_batches(
     function: Callable[[Tensor], Tensor],
     inputs: Inputs,

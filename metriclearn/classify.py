@@ -4,6 +4,7 @@ Nothing is trained here. `fit` stores embeddings and their classes, `predict` re
 ones and lets them vote. That is why a new class takes milliseconds: it is one more upsert.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +26,6 @@ from metriclearn.index import Distance, EmbeddingIndex
 from metriclearn.index.collection import DISTANCES, Kind
 from metriclearn.index.connection import (
     IN_MEMORY,
-    TABLE_FILE,
     Location,
     closed_on_error,
     connect,
@@ -33,6 +33,7 @@ from metriclearn.index.connection import (
 )
 from metriclearn.index.examples import Classes, Examples, StoredExamples
 from metriclearn.index.export import Points, read_points
+from metriclearn.index.folder import TABLE_FILE
 from metriclearn.neighbours import Predictions, votes
 
 UNFITTED = (
@@ -70,8 +71,9 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     has replaced says so at its next use. `open` gives back one that was fitted earlier or elsewhere;
     `partial_fit` of a new object adds to what lies under its name.
 
-    Threads may share a fitted classifier, to ask it and to call `partial_fit`; `fit` is for one alone. On
-    a server let one program at a time add: two at the same moment could give two rows one number.
+    Threads may share a fitted classifier, to ask it and to call `partial_fit`; `fit` is for one alone.
+    Programs may share its collection on a server, and add to it at the same moment: each row gets a number
+    of its own. A forked process must open the collection again.
 
     A copy (`copy.deepcopy`, pickle) carries the embeddings along and searches them in memory; it never
     touches the folder or the server. Cross-validation fits many classifiers at a time: leave path and url
@@ -86,6 +88,8 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         path: a folder to keep the points in; see `EmbeddingIndex`.
         url: a Qdrant server; see `EmbeddingIndex`. By default everything stays in memory, unless the
             environment variable QDRANT_URL is set.
+        replication_factor: on a cluster, how many copies to keep of each piece of what `fit` stores; by
+            default what the cluster is set to.
 
     Attributes:
         classes_: the classes, sorted: int64, bool or texts.
@@ -113,6 +117,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         encoder_id: str = "unknown",
         path: str | Path | None = None,
         url: str | None = None,
+        replication_factor: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.temperature = temperature
@@ -121,6 +126,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.encoder_id = encoder_id
         self.path = path
         self.url = url
+        self.replication_factor = replication_factor
 
     @classmethod
     def open(
@@ -335,7 +341,7 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         with self._lock():
             state = dict(super().__getstate__())
-            state.pop("_own_lock", None)
+            state.pop("_own_locks", None)
             if stored := state.pop("_stored", None):
                 storage = stored.storage
                 # A copy of the examples: those who ask meanwhile note the codes of the classes in them.
@@ -349,9 +355,12 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._stored = StoredExamples.fill(connect(Location()), *copied)
 
     def _lock(self) -> AbstractContextManager[Any]:
-        """Return the lock of those who add; scikit-learn wants nothing but parameters made by __init__."""
-        lock: AbstractContextManager[Any] = self.__dict__.setdefault("_own_lock", threading.RLock())
-        return lock
+        """Return the lock of those who add; scikit-learn wants nothing but parameters made by __init__.
+
+        One for each process: where a thread held it when the process was forked, nobody would give it back.
+        """
+        locks: dict[int, AbstractContextManager[Any]] = self.__dict__.setdefault("_own_locks", {})
+        return locks.setdefault(os.getpid(), threading.RLock())
 
     def _start(self, given: _Checked, classes: npt.ArrayLike | None) -> "QdrantClassifier":
         """Fill a new collection, and only then let go of the earlier one."""
@@ -363,11 +372,15 @@ class QdrantClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         location = find_location(self.path, self.url)
         earlier = self._stored.storage.connection if hasattr(self, "_stored") else None
-        usable = earlier is not None and earlier.location == location and earlier.close.alive
+        usable = earlier is not None and earlier.location == location and earlier.usable
         connection = earlier if earlier and usable else connect(location)  # a folder has one client at a time
         examples = Examples.of(given.vectors, given.targets, known)
+        copies = self.replication_factor
+        settings = {} if copies is None else {"replication_factor": check_count(copies, "replication_factor")}
         with nullcontext() if connection is earlier else closed_on_error(connection):
-            stored = StoredExamples.fill(connection, self.collection, given.kind, examples, parameters)
+            stored = StoredExamples.fill(
+                connection, self.collection, given.kind, examples, parameters, **settings
+            )
         validate_data(self, given.table, skip_check_array=True)  # notes N, and the columns' names if any
         self._stored = stored
         if earlier and connection is not earlier:

@@ -1,7 +1,7 @@
 """MetricEmbedding: the whole method as one scikit-learn transformer, from images to embeddings."""
 
-import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,25 +10,50 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sparse
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load as load_weights
+from safetensors.torch import save as save_weights
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from metriclearn.augment import AUGMENTS, Augment
-from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone
-from metriclearn.checks.arguments import check_choice, check_device, check_folder
+from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone, is_on_this_machine
+from metriclearn.checks.arguments import check_choice, check_device, check_folder, shown
 from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, check_images
+from metriclearn.checks.forms import fits
 from metriclearn.checks.labels import check_class_labels, is_labelled
-from metriclearn.files import finish_replacing, json_bytes, plain, write_files
+from metriclearn.default_settings import default_settings
+from metriclearn.files import (
+    CHECKSUM,
+    LARGEST_CARD,
+    json_bytes,
+    plain,
+    read_file,
+    read_json,
+    read_unchanged,
+    write_files,
+)
 from metriclearn.finetune import TUNE, embed_images, train_on_backbone
 from metriclearn.losses import LOSSES, Loss
-from metriclearn.models import Encoder, fingerprint
+from metriclearn.models import Encoder
 from metriclearn.training import DEFAULT_STEPS, train_metric
 
 PUBLISHED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "encoder.safetensors", "card.json"
+REMEDY = "copy both files again, or save the encoder anew"
+CARD_FORM = {
+    "encoder_id": str,
+    "input_shape": [int],
+    "dim": range(1, 2**31),
+    "classes": [int],
+    "label_budget": range(2**53),
+    "parameters": dict,
+}
+CARD_FORM_ON_BACKBONE = CARD_FORM | {
+    "input_shape": list,
+    "backbone": {"name": str, "fingerprint": str, "aspect": (float, None), "tune": tuple(TUNE)},
+}
 
 
 class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -64,7 +89,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         encoder_: the trained `Encoder`, or a `BackboneEncoder`.
-        encoder_id_: 16 hexadecimal digits, a hash of the architecture and the weights.
+        encoder_id_: 16 hexadecimal digits, a hash of the architecture and the weights as they are now.
         classes_: int64, the classes seen in `fit`.
         n_labels_: how many images had a label in `fit`.
         losses_: the metric loss of each step.
@@ -148,11 +173,12 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         # Everything is set at the end: an interrupted fit changes nothing.
         validate_data(self, X, skip_check_array=True)  # notes the columns' number, and their names
         self.encoder_ = encoder
-        self.encoder_id_ = encoder_id(encoder)
         known = is_labelled(labels)
         self.classes_ = np.unique(labels[known])
         self.n_labels_ = int(known.sum())
         self.losses_ = losses
+        if hasattr(self, "card_"):  # that of an encoder read from a file, which is another one
+            del self.card_
         return self
 
     def transform(self, X: ImageArray) -> FloatArray:
@@ -166,6 +192,13 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "encoder_")
         return embed_images(self.encoder_, self._check_pixels(X, fitting=False)[1])
+
+    @property
+    def encoder_id_(self) -> str:
+        """16 hexadecimal digits that change with all that the embeddings depend on."""
+        if "encoder_" not in vars(self):
+            raise AttributeError("encoder_id_ is there once fit() is done.")
+        return encoder_id(self.encoder_)
 
     def save(self, folder: str | Path, **notes: Any) -> dict[str, Any]:
         """Write the encoder's weights (safetensors) and its card (JSON) into a folder.
@@ -182,33 +215,15 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: for a note with a name that the card uses itself, or one that holds itself.
             OSError: if the folder cannot be written. What lay there is then untouched.
         """
-        check_is_fitted(self, "encoder_")
-        path, parameters = check_folder(folder), self.get_params()
-        if isinstance(self.encoder_, BackboneEncoder):
-            parameters["backbone"] = self.encoder_.backbone.name  # even if a module was passed
-        card: dict[str, Any] = {
-            "encoder_id": self.encoder_id_,
-            **describe(self.encoder_),
-            "dim": self.encoder_.dim,
-            "classes": [int(label) for label in self.classes_],
-            "label_budget": self.n_labels_,
-            "parameters": parameters,
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
-        }
-        if taken := sorted(card.keys() & notes.keys()):
-            raise ValueError(f"The card itself says {taken[0]!r}: give this note another name.")
-        try:
-            card = plain(card | notes)
-        except RecursionError:
-            raise ValueError("A note holds itself, which no file can: leave it out.") from None
-        weights = save(weights_to_save(self.encoder_))
-        write_files(path, {WEIGHTS_FILE: weights, CARD_FILE: json_bytes(card)})
+        path = check_folder(folder)
+        card, files = encoder_files(self, notes)
+        write_files(path, files)
         return card
 
     @classmethod
+    @default_settings()
     def load(
-        cls, folder: str | Path = PUBLISHED, device: str = "cpu", *, backbone: nn.Module | None = None
+        cls, folder: str | Path = PUBLISHED, device: str = "cpu", *, backbone: str | nn.Module | None = None
     ) -> "MetricEmbedding":
         """Read an encoder back; by default the one published with the package.
 
@@ -217,52 +232,45 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             folder: where `save` wrote the weights and the card.
             device: where to embed, such as `"cpu"`, `"cuda"` or `"auto"`.
-            backbone: the network below, if it was one of your own; a backbone with a name is found by it.
+            backbone: the network below, if it was one of your own, or if its weights are not on this machine:
+                a card may be a stranger's, so no hub is asked for what it names.
 
         Returns:
             A fitted estimator, ready to `transform`.
 
         Raises:
             FileNotFoundError: if the weights or the card are missing.
-            ValueError: if the weights are not those that the card describes, the backbone is another one, or
-                the device is not there.
+            OSError: if they cannot be read.
+            ValueError: if they are damaged, the weights are not those that the card describes, the backbone
+                is another one or not here, or the device is not there.
         """
-        folder, where = check_folder(folder), check_device(device)
-        finish_replacing(folder, (WEIGHTS_FILE, CARD_FILE))
-        for name in (WEIGHTS_FILE, CARD_FILE):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name} is missing: point to a folder that save() wrote.")
-        try:
-            card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-            network = card.get("backbone")
-            classes, n_labels = np.array(card["classes"], dtype=np.int64), int(card["label_budget"])
-            parameters = _known_parameters(card["parameters"]) | {"dim": card["dim"], "device": device}
-        except Exception as error:
-            raise ValueError(f"{folder / CARD_FILE} cannot be read: copy both files again.") from error
+        path, where = check_folder(folder), check_device(device)
+        weights_file, card_file = path / WEIGHTS_FILE, path / CARD_FILE
+        card, stored = read_unchanged(
+            (weights_file, card_file),
+            lambda: (read_json(card_file, REMEDY, LARGEST_CARD), read_file(weights_file, REMEDY)),
+        )
+        network = card.get("backbone")
+        if not fits(card, CARD_FORM if network is None else CARD_FORM_ON_BACKBONE):
+            raise ValueError(f"{card_file} is not the card of an encoder: {REMEDY}.")
+        parameters = _known_parameters(card["parameters"]) | {"dim": card["dim"], "device": device}
+        below, parameters["backbone"] = None, None
         if network is not None:  # what is wrong with a backbone, it says itself
             parameters["backbone"] = backbone or network["name"]
             below = _same_backbone(network, backbone, where)
         try:
-            weights = load_file(folder / WEIGHTS_FILE)
-            encoder: Encoder | BackboneEncoder
-            if network is None:
-                encoder = Encoder(card["input_shape"], card["dim"])
-                encoder.load_state_dict(weights)
-            else:
-                encoder = BackboneEncoder.of(below, weights, network["tune"], card["dim"])
+            encoder = _restored(card, load_weights(stored), below)
             intact = encoder_id(encoder.eval()) == card["encoder_id"]
         except Exception:  # of many kinds, according to where the damage lies
             intact = False
         if not intact:
-            raise ValueError(
-                f"The weights in {folder} are damaged, or of another card: copy both files again."
-            )
+            raise ValueError(f"The weights in {path} are damaged, or of another card: {REMEDY}.")
         embedding = cls(**parameters)
         if network is None:
             embedding.n_features_in_ = card["input_shape"][0]
         embedding.encoder_ = encoder.to(where)
-        embedding.encoder_id_ = card["encoder_id"]
-        embedding.classes_, embedding.n_labels_ = classes, n_labels
+        embedding.classes_ = np.array(card["classes"], dtype=np.int64)
+        embedding.n_labels_ = card["label_budget"]
         embedding.card_ = card
         return embedding
 
@@ -305,13 +313,65 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return X, pixels
 
 
+def encoder_files(
+    embedding: MetricEmbedding, notes: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the card of an encoder, and the content of each of its files by name, as `save` writes them.
+
+    Raises:
+        ValueError: for a note with a name that the card uses itself, or one that holds itself.
+    """
+    check_is_fitted(embedding, "encoder_")
+    encoder, parameters = embedding.encoder_, embedding.get_params()
+    if isinstance(encoder, BackboneEncoder):
+        parameters["backbone"] = encoder.backbone.name  # even if a module was passed
+    card: dict[str, Any] = {
+        "encoder_id": embedding.encoder_id_,
+        **describe(encoder),
+        "dim": encoder.dim,
+        "classes": [int(label) for label in embedding.classes_],
+        "label_budget": embedding.n_labels_,
+        "parameters": parameters,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
+    }
+    notes = notes or {}
+    if taken := sorted({*card, CHECKSUM} & notes.keys()):
+        raise ValueError(f"The card itself says {taken[0]!r}: give this note another name.")
+    try:
+        card = plain(card | dict(notes))
+    except RecursionError:
+        raise ValueError("A note holds itself, which no file can: leave it out.") from None
+    stored = json_bytes(card, largest=LARGEST_CARD)
+    return card, {WEIGHTS_FILE: save_weights(weights_to_save(encoder)), CARD_FILE: stored}
+
+
+def _restored(
+    card: dict[str, Any], weights: dict[str, torch.Tensor], below: Backbone | None
+) -> Encoder | BackboneEncoder:
+    """Return the encoder of a card and its weights, which alone say how much memory it takes."""
+    dim = card["dim"]
+    if below is None:
+        with torch.device("meta"):
+            encoder = Encoder(card["input_shape"], dim)
+        for name, tensor in weights.items():
+            if tensor.dtype != torch.float32 and not name.endswith("num_batches_tracked"):
+                raise ValueError(f"{name} is of {tensor.dtype}")
+        encoder.load_state_dict(weights, assign=True)
+        return encoder
+    tune = card["backbone"]["tune"]
+    if dim != len(weights["centre"] if tune == "frozen" else weights["head.head.weight"]):
+        raise ValueError("The card says another dim.")
+    return BackboneEncoder.of(below, weights, tune, dim)
+
+
 def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
     """Return those of a card's parameters that can be set again; a function is only named there."""
     names = MetricEmbedding().get_params()
     found = {name: value for name, value in stored.items() if name in names}
-    if found.get("loss") not in LOSSES:
+    if not fits(found.get("loss"), tuple(LOSSES)):
         found.pop("loss", None)
-    if not isinstance(found.get("augment"), bool) and found.get("augment") not in AUGMENTS:
+    if not fits(found.get("augment"), (bool, *AUGMENTS)):
         found.pop("augment", None)
     if not isinstance(found.get("random_state"), int):
         found.pop("random_state", None)
@@ -319,10 +379,8 @@ def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def encoder_id(encoder: Encoder | BackboneEncoder) -> str:
-    """Return 16 hexadecimal digits that change with any weight: a hash of shapes and contents."""
-    if isinstance(encoder, BackboneEncoder):
-        return encoder.fingerprint()
-    return fingerprint(encoder.state_dict(), repr((encoder.input_shape, encoder.dim)))
+    """Return 16 hexadecimal digits that change with any weight, and with any layer that was replaced."""
+    return encoder.fingerprint()
 
 
 def describe(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
@@ -331,7 +389,7 @@ def describe(encoder: Encoder | BackboneEncoder) -> dict[str, Any]:
         below = encoder.backbone
         network = {
             "name": below.name,
-            "fingerprint": below.fingerprint,
+            "fingerprint": encoder.origin,
             "aspect": below.aspect,
             "tune": encoder.tune,
         }
@@ -346,12 +404,15 @@ def weights_to_save(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tenso
     return {name: tensor.contiguous() for name, tensor in weights.items()}
 
 
-def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.device) -> Backbone:
+def _same_backbone(card: dict[str, Any], given: str | nn.Module | None, where: torch.device) -> Backbone:
     """Return the backbone that a card names, or the one given, if it has the weights that the card says."""
-    try:
-        backbone = as_backbone(card["name"] if given is None else given, where, card.get("aspect"))
-    except ValueError:
-        raise ValueError(f"The encoder stands on {card['name']}, a backbone of yours: pass it.") from None
+    name = card["name"]
+    if given is None and not is_on_this_machine(name):
+        raise ValueError(
+            f"The encoder stands on {shown(name)}, a backbone of yours or one whose weights are not on this "
+            "machine: pass it, or fetch it by load_backbone before."
+        )
+    backbone = as_backbone(name if given is None else given, where, card["aspect"])
     if backbone.fingerprint != card["fingerprint"]:
         raise ValueError(
             f"The backbone {backbone.name} is not the one that the encoder was trained on: pass that one."

@@ -1,25 +1,38 @@
-"""Files: the cache folder, cached arrays, JSON of plain values, and writing all or nothing."""
+"""Files: the cache folder, cached arrays, JSON with a checksum, and writing all or nothing."""
 
+import errno
+import hashlib
 import io
 import json
 import os
+import shutil
+import stat
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import portalocker
 
 from metriclearn.checks.arguments import check_folder
 
 NEW, READY = ".new", ".ready"
+CHECKSUM = "checksum"  # the entry of a JSON file that `json_bytes` adds
+LARGEST = 2**36  # bytes of a file that is read, unless the caller knows better
+LARGEST_CARD = 2**24
+PATIENCE = 60  # seconds to wait for another writer, who is done much sooner
+DIGEST_SIZE = hashlib.sha256().digest_size
 CACHE_VARIABLE = "METRICLEARN_CACHE"
 CHECKOUT = Path(__file__).parent.parent
+Result = TypeVar("Result")
 
 
 def cache_folder() -> Path:
@@ -50,15 +63,22 @@ def cached_array(path: Path, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDA
     """Return the array in a `.npy` file, which is computed and written if it is not there yet.
 
     The file is there whole or not at all, so a program that is killed goes on from the last one. Its name
-    must tell all that the array depends on.
-
-    Raises:
-        OSError: if the file cannot be written.
+    must tell all that the array depends on. Behind the array stands a SHA-256 of it: one that was damaged
+    since is computed anew, with a warning; so is one that cannot be written.
     """
-    with suppress(OSError, ValueError, EOFError):
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    with suppress(OSError):
+        content = path.read_bytes()
+        stored, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
+        with suppress(ValueError):
+            if hashlib.sha256(stored).digest() == digest:
+                return npy_array(stored)
+        warnings.warn(f"{path} is damaged: it is computed anew.", stacklevel=2)
     array = compute()
-    write_file(path, npy_bytes(array))
+    stored = npy_bytes(array)
+    try:
+        write_file(path, stored + hashlib.sha256(stored).digest())
+    except OSError as error:
+        warnings.warn(f"Going on without the cache. {error}", stacklevel=2)
     return array
 
 
@@ -67,6 +87,25 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def npy_array(content: bytes) -> npt.NDArray[Any]:
+    """Return the array in the content of a `.npy` file; no header makes it larger than the file is.
+
+    Raises:
+        ValueError: if it is none, is cut off, or holds objects.
+    """
+    buffer = io.BytesIO(content)
+    try:
+        first = np.lib.format.read_magic(buffer) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(buffer)
+        if dtype.hasobject or prod(shape) * dtype.itemsize != len(content) - buffer.tell():
+            raise ValueError
+        array = np.frombuffer(content, dtype, offset=buffer.tell())
+        return array.reshape(shape, order="F" if by_columns else "C").copy()
+    except Exception:  # of a dozen kinds, according to where the damage lies
+        raise ValueError("This is no whole array of NumPy.") from None
 
 
 def plain(value: Any) -> Any:
@@ -86,45 +125,143 @@ def plain(value: Any) -> Any:
     return getattr(value, "__qualname__", str(value))
 
 
-def json_bytes(value: Any) -> bytes:
-    """Return a value as the content of a JSON file; NumPy's and PyTorch's numbers and arrays become Python's.
+def json_bytes(content: Mapping[str, Any], indent: int | None = 2, largest: int = LARGEST) -> bytes:
+    """Return entries as the content of a JSON file that `read_json` reads: with a checksum over all of them.
 
-    NaN and infinity, which JSON lacks, become texts, and so does whatever else JSON does not know.
-    """
-    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
+    The entry "checksum" is the SHA-256 of all other entries, written with sorted keys.
 
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all: beside the one that it replaces, then renamed.
+    Args:
+        content: texts as keys, and below them what JSON knows; see `plain` for what it does not.
+        indent: None writes everything in one line.
+        largest: bytes that whoever reads it will take.
 
     Raises:
-        OSError: if that is not possible; what lay there is then untouched.
+        ValueError: for NaN, infinity, an entry called "checksum", or more than can be read again.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if CHECKSUM in content:
+        raise ValueError(f"An entry is called {CHECKSUM!r}, as our own: give it another name.")
+    whole = {**content, CHECKSUM: _checksum(content)}
+    text = json.dumps(whole, indent=indent, allow_nan=False) + "\n"
+    if len(text) > largest:
+        raise ValueError(f"The entries take more than {largest:,} bytes: leave out the largest.")
+    return text.encode()
+
+
+def read_json(path: Path, remedy: str, largest: int = LARGEST) -> dict[str, Any]:
+    """Read a JSON file that `json_bytes` made, and check that no entry has changed since.
+
+        write_file(path, json_bytes({"entries": [...]}))
+        read_json(path, "delete its folder")["entries"]
+
+    Space between the entries, and their order, may differ, and nothing else. No entry may come twice, and
+    none may be NaN or infinity.
+
+    Args:
+        path: the file; see `read_file`.
+        remedy: what to do about a file that is not as it was written: the end of the sentence.
+        largest: bytes above which a file is not even read.
+
+    Returns:
+        The entries, without the checksum.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, was changed, is too large or has no checksum. Each says so in one
+            sentence.
+    """
+    held = read_file(path, remedy, largest)
+    try:
+        content = json.loads(
+            held.decode(), object_pairs_hook=_entries, parse_float=_number, parse_constant=_number
+        )
+        found = content.pop(CHECKSUM, None)
+        expected = _checksum(content)
+    except (ValueError, AttributeError, TypeError, RecursionError, MemoryError):  # no JSON, or no dictionary
+        raise ValueError(f"{path} is damaged: {remedy}.") from None
+    if found is None:
+        raise ValueError(f"{path} has no checksum, as another program or version left it: {remedy}.")
+    if found != expected:
+        raise ValueError(f"{path} was damaged or changed after it was written: {remedy}.")
+    return content  # type: ignore[no-any-return]
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("an entry twice")
+    return entries
+
+
+def _number(digits: str) -> float:
+    if not isfinite(number := float(digits)):
+        raise ValueError("NaN or infinity")
+    return number
+
+
+def read_file(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
+    """Return what a file holds.
+
+    Args:
+        path: the file, which may lie in READY, still: see `replace_files`.
+        remedy: what to do if it cannot be read: the end of the sentence.
+        largest: bytes above which a file is not even read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: if it cannot be read.
+        ValueError: if it is too large.
+    """
+    path = _in_ready(path) or path
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise FileNotFoundError(f"{path} is missing: {remedy}.")
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > largest:
+                raise ValueError(f"{path} is larger than {largest:,} bytes: {remedy}.")
+            return file.read()
+    except OSError as error:
+        raise OSError(f"{path} cannot be read ({error.strerror}): {remedy}.") from None
+
+
+def read_unchanged(paths: Sequence[Path], read: Callable[[], Result]) -> Result:
+    """Return what `read` makes of files that belong together; again, if they were replaced meanwhile.
+
+    Readers neither wait for a writer nor write themselves, so that a folder may be write-protected.
+    """
+    while True:
+        before = [*map(_identity, paths)]
         try:
-            beside.write_bytes(content)
-            _flush(beside)
-            os.replace(beside, path)
-        except BaseException:  # such as Ctrl-C
-            beside.unlink(missing_ok=True)
-            raise
+            found = read()
+        except (OSError, ValueError):
+            if before == [*map(_identity, paths)]:
+                raise
+        else:
+            if before == [*map(_identity, paths)]:
+                return found
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files, by name, into a folder, all or none; who reads them calls `finish_replacing` before.
+def _identity(path: Path) -> tuple[Any, ...]:
+    """Return what changes if a file is replaced or moved."""
+    place = _in_ready(path) or path
+    try:
+        found = place.stat()
+    except OSError:
+        return (place,)
+    return place, found.st_ino, found.st_size, found.st_mtime_ns
 
-    Raises:
-        OSError: if that is not possible; what lay there is then untouched.
-    """
 
-    def write(beside: Path) -> None:
-        for name, content in files.items():
-            (beside / name).write_bytes(content)
-
-    with writing(folder):
-        replace_files(folder, [*files], write)
+def _in_ready(path: Path) -> Path | None:
+    """Return where a file lies that counts already, but is not yet in its place, for whatever reason."""
+    for above in (path.parent, path.parent.parent):
+        ready = above / READY / path.relative_to(above)
+        if ready.is_file():
+            return ready
+    return None
 
 
 @contextmanager
@@ -132,6 +269,8 @@ def writing(path: Path) -> Iterator[None]:
     """Turn an error of the system within into an OSError whose sentence says what cannot be written."""
     try:
         yield
+    except BrokenPipeError:  # whoever reads a pipe has seen enough
+        raise
     except OSError as error:
         if error.strerror is None:  # a sentence already
             raise
@@ -139,41 +278,174 @@ def writing(path: Path) -> Iterator[None]:
         raise OSError(f"{why}: choose another folder, or make room.") from None
 
 
-def replace_files(folder: Path, names: Sequence[str], write: Callable[[Path], None]) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all: beside the one that it replaces, then renamed.
+
+    A link is replaced, and not what it leads to: it may be a stranger's. See `write_output`.
+
+    Raises:
+        OSError: if that is not possible; what lay there is then untouched.
+    """
+    beside = path.with_name(f".{os.getpid()}-{threading.get_ident()}{NEW}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(content)
+            _flush(beside)
+            _keep_mode(path, beside)
+            os.replace(beside, path)
+        except BaseException:  # such as Ctrl-C
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that a user has named: whole or not at all, if it is one.
+
+    Through a link it is written to where that leads. Into a device, a pipe or our own standard output it is
+    written as it comes.
+
+    Raises:
+        OSError: if that is not possible, as for a folder.
+    """
+    with writing(path):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return write_file(Path(os.path.realpath(path)), content)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(f"{path} is a folder: name a file.")
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # closed, or no file of the system
+                if os.path.samestat(found, os.fstat(stream.fileno())):
+                    stream.flush()
+                    with open(os.dup(stream.fileno()), "wb") as same:
+                        same.write(content)
+                    return None
+        if stat.S_ISREG(found.st_mode):
+            return write_file(Path(os.path.realpath(path)), content)
+        with path.open("wb") as file:
+            file.write(content)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files, by name, into a folder, all or none; of several writers one after the other.
+
+    Raises:
+        OSError: if that is not possible; what lay there is then untouched.
+    """
+    with writing(folder), locked(folder, seconds=PATIENCE):
+        replace_files(folder, files, [*files])
+
+
+@contextmanager
+def locked(folder: Path, seconds: float = 0) -> Iterator[None]:
+    """Lock a folder, which need not be there yet: one writer at a time, of all programs and threads.
+
+    The system itself lets go of the lock when a program dies. What is locked is an empty file beside the
+    folder, which is gone afterwards.
+
+    Args:
+        folder: what is to be written.
+        seconds: how long to wait for another writer.
+
+    Raises:
+        OSError: if another one is still writing, or nothing can be written there.
+    """
+    deadline = time.monotonic() + seconds
+    folder = Path(os.path.realpath(folder))
+    missing = [above for above in folder.parents if not above.exists()]
+    with writing(folder):
+        while (lock := _lock(folder)) is None:
+            if time.monotonic() >= deadline:
+                raise BlockingIOError(
+                    f"{folder} is being written by another metriclearn: wait until it is done."
+                )
+            time.sleep(0.01)
+    try:
+        with lock:
+            try:
+                yield
+            finally:
+                if os.name == "posix":  # while it is held, so that nobody else's is removed
+                    _remove_lock(lock.name)
+    finally:
+        if os.name != "posix":  # where an open file cannot be removed
+            _remove_lock(lock.name)
+        for above in missing:  # and are empty, if nothing was written
+            with suppress(OSError):
+                above.rmdir()
+
+
+def _remove_lock(name: str) -> None:
+    with suppress(OSError):
+        if not os.path.getsize(name):  # or it was there before, for another purpose
+            os.unlink(name)
+
+
+def _lock(folder: Path) -> IO[bytes] | None:
+    """Return the open file that is locked now, or None if another writer has it."""
+    if not folder.parent.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    inside = folder.is_dir() and not os.access(folder.parent, os.W_OK)
+    path = (folder if inside else folder.parent) / f".{folder.name}.lock"
+    while True:
+        file = open(path, "ab", opener=_no_link)  # noqa: SIM115
+        try:
+            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+            file.close()
+        except portalocker.AlreadyLocked:
+            file.close()
+            return None
+        except portalocker.LockException:  # the file system knows no locks
+            return file
+        except FileNotFoundError:  # its last holder removed it after we had opened it
+            file.close()
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def replace_files(folder: Path, files: Mapping[str, bytes], names: Sequence[str]) -> None:
     """Atomic replacement of several files in a folder: killed, a run leaves all old files or all new ones.
 
         write all of them into .new, and force them onto the disk
-        rename .new to .ready          from here on the new files count
+        rename .new to .ready          from here on the new files count, and `read_file` finds them there
         move each file to its place    `finish_replacing` does so for a run that was killed meanwhile
 
     Only files whose names the caller states are ever replaced or removed. Whatever else lies in the folder
-    stays.
+    stays. The caller has locked the folder.
 
     Args:
         folder: made if missing, by one renaming; it is then there whole or not at all.
-        names: paths within the folder, with `/`, of the files that may be replaced.
-        write: writes files of these names, or some of them, into the empty folder that it is given.
+        files: the content of each, by its name: its path within the folder, with `/`.
+        names: all that may ever be written like this, and so may be left by a run that was killed.
 
     Raises:
         OSError: if that is not possible.
     """
+    folder = Path(os.path.realpath(folder))
     beside = _beside(folder)
     check_replaceable(folder, names)
     finish_replacing(folder, names)
     _remove(beside, names)
-    beside.mkdir(parents=True)
     try:
-        write(beside)
-        for path in (*beside.rglob("*"), beside):
+        beside.mkdir(parents=True)
+        for name, content in files.items():
+            (beside / name).parent.mkdir(exist_ok=True)
+            (beside / name).write_bytes(content)
+            _flush(beside / name)
+            _keep_mode(folder / name, beside / name)
+        for path in (*filter(Path.is_dir, beside.rglob("*")), beside):
             _flush(path)
+        os.replace(beside, folder / READY if folder.exists() else folder)
     except BaseException:  # such as Ctrl-C
         _remove(beside, names)
         raise
-    if folder.exists():
-        os.replace(beside, folder / READY)
-        finish_replacing(folder, names)
-    else:
-        os.replace(beside, folder)
+    finish_replacing(folder, names)
     _flush(folder.parent)
 
 
@@ -216,13 +488,10 @@ def _beside(folder: Path) -> Path:
 
 
 def _is_foreign(path: Path, root: Path, names: Sequence[str]) -> bool:
-    """Return whether a path is none of those; .encoder.new is what a killed run leaves of a folder."""
-    parts = [part for part in path.relative_to(root).parts if part not in (NEW, READY)]
-    name = "/".join(
-        part[1 : -len(NEW)] if part.startswith(".") and part.endswith(NEW) else part for part in parts
-    )
-    folders = {"", *(parent.as_posix() for name in names for parent in Path(name).parents)}
-    return path.is_symlink() or (name not in names if path.is_file() else name not in folders)
+    """Return whether a path is none of the files of these names, and no folder of theirs."""
+    name = path.relative_to(root).as_posix()
+    folders = {parent.as_posix() for name in names for parent in Path(name).parents}
+    return path.is_symlink() or name not in (names if path.is_file() else folders)
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
@@ -233,6 +502,14 @@ def _remove(folder: Path, names: Sequence[str]) -> None:
                 path.rmdir()
         elif path.exists() and not _is_foreign(path, folder, names):
             path.unlink()
+
+
+def _keep_mode(old: Path, new: Path) -> None:
+    """Give a new file the permissions of the one that it replaces; one that is write-protected stays."""
+    if old.is_file() and not old.is_symlink():
+        if not os.access(old, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        shutil.copymode(old, new)
 
 
 def _flush(path: Path) -> None:

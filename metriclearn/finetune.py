@@ -26,6 +26,7 @@ from metriclearn.batches import ImagePool, batch_of, default_batch_size, in_batc
 from metriclearn.checks.arguments import check_count, check_flag
 from metriclearn.checks.arrays import FloatArray, ImageArray
 from metriclearn.checks.labels import LabelArray, is_labelled
+from metriclearn.default_settings import default_settings
 from metriclearn.losses import Loss
 from metriclearn.models import Encoder
 from metriclearn.training import DEFAULT_STEPS, Run, check_run, metric_steps, sample_pool, train_metric
@@ -37,11 +38,13 @@ TUNING_STEPS, TUNING_BATCH = 100, 32
 SLOWER = 1 / 30  # the backbone's learning rate, as a share of the head's: it should not forget
 VIEWS, MOST_VIEWS = 12, 2_000  # of each labelled image, and of all of them, whose maps are kept
 VIEWS_AT_ONCE = 16
-REMEMBERED = 3  # sets of images whose features are kept in memory
+REMEMBERED = 3  # sets of images whose features are kept in memory,
+FEW = 8  # but for smaller sets: to look at them again takes no longer than to know them again
 Report = Callable[[int, nn.Module], None]
-_remembered: OrderedDict[tuple[str, tuple[int, ...], str], FloatArray] = OrderedDict()
+_remembered: OrderedDict[tuple[object, ...], FloatArray] = OrderedDict()
 
 
+@default_settings()
 def train_on_backbone(
     backbone: Backbone,
     images: ImageArray,
@@ -111,16 +114,19 @@ def train_on_backbone(
         of_head |= {"steps": run.steps, "batch_size": run.batch_size}
     encoder, losses = train_head(backbone, features, labels, dim, **options, **of_head)
     if tuned:
-        losses += fine_tune(encoder, images, labels, tune, change, run, **options)
+        encoder, more = fine_tune(encoder, images, labels, tune, change, run, **options)
+        losses += more
     return encoder, losses
 
 
+@default_settings()
 def frozen_encoder(backbone: Backbone, features: FloatArray) -> BackboneEncoder:
     """Return an encoder that gives the backbone's own features, minus their mean over the pool."""
     centre, width = torch.from_numpy(features.mean(axis=0)), features.shape[1]
     return BackboneEncoder(backbone, nn.Identity(), centre, "frozen", width).to(backbone.device).eval()
 
 
+@default_settings()
 def train_head(
     backbone: Backbone, features: FloatArray, labels: LabelArray, dim: int = 32, **options: Any
 ) -> tuple[BackboneEncoder, list[float]]:
@@ -144,13 +150,13 @@ def fine_tune(
     change: Augment | None,
     run: Run,
     **options: Any,
-) -> list[float]:
+) -> tuple[BackboneEncoder, list[float]]:
     """Fine-tune a copy of the backbone below a trained head, together with the head; see `metric_steps`.
 
     The labelled images take part, numbered first, and of the others so many as fit into one neighbour graph.
     """
-    backbone = encoder.backbone = copy.deepcopy(encoder.backbone)
-    encoder.tune, random = tune, run.generator()
+    backbone, random = copy.deepcopy(encoder.backbone), run.generator()
+    encoder = BackboneEncoder(backbone, encoder.head, encoder.centre, tune, encoder.dim)
     kept = sample_pool(labels, random)
     pool = ImagePool(encoder.embed, images, torch.from_numpy(kept), labels[kept], change, random, run.device)
     part = backbone.tail if tune == "last" else backbone
@@ -159,8 +165,7 @@ def fine_tune(
         (part.requires_grad_(True).parameters(), run.learning_rate * SLOWER),
     ]
     losses = metric_steps(encoder, MapPool(encoder, pool) if tune == "last" else pool, groups, run, **options)
-    encoder.requires_grad_(False).eval()
-    return losses
+    return encoder.requires_grad_(False).eval(), losses
 
 
 class MapPool(ImagePool):
@@ -204,9 +209,13 @@ def features_of(backbone: Backbone, images: ImageArray) -> FloatArray:
     Raises:
         ValueError: for images that the backbone cannot take.
     """
-    key = backbone.fingerprint, images.shape, hashlib.sha256(images.data).hexdigest()
+    what = f"features of {backbone.name}"
+    if len(images) < FEW:
+        return in_batches(backbone.forward, images, what=what)
+    pixels = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    key = backbone.cache_key, str(backbone.device), images.shape, images.dtype.str, pixels
     if key not in _remembered:
-        _remembered[key] = in_batches(backbone.forward, images, what=f"features of {backbone.name}")
+        _remembered[key] = in_batches(backbone.forward, images, what=what)
         while len(_remembered) > REMEMBERED:
             _remembered.popitem(last=False)
     _remembered.move_to_end(key)

@@ -13,6 +13,7 @@ from sklearn.neighbors import kneighbors_graph
 from metriclearn.checks.arguments import check_count, check_number
 from metriclearn.checks.arrays import FloatArray, as_array, check_embeddings
 from metriclearn.checks.labels import UNLABELLED, LabelArray, check_class_labels, check_labels, is_labelled
+from metriclearn.default_settings import default_settings
 
 
 def spread_labels(
@@ -56,6 +57,7 @@ def spread_labels(
     return diffuse_labels(embeddings, labels, n_neighbors, alpha, rounds)
 
 
+@default_settings()
 def diffuse_labels(
     embeddings: FloatArray, labels: LabelArray, n_neighbors: int = 10, alpha: float = 0.99, rounds: int = 30
 ) -> tuple[LabelArray, npt.NDArray[np.float64]]:

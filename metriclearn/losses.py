@@ -218,7 +218,8 @@ def supervised_contrastive_loss(
 
 
 def _supcon(embeddings: Tensor, labels: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    similarity = embeddings @ embeddings.T / temperature
+    with torch.autocast(embeddings.device.type, enabled=False):  # half precision has too few digits
+        similarity = embeddings @ embeddings.T / temperature
     self_pairs = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     log_probability = F.log_softmax(similarity.masked_fill(self_pairs, -torch.inf), dim=1)
     positives = positive_mask(labels)
@@ -249,7 +250,7 @@ def loss_function(
         raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}, or pass a function.")
     if not isinstance(loss, nn.Module):
         return loss, []
-    module = copy.deepcopy(loss).to(device).train()
+    module = copy.deepcopy(loss).to(device, torch.float32).train()
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     if not weights:
         return module, []

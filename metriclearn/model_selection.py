@@ -42,7 +42,7 @@ from metriclearn.cross_validation import (
     stratified_folds,
     without_duplicates,
 )
-from metriclearn.embedding import MetricEmbedding, encoder_id
+from metriclearn.embedding import MetricEmbedding
 from metriclearn.files import cached_array
 from metriclearn.finetune import features_of, frozen_encoder, train_head, train_on_backbone
 from metriclearn.metrics import Interval, clustered_interval
@@ -277,8 +277,9 @@ class Candidates:
         """32 hexadecimal digits that change with all that the results depend on, but for the methods."""
         backbone = self.backbone if isinstance(self.backbone, str) else self.network.fingerprint
         versions = (VERSION, np.__version__, torch.__version__, torch.get_num_threads())
-        grouped = () if self.groups is None else (self.groups.tolist(),)
-        given = (self.digests, self.labels.tolist(), backbone, self.random_state, self.device, *grouped)
+        ranges = self.images.ranges if isinstance(self.images, Photographs) else None
+        groups = None if self.groups is None else self.groups.tolist()
+        given = (self.digests, ranges, self.labels.tolist(), groups, backbone, self.random_state, self.device)
         return hashlib.sha256(repr((versions, given)).encode()).hexdigest()[:32]
 
     def fit(self, methods: Sequence[str] = AUTO) -> FittedMethod:
@@ -370,14 +371,13 @@ class Candidates:
             embedding = MetricEmbedding(random_state=self.random_state, device=self.device, **chosen.settings)
             embedding.backbone = self.backbone if chosen.on_backbone else None
             embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
-            embedding.encoder_id_ = encoder_id(embedding.encoder_)
             embedding.classes_ = np.unique(self.labels[labelled])
             embedding.n_labels_ = int(labelled.sum())
             if folder is None:
                 return embedding
             embedding.save(folder)
-        own = self.backbone if isinstance(self.backbone, nn.Module) else None
-        return MetricEmbedding.load(folder, self.device, backbone=own)
+        below = self.backbone if METHODS[method].on_backbone else None
+        return MetricEmbedding.load(folder, self.device, backbone=below)
 
     def clear_cache(self) -> None:
         """Remove the stored steps: their result was written elsewhere."""

@@ -18,12 +18,14 @@ Metric learning needs only the first half: `Encoder.embed` gives the code at uni
 decoder can go. Rows of numbers instead of images, shape (n, d), get a small dense network.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from metriclearn.default_settings import default_settings
+from metriclearn.fingerprint import fingerprint, structure
 
 CHANNELS = (32, 64, 128)
 THIN = 16  # channels of the halvings in front
@@ -61,12 +63,30 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the codes, float32 of shape `(n, N)`, of any length."""
-        code: Tensor = self.head(self.body(x))
+        code: Tensor = self.head(self.body(as_weights(x, self)))
         return code
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the embeddings: the codes scaled to unit length, float32 of shape `(n, N)`."""
         return F.normalize(self(x), dim=1)
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with any weight, and with any layer that was replaced."""
+        about = (self.input_shape, self.dim, *replaced(self, lambda: Encoder(self.input_shape, self.dim)))
+        return fingerprint(self.state_dict(), repr(about))
+
+
+def as_weights(x: Tensor, network: nn.Module) -> Tensor:
+    """Return what a network is to see in the type of its weights, if all of them have the same."""
+    types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
+    return x.to(types.pop()) if len(types) == 1 else x
+
+
+def replaced(network: nn.Module, build: Callable[[], nn.Module]) -> tuple[str, ...]:
+    """Return nothing for a network as it is built, and else a hash of its structure."""
+    with default_settings(), torch.device("meta"):  # which holds no numbers and takes no time
+        usual = structure(build())
+    return () if (found := structure(network)) == usual else (found,)
 
 
 class Decoder(nn.Module):
@@ -135,17 +155,3 @@ def halved_sizes(input_shape: Sequence[int]) -> list[tuple[int, int]]:
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trainable numbers in `model`."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def fingerprint(weights: Mapping[str, Tensor], architecture: str = "") -> str:
-    """Return 16 hexadecimal digits that change with any weight: a SHA-256 of names, shapes and contents.
-
-    Args:
-        weights: as a module's `state_dict()` gives them.
-        architecture: what else makes two networks differ.
-    """
-    digest = hashlib.sha256(architecture.encode())
-    for name, tensor in sorted(weights.items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-    return digest.hexdigest()[:16]

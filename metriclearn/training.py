@@ -34,6 +34,7 @@ from metriclearn.checks.arguments import (
 )
 from metriclearn.checks.arrays import FloatArray, ImageArray, check_inputs
 from metriclearn.checks.labels import LabelArray, check_class_labels, is_labelled
+from metriclearn.default_settings import default_settings
 from metriclearn.label_propagation import confident_rows, diffuse_labels
 from metriclearn.losses import Loss, check_value, loss_function, warn_without_pairs
 from metriclearn.models import Autoencoder, Encoder
@@ -61,6 +62,7 @@ GATE_FROM, GATE_TO = 0.90, 0.98  # share of each class that passes, at first and
 GRAPH_IMAGES = 10_000
 
 
+@default_settings()
 def train_autoencoder(
     pixels: ImageArray,
     dim: int = 32,
@@ -112,6 +114,7 @@ def train_autoencoder(
     return _finished(model), losses
 
 
+@default_settings()
 def train_metric(
     pixels: ImageArray,
     labels: LabelArray,
@@ -225,7 +228,7 @@ def metric_steps(
         rows = torch.cat([labelled, pseudo.draw(POOL_RATIO * run.batch_size)])
         targets = pseudo.targets[rows]
         if step == 0 and isinstance(loss, str):
-            warn_without_pairs(targets)  # the first batch stands for all
+            warn_without_pairs(targets, stacklevel=5)  # the first batch stands for all
         metric = metric_loss(pool.embed_changed(rows), targets.to(pool.device))
         losses.append(check_value(metric, step))
         descend(metric + extra_loss() if extra_loss else metric)
@@ -283,6 +286,7 @@ def sample_pool(labels: LabelArray, random: torch.Generator) -> Rows:
     return np.concatenate([np.flatnonzero(known), sample])
 
 
+@default_settings()
 def train_classifier(
     pixels: ImageArray,
     labels: LabelArray,
@@ -413,7 +417,7 @@ def check_run(steps: Any, batch_size: Any, learning_rate: Any, seed: Any, device
 def seeded(build: Callable[[], Model], seed: int) -> Model:
     """Build a model with weights from this seed, and leave the global random state as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # that of the CPU alone
         # Channels last in memory: convolutions on a CPU then need no reordering, a sixth less time.
         return build().to(memory_format=torch.channels_last)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import venv
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_pictures import KINDS, draw, draw_folder
+from forged import forge
 from PIL import Image
 from stand_in import stand_in
 
@@ -24,6 +26,7 @@ from metriclearn import MetricEmbedding, QdrantClassifier, backbones, finetune, 
 from metriclearn.cli.card import as_markdown
 from metriclearn.cli.main import FAILED, WRONG_USE, main
 from metriclearn.cli.main import METHODS as NAMES
+from metriclearn.cli.model_folder import ModelFolder
 from metriclearn.cli.render import render
 from metriclearn.cross_validation import cross_validate
 from metriclearn.index.export import read_points
@@ -391,9 +394,8 @@ def test_an_addition_leaves_one_copy_on_the_server_and_says_how_to_open_it(model
         assert main([*map(str, ["add", model, *there])]) == 0
         line = capsys.readouterr().out.splitlines()[-1]
         assert line.endswith(f"QdrantClassifier.open(url={server.url!r}, collection={name!r})")
-        for named in (foreign, "images", ["x"], None):  # by the card of a stranger
-            card = json.loads((model / "card.json").read_text())
-            (model / "card.json").write_text(json.dumps(card | {"collection": named}))
+        for named in (foreign, "images", None):  # by the card of a stranger
+            forge(model / "card.json", collection=named)
             run(capsys, "add", model, *there)
             assert sorted(collections(server)) == sorted([foreign, name])
 
@@ -424,11 +426,10 @@ def test_classify_answers_with_evidence(model, tmp_path, capsys):
 
 def test_below_the_threshold_is_unknown(model, tmp_path, capsys):
     draw("disc", 7777).save(tmp_path / "x.png")
-    card = json.loads((model / "card.json").read_text())
+    unknown = json.loads((model / "card.json").read_text())["unknown"]
     similarity = run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["similarity"]
     for threshold, label in ((similarity - 0.01, "disc"), (similarity + 0.01, "unknown"), (None, "disc")):
-        card["unknown"]["threshold"] = threshold
-        (model / "card.json").write_text(json.dumps(card))
+        forge(model / "card.json", unknown=unknown | {"threshold": threshold})
         assert run(capsys, "classify", model, tmp_path / "x.png")["answers"][0]["label"] == label
 
 
@@ -443,6 +444,64 @@ def test_hostile_names_come_back_as_they_are(model, photos, tmp_path, capsys):
     assert len(lines) == len(files)
     assert all(line.isprintable() or "\t" in line for line in lines)
     assert "\u202e" not in "".join(lines)
+
+
+def test_classify_answers_for_every_picture_that_check_lists(model, tmp_path, monkeypatch, capsys):
+    """An answer or the reason why not, in the text, as JSON and in the table; of nothing else."""
+    new = tmp_path / "new"
+    for place in ("a.png", "deep/b.jpg", "@eaDir/a.png/x.jpg", "__MACOSX/a.png", ".hidden/c.png", "d.JPEG"):
+        (new / place).parent.mkdir(parents=True, exist_ok=True)
+        draw("disc", 7777).save(new / place)
+    for place in ("e.heic", "f.AVIF", "deep/g.CR2", "h.png", "._a.png", "Thumbs.db", "notes.txt"):
+        (new / place).write_bytes(b"no picture")
+    draw("disc", 7777).save(tmp_path / "outside.png")
+    (new / "link.png").symlink_to(tmp_path / "outside.png")
+    (new / "dead.heic").symlink_to(tmp_path / "nothing")
+    (new / "in.png").symlink_to(new / "a.png")
+    (new / "folder").symlink_to(tmp_path)
+    checked = run(capsys, "check", new)
+    monkeypatch.chdir(tmp_path)
+    answers = run(capsys, "classify", model, "new", "--csv", tmp_path / "a.csv")["answers"]
+    skipped = {answer["file"].removeprefix("new/"): answer.get("skipped") for answer in answers}
+    assert len(skipped) == len(answers) == checked["pictures"] + len(checked["skipped"])
+    assert {name: why for name, why in skipped.items() if why} == checked["skipped"]
+    assert {name for name, why in skipped.items() if not why} == {"a.png", "deep/b.jpg", "d.JPEG", "in.png"}
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["file_name"] for row in csv.DictReader(file)] == [answer["file"] for answer in answers]
+    assert main(["classify", str(model), "new"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("\t")[0] for line in lines] == [answer["file"] for answer in answers]
+    [answer] = run(capsys, "classify", model, "new/e.heic")["answers"]
+    assert answer["skipped"] == checked["skipped"]["e.heic"]
+
+
+def test_patterns_are_expanded_where_the_shell_does_not(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("new/1.png", "new/2.png", "new/a[1].png", "new/a1.png", "new [x]/3.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        draw("disc", 7777).save(name)
+    for given, files in {
+        "new/*.png": ["new/1.png", "new/2.png", "new/a1.png", "new/a[1].png"],
+        "new/a[1].png": ["new/a[1].png"],
+        "new/[12].png": ["new/1.png", "new/2.png"],
+        "**/1.png": ["new/1.png"],
+        "new [x]/*": ["new [x]/3.png"],
+        "new*": ["new/1.png", "new/2.png", "new/a1.png", "new/a[1].png", "new [x]/3.png"],
+    }.items():
+        answers = run(capsys, "classify", model, given)["answers"]
+        assert sorted(answer["file"] for answer in answers) == sorted(files)
+    code, sentence = fails(capsys, "classify", model, "new/*.jpg")
+    assert code == WRONG_USE
+    assert "'new/*.jpg' fits no file" in sentence
+    assert run(capsys, "review", model, f"{photos.parent}/i?", "--next", 0)["missing"] == 0
+
+
+def test_a_terminal_is_not_steered_by_the_classes_of_a_stranger(model, photos, capsys):
+    named = ModelFolder.open(model)
+    steering = {row: f"\x1b[31m{name}\u202e" for row, name in enumerate(named.class_of) if name}
+    named.relabelled(steering).write({}, encoder=False)
+    assert main(["classify", str(model), str(photos / "disc")]) == 0
+    assert not {"\x1b", "\u202e"} & {*capsys.readouterr().out}
 
 
 def uploads(requests):
@@ -565,7 +624,7 @@ def test_a_new_class_is_added_without_training(model, tmp_path, capsys):
     assert run(capsys, "add", model, tmp_path / "more")["added"] == 0  # the same again changes nothing
 
 
-@pytest.mark.parametrize("name", ["unknown", "nan", "Disc", "tab\tstop"])
+@pytest.mark.parametrize("name", ["unknown", "nan", "none", "NA", "null", "Disc", "tab\tstop", "\x1b[31mred"])
 def test_add_takes_no_class_name_that_fit_refuses(name, model, tmp_path, capsys):
     """By a table, and by a folder: Disc differs from the model's own disc in case alone."""
     before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
@@ -578,6 +637,136 @@ def test_add_takes_no_class_name_that_fit_refuses(name, model, tmp_path, capsys)
     for arguments in (["--labels", table], [tmp_path / "more"]):
         assert fails(capsys, "add", model, *arguments)[0] == FAILED
     assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
+
+
+TABLES = {
+    "the header in capitals": "File_Name,LABEL\ndisc/1.png,bars\n",
+    "blanks": " file_name , label \n disc/1.png , bars \n",
+    "backslashes": "file_name,label\n.\\disc\\1.png,bars\n",
+    "semicolons": "\ufefffile_name;label\r\ndisc/1.png;bars\r\n",
+    "sep=;": "sep=;\nfile_name;label\ndisc/1.png;bars\n",
+    "tabs in UTF-16": "file_name\tlabel\ndisc/1.png\tbars\n".encode("utf-16"),
+    "other columns": "id,filename,class,note\n7,disc/1.png,bars,x\n",
+    "the folder in front": "file_name,label\nin/disc/1.png,bars\n",
+    "a whole path": "file_name,label\nFOLDER/disc/1.png,bars\n",
+    "no ending": "id,label\nbars/1,triangle\n",
+    "only the hash": "file_name,label,sha256\nelsewhere/x.png,bars,DIGEST\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_add_and_check_read_the_same_tables(name, model, photos, tmp_path, capsys):
+    digest = next(p["sha256"] for p in read_points(model).payloads if p["file"] == "disc/1.png")
+    table, content = tmp_path / "t.csv", TABLES[name]
+    if isinstance(content, str):
+        content = content.replace("FOLDER", photos.as_posix()).replace("DIGEST", digest.upper()).encode()
+    table.write_bytes(content)
+    assert run(capsys, "add", model, "--labels", table)["relabelled"] == 1
+    if name != "only the hash":
+        before = run(capsys, "check", photos)["classes"]
+        assert run(capsys, "check", photos, "--labels", table)["classes"] != before
+
+
+def test_the_answers_of_classify_are_a_table_for_add(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(photos.parent)
+    files = ["in/disc/1.png", f"in/disc/{HOSTILE[0]}", "in/bars/1.png"]
+    run(capsys, "classify", model, *files, "--csv", tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row | {"label": "triangle"} for row in csv.DictReader(file)]
+    with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert run(capsys, "add", model, "--labels", tmp_path / "a.csv")["relabelled"] == 3
+
+
+def test_a_name_in_two_folders_is_asked_for(model, tmp_path, capsys):
+    """Two folders were added, each with tea/0.png: a table says which by a path or a hash, or is refused."""
+    for number in (1, 2):
+        folder = tmp_path / f"more{number}"
+        (folder / "tea").mkdir(parents=True)
+        for i in range(2):
+            draw("triangle", 9000 + 10 * number + i).save(folder / "tea" / f"{i}.png")
+        run(capsys, "add", model, folder, "--device", "cpu")
+    table, before = tmp_path / "t.csv", (model / "points.json").read_bytes()
+    table.write_text("file_name,label\ntea/0.png,disc\n")
+    code, sentence = fails(capsys, "add", model, "--labels", table)
+    assert code == FAILED
+    assert "names tea/0.png, which may be" in sentence
+    assert "write its whole path, or the column sha256" in sentence
+    assert (model / "points.json").read_bytes() == before
+    digest = {p["folder"]: p["sha256"] for p in read_points(model).payloads if p["file"] == "tea/0.png"}
+    ways = ("more1/tea/0.png", f"{tmp_path}/more1/tea/0.png", f"tea/0.png,{digest[str(tmp_path / 'more1')]}")
+    for way, label in zip(ways, ("disc", "bars", "triangle"), strict=True):
+        row = way if "," in way else f"{way},"
+        table.write_text(f"file_name,sha256,label\n{row},{label}\n")
+        assert run(capsys, "add", model, "--labels", table)["relabelled"] == 1
+        found = {p["folder"]: p["class"] for p in read_points(model).payloads if p["file"] == "tea/0.png"}
+        assert found == {str(tmp_path / "more1"): label, str(tmp_path / "more2"): "tea"}
+
+
+@pytest.fixture
+def twice(photos, tmp_path, capsys):
+    """A folder and its classifier: one picture in two classes, and all of a class without a label as well."""
+    folder = draw_folder(tmp_path / "twice", n=4, free=1)
+    shutil.copy(folder / "disc" / "0.jpg", folder / "bars" / "copy.jpg")
+    for path in (folder / "triangle").iterdir():
+        shutil.copy(path, folder / "unlabelled" / f"again-{path.name}")
+    fit = ["fit", folder, "--out", tmp_path / "m", "--method", "frozen", "--device", "cpu"]
+    run(capsys, *fit)
+    return folder, tmp_path / "m"
+
+
+def test_a_picture_in_two_classes_is_shown_as_both_and_corrected(twice, tmp_path, capsys):
+    folder, model = twice
+    again = run(capsys, "add", model, folder, "--device", "cpu")
+    assert (again["added"], again["relabelled"]) == (0, 0)
+    said = run(capsys, "review", model, folder, "--next", 2)
+    assert said["missing"] == 0
+    labels = {found["file_name"]: found["label"] for found in said["findings"]}
+    assert labels["disc/0.jpg"] == "disc"
+    assert labels["bars/copy.jpg"] == "bars"
+    assert all(name.split("/")[0] == (label or "unlabelled") for name, label in labels.items())
+    pairs = [(f["file_name"], f["other"]) for f in said["findings"] if f["kind"] == "duplicate"]
+    assert {("disc/0.jpg", "bars/copy.jpg"), ("bars/copy.jpg", "disc/0.jpg")} <= {*pairs}
+    with Path(said["table"]).open(newline="", encoding="utf-8") as file:
+        rows = {row["file_name"]: row["sha256"] for row in csv.DictReader(file)}
+    table = tmp_path / "t.csv"
+    table.write_text(f"file_name,label,sha256\nbars/copy.jpg,disc,{rows['bars/copy.jpg']}\n")
+    assert run(capsys, "add", model, "--labels", table)["relabelled"] == 1
+    found = {p["file"]: p.get("class") for p in read_points(model).payloads}
+    assert found["bars/copy.jpg"] == found["disc/0.jpg"] == "disc"
+    assert found["triangle/0.jpg"] == "triangle"
+    table.write_text(f"file_name,label,sha256\nx.jpg,bars,{rows['bars/copy.jpg']}\n")
+    code, sentence = fails(capsys, "add", model, "--labels", table)
+    assert code == FAILED
+    assert "names x.jpg, which may be" in sentence
+
+
+def test_what_is_added_under_two_labels_keeps_both(model, tmp_path, capsys):
+    for name in ("tea", "milk", "unlabelled"):
+        (tmp_path / "more" / name).mkdir(parents=True)
+        for i in range(2):
+            draw("disc", 9000 + i).save(tmp_path / "more" / name / f"{i}.png")
+    said = run(capsys, "add", model, tmp_path / "more", "--device", "cpu")
+    assert said["added"] == 4
+    assert sorted(said["new_classes"]) == ["milk", "tea"]
+    assert run(capsys, "add", model, tmp_path / "more", "--device", "cpu")["added"] == 0
+
+
+def test_a_review_opens_no_folder_that_only_the_model_names(model, photos, tmp_path, monkeypatch, capsys):
+    secret = tmp_path / "secret"
+    (secret / "cat").mkdir(parents=True)
+    shutil.copy(photos / "disc" / "1.png", secret / "cat" / "1.png")
+    named = ModelFolder.open(model)
+    replace(named, folders=(str(secret),) * len(named.files)).write({}, encoder=False)
+    opened, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (opened.append(str(path)), scandir(path))[1])
+    code, sentence = fails(capsys, "review", model)
+    assert code == WRONG_USE
+    assert str(secret) in sentence
+    assert run(capsys, "review", model, photos)["missing"] == 0
+    assert not [path for path in opened if path.startswith(str(secret))]
 
 
 def test_a_label_that_names_no_class_is_none(model, tmp_path, capsys):
@@ -710,7 +899,7 @@ BAD = {
         FAILED,
         "make a new one with metriclearn fit",
     ),
-    "no JSON": (["classify", "NOJSON", "F"], FAILED, "are damaged: copy the folder again."),
+    "no JSON": (["classify", "NOJSON", "F"], FAILED, "is damaged: copy the folder again, or make a new one"),
     "a review of nothing": (["review", "F"], WRONG_USE, "is no classifier"),
     "a review of no folder": (["review", "MODEL"], WRONG_USE, "Name the folders that hold the classifier's"),
     "a review of a folder that is not there": (["review", "MODEL", "GONE"], WRONG_USE, "is no folder: name"),
@@ -760,8 +949,7 @@ def places(fitted, tmp_path_factory):
     (root / "DAMAGED" / "vectors.npy").write_bytes(b"\x93NUMPY")
     (root / "HALF" / "points.json").unlink()
     (root / "NOWEIGHTS" / "encoder" / "encoder.safetensors").unlink()
-    card = json.loads((fitted / "card.json").read_text())
-    (root / "NEWER" / "card.json").write_text(json.dumps(card | {"format_version": 99}))
+    forge(root / "NEWER" / "card.json", format_version=99)
     (root / "NOJSON" / "card.json").write_text("{")
     return {path.name: str(path) for path in root.iterdir()} | {
         "MODEL": str(fitted),

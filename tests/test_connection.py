@@ -1,9 +1,12 @@
 """Homes of a collection: what is wrong with an address, a folder or a name is said in one sentence."""
 
 import copy
+import gc
+import os
 import pickle
 import shutil
 import sqlite3
+import threading
 import warnings
 
 import httpx
@@ -11,8 +14,10 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+from stand_in import stand_in
 
 from metriclearn import EmbeddingIndex, QdrantClassifier
+from metriclearn.index import connection
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,31 @@ def test_an_address_that_is_none(url, monkeypatch):
         monkeypatch.setenv("QDRANT_URL", url)
         with pytest.raises(ValueError, match=r"^url is "):
             EmbeddingIndex(3)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ada:secret@localhost:6333",
+        "http://secret@localhost:6333",
+        "ada:secret@localhost:6333",
+        "http://ada:secret@local host",
+        "http://ada:secret@localhost:port",
+        "https://localhost:6333?api_key=secret",
+        "https://localhost:6333/#secret",
+        b"http://ada:secret@localhost",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_shown(url, monkeypatch):
+    with pytest.raises(ValueError, match=r"^url is .*: .*\.$") as caught:
+        EmbeddingIndex(3, url=url)
+    assert "secret" not in str(caught.value)
+    if isinstance(url, str):
+        assert "QDRANT_API_KEY" in str(caught.value)
+        monkeypatch.setenv("QDRANT_URL", url)
+        with pytest.raises(ValueError, match=r"^url is ") as caught:
+            QdrantClassifier().fit(np.eye(3), [0, 1, 2])
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["a\nb", "schlüssel\u2013"])
@@ -204,7 +234,149 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
             index.upsert(np.eye(3))
 
 
+# Processes that are forked
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+def told_by_child(work):
+    """Run some work in a forked process, and return what it raises: its kind and its sentence."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            told = ""
+        except BaseException as error:
+            told = f"{type(error).__name__}: {error}"
+        os.write(writing, told.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return told
+
+
+@pytest.fixture(params=["memory", "folder", "server"])
+def place(request, tmp_path):
+    if request.param == "server":
+        with stand_in() as server:
+            yield {"url": server.url}
+    else:
+        yield {"path": tmp_path if request.param == "folder" else ":memory:"}
+
+
+@forks
+def test_a_forked_process_is_told_to_open_its_own(place):
+    with QdrantClassifier(1, **place).fit(np.eye(3), [0, 1, 2]) as classifier:
+        index = classifier.index_
+        for call in (
+            lambda: classifier.predict(np.eye(3)),
+            lambda: classifier.partial_fit(np.eye(3), [0, 1, 2]),
+            index.count,
+            lambda: index.upsert(np.eye(3)),
+            lambda: index.delete(where={"label": 1}),
+        ):
+            told = "RuntimeError: The collection 'images' was opened in another process: open it again here."
+            assert told_by_child(call) == told
+        assert told_by_child(lambda: copy.deepcopy(classifier).predict(np.eye(3))) == ""
+        assert classifier.predict(np.eye(3)).tolist() == [0, 1, 2]
+        assert len(index) == 3
+
+
+@forks
+@pytest.mark.parametrize("way", ["close", "forget", "fit"])
+def test_a_forked_process_does_not_give_the_lock_away(tmp_path, way):
+    held = [QdrantClassifier(1, path=tmp_path).fit(np.eye(3), [0, 1, 2])]
+
+    def leave():
+        if way == "fit":
+            with pytest.raises(RuntimeError, match="is open in another client"):
+                held[0].fit(np.eye(3), [3, 4, 5])
+        elif way == "close":
+            held[0].close()
+        held.clear()
+        gc.collect()
+
+    assert told_by_child(leave) == ""
+    with pytest.raises(RuntimeError, match="is open in another client"):
+        EmbeddingIndex(3, path=tmp_path)
+    assert held[0].predict(np.eye(3)).tolist() == [0, 1, 2]
+    held[0].close()
+
+
+@forks
+@pytest.mark.parametrize("call", [len, lambda index: index.close()])
+def test_a_fork_while_a_thread_asks_does_not_hang(call):
+    with EmbeddingIndex(3, path=":memory:") as index:
+        inside, done = threading.Event(), threading.Event()
+
+        def ask():
+            with index.storage.using():
+                inside.set()
+                done.wait(20)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        inside.wait(20)
+        told = told_by_child(lambda: call(index))
+        done.set()
+        thread.join()
+    assert told.startswith("RuntimeError: The collection") or told == ""
+
+
 # A server that fails later
+
+
+def test_a_key_that_may_only_read(monkeypatch):
+    with stand_in() as server:
+        server.key, server.reader = "writer", "reader"
+        EmbeddingIndex(3, url=server.url, api_key="writer").upsert(np.eye(3))
+        with EmbeddingIndex(3, url=server.url, api_key="writer") as index:
+            server.key, server.reader = "another", "writer"
+            assert len(index) == 3
+            with pytest.raises(
+                ConnectionError, match=r"status 403 .*write access.*: .* a read-only one that"
+            ):
+                index.upsert(np.eye(3))
+        with pytest.raises(ConnectionError, match="status 401: check the API key, which is wrong or missing"):
+            EmbeddingIndex(3, url=server.url, api_key="wrong")
+
+
+@pytest.mark.parametrize(
+    "page", ["<html>Sign in</html>", "", "null", "[]", "{}", '"ready"', '{"result": null}']
+)
+def test_what_answers_is_no_qdrant_server(page):
+    with stand_in() as server:
+        with EmbeddingIndex(3, url=server.url) as index:
+            server.trouble = lambda number, method, path: page or " "
+            for call in (
+                index.count,
+                lambda: index.query(np.eye(3), k=1),
+                lambda: index.upsert(np.eye(3)),
+                lambda: index.delete(where={"label": 1}),
+            ):
+                with pytest.raises(
+                    ConnectionError, match=f"^{server.url} answers with something else than Qdr"
+                ):
+                    call()
+        with pytest.raises(ConnectionError, match=f"^{server.url} answers .*: is it a Qdrant server"):
+            EmbeddingIndex(3, url=server.url)
+
+
+@pytest.mark.parametrize("status", ["429", "502", "503", "504"])
+def test_a_server_that_starts_anew_is_waited_for_from_the_first_request_on(status, monkeypatch):
+    monkeypatch.setattr(connection, "PAUSES", (0.01,) * 5)
+    with stand_in() as server:
+        server.trouble = lambda number, method, path: status if number < 4 else None
+        with EmbeddingIndex(3, url=server.url) as index:
+            assert len(index) == 0
+            server.trouble = lambda number, method, path: status
+            with pytest.raises(ConnectionError, match=rf"^{server.url} is busy \(.*\): .*try again later\.$"):
+                len(index)
+        with pytest.raises(ConnectionError, match=rf"^{server.url} is busy"):
+            EmbeddingIndex(3, url=server.url)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +387,14 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
             r"did not answer within 30 .*ReadTimeout",
         ),
         (ResponseHandlingException(httpx.ConnectError("refused")), r"the connection broke \(ConnectError\)"),
-        (UnexpectedResponse(403, "Forbidden", b"", httpx.Headers()), "status 403: check the API key"),
+        (
+            UnexpectedResponse(401, "Unauthorized", b"", httpx.Headers()),
+            "status 401: check the API key, which is wr",
+        ),
+        (
+            UnexpectedResponse(403, "Forbidden", b"", httpx.Headers()),
+            r"status 403 \(Forbidden\): .* a read-only one",
+        ),
         (
             UnexpectedResponse(400, "Bad", b'{"status": {"error": "Wrong input"}}', httpx.Headers()),
             "status 400: Wrong input",

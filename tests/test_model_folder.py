@@ -1,18 +1,25 @@
 """A classifier's folder: what is replaced in it and what is left alone, and who is asked for its examples."""
 
+import copy
 import json
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
-from drawn_pictures import draw_folder
+from drawn_pictures import draw, draw_folder
+from forged import forge
+from PIL import Image
 
 from metriclearn.cli import model_folder
+from metriclearn.cli.card import as_markdown
 from metriclearn.cli.main import FAILED, WRONG_USE, main
+from metriclearn.files import json_bytes, locked, read_json
 
 FIT = ["--method", "frozen", "--device", "cpu"]
 
@@ -139,8 +146,8 @@ def test_a_link_in_the_model_leads_nobody_astray(model, photos, tmp_path, capsys
     assert code == WRONG_USE
     assert "lies behind a link" in sentence
     (model / ".ready" / "encoder").mkdir(parents=True)
-    (model / ".ready" / "encoder" / "card.json").write_text("theirs")
-    code, sentence = refused(capsys, "classify", model, photos)
+    shutil.copy(elsewhere / "encoder" / "card.json", model / ".ready" / "encoder" / "card.json")
+    code, sentence = refused(capsys, "add", model, photos)
     assert code == FAILED
     assert "lies behind a link" in sentence
     assert content(elsewhere) == before
@@ -160,10 +167,10 @@ def test_stopped_at_any_step_the_old_or_the_new_classifier_opens(
         "fit": ["fit", str(photos), "--labels", str(table), "--force", *FIT, "--out"],
         "add": ["add", "--labels", str(table)],
     }[command]
-    old = content(fitted)
     whole = Path(shutil.copytree(fitted, tmp_path / "whole"))
     assert main([*arguments, str(whole)]) == 0
     new = content(whole)
+    old_card, new_card = (model_folder.ModelFolder.open(path, "cpu").card for path in (fitted, whole))
     seen = set()
     for moment in range(100):
         model = Path(shutil.copytree(fitted, tmp_path / f"model-{moment}"))
@@ -186,18 +193,186 @@ def test_stopped_at_any_step_the_old_or_the_new_classifier_opens(
             except Stopped:
                 done = False
         opened = model_folder.ModelFolder.open(model, "cpu")
-        assert not (model / ".ready").exists()
-        assert (model / "notes.txt").read_text() == "mine"
-        after = {name: held for name, held in content(model).items() if name in old}
-        assert after in (old, new)
-        assert opened.card == json.loads(after["card.json"])
-        seen.add("new" if after == new else "old")
+        assert opened.card in (old_card, new_card)
+        seen.add("new" if opened.card == new_card else "old")
         assert main([*arguments, str(model)]) == 0
         assert content(model) == new | {"notes.txt": b"mine"}
+        assert sorted(path.name for path in tmp_path.glob(".*")) == []
         if done:
             break
     assert seen == {"old", "new"}
     assert 4 < moment < 99
+
+
+# One writer at a time.
+
+
+@pytest.mark.parametrize("command", ["fit", "fit anew", "add"])
+def test_a_folder_that_is_being_written_is_left_alone(command, model, photos, tmp_path, capsys):
+    out = tmp_path / "new" if command == "fit anew" else model
+    arguments = ["add", out, photos] if command == "add" else ["fit", photos, "--out", out, "--force", *FIT]
+    before = content(tmp_path)
+    with locked(out):
+        code, sentence = refused(capsys, *arguments)
+    assert code == FAILED
+    assert sentence.endswith(f"{out} is being written by another metriclearn: wait until it is done.")
+    assert content(tmp_path) == before
+    assert main([*map(str, arguments)]) == 0
+
+
+def test_of_two_additions_at_once_none_is_lost(model, photos, tmp_path):
+    """Whoever is refused says so; whoever is not has added its picture."""
+    folders = []
+    for i in range(2):
+        (tmp_path / f"{i}" / "disc").mkdir(parents=True)
+        draw("disc", 900 + i).save(tmp_path / f"{i}" / "disc" / "new.png")
+        folders.append(tmp_path / f"{i}")
+    before = len(model_folder.ModelFolder.open(model, "cpu").files)
+    with ThreadPoolExecutor() as pool:
+        codes = [*pool.map(lambda folder: main(["add", str(model), str(folder)]), folders)]
+    assert 0 in codes
+    assert len(model_folder.ModelFolder.open(model, "cpu").files) == before + codes.count(0)
+
+
+def test_a_reader_meets_no_half_addition(model, photos, tmp_path, monkeypatch):
+    """Files are opened one after another; an addition in between makes the reader begin again."""
+    table = tmp_path / "labels.csv"
+    table.write_text("file_name,label\ndisc/1.png,bars\n")
+    load, calls = model_folder.read_points, []
+
+    def slow(path):
+        calls.append(path)
+        if len(calls) == 1:
+            assert main(["add", str(model), "--labels", str(table)]) == 0
+        return load(path)
+
+    monkeypatch.setattr(model_folder, "read_points", slow)
+    opened = model_folder.ModelFolder.open(model, "cpu")
+    assert opened.card["classes"]["bars"]["labels"] == opened.class_of.count("bars") == 4
+    assert len(calls) == 3  # the addition reads as well
+
+
+# What a damaged folder, or one from somebody else, may hold.
+
+
+def test_no_flipped_bit_is_opened_as_something_else(fitted, tmp_path):
+    model = Path(shutil.copytree(fitted, tmp_path / "model"))
+    expected, draws = model_folder.ModelFolder.open(model, "cpu"), np.random.default_rng(0)
+    read = ["card.json", "points.json", "vectors.npy", "encoder/card.json", "encoder/encoder.safetensors"]
+    refused = 0
+    for name in read:
+        whole = (model / name).read_bytes()
+        for bit in draws.integers(8 * len(whole), size=20).tolist():
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            (model / name).write_bytes(damaged)
+            try:
+                opened = model_folder.ModelFolder.open(model, "cpu")
+            except ValueError as error:
+                refused += "\n" not in str(error)
+            else:
+                assert (opened.card, opened.class_of) == (expected.card, expected.class_of)
+                np.testing.assert_array_equal(opened.embeddings, expected.embeddings)
+        (model / name).write_bytes(whole)
+    assert refused > 90
+
+
+ODD = [None, True, -1, 0.5, 10**30, "", "x", [], [1], {}, {"x": None}, "\x1b[31m"]
+
+
+def entries(content, path=()):
+    """Yield the path of each entry of nested dictionaries and lists."""
+    for key, part in content.items() if isinstance(content, dict) else enumerate(content):
+        yield (*path, key)
+        if isinstance(part, dict | list):
+            yield from entries(part, (*path, key))
+
+
+def test_a_forged_card_is_used_or_refused_in_one_sentence(fitted, photos, tmp_path, capsys):
+    """With the right checksum; whatever opens does its work."""
+    model = Path(shutil.copytree(fitted, tmp_path / "model"))
+    card, draws = read_json(model / "card.json", ""), np.random.default_rng(0)
+    opened = 0
+    for path in entries(card):
+        for value in draws.permutation(np.array(ODD, dtype=object))[:1].tolist():
+            forged = copy.deepcopy(card)
+            inner = forged
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = value
+            (model / "card.json").write_bytes(json_bytes(forged))
+            try:
+                found = model_folder.ModelFolder.open(model, "cpu")
+            except ValueError as error:
+                assert str(error).count("\n") == 0  # noqa: PT017
+                continue
+            opened += 1
+            found.embed(np.zeros((1, 3, 256, 256), dtype=np.uint8))
+            as_markdown(found.card)
+            np.random.default_rng(found.card["seed"])
+    assert opened > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("card.json", {"unknown": {"threshold": "nan"}}),
+        ("card.json", {"input": {"side": 48, "channels": 3}}),
+        ("card.json", {"seed": -1}),
+        ("card.json", {"collection": ["x"]}),
+        ("encoder/card.json", {"dim": 700_000}),
+        ("encoder/card.json", {"classes": [2**70]}),
+        ("encoder/card.json", {"parameters": None}),
+        ("points.json", {"vectors_sha256": "x"}),
+    ],
+)
+def test_forged_entries_are_refused(name, change, model, photos, capsys):
+    forge(model / name, **change)
+    code, sentence = refused(capsys, "classify", model, photos / "disc" / "1.png")
+    assert code == FAILED
+    assert sentence.count("\n") == 0
+    assert "copy" in sentence
+
+
+@pytest.mark.parametrize("name", ["resnet18", "torchvision/resnet18", "efficientnet-lite0+resnet18"])
+def test_no_hub_is_asked_for_the_network_of_a_strangers_card(name, model, photos, monkeypatch, capsys):
+    import timm
+    import torchvision
+
+    monkeypatch.setattr(timm, "create_model", pytest.fail)
+    monkeypatch.setattr(torchvision.models, "get_model", pytest.fail)
+    network = read_json(model / "encoder" / "card.json", "")["backbone"]
+    forge(model / "encoder" / "card.json", backbone=network | {"name": name})
+    code, sentence = refused(capsys, "classify", model, photos / "disc" / "1.png")
+    assert code == FAILED
+    assert "not on this machine: pass it, or fetch it by load_backbone before" in sentence
+
+
+def test_a_damaged_classifier_is_replaced_by_force_alone(model, photos, capsys):
+    (model / "card.json").write_bytes((model / "card.json").read_bytes()[:-9])
+    code, sentence = refused(capsys, "fit", photos, "--out", model, *FIT)
+    assert (code, "replace it with --force" in sentence) == (WRONG_USE, True)
+    assert main(["fit", str(photos), "--out", str(model), "--force", *FIT]) == 0
+    assert model_folder.ModelFolder.open(model, "cpu").card["classes"].keys() == {"bars", "disc", "triangle"}
+
+
+def test_a_review_follows_no_link_of_a_stranger(model, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "review.csv").write_text("mine")
+    (model / "review").symlink_to(tmp_path / "mine")
+    code, sentence = refused(capsys, "review", model)
+    assert (code, "is a link: name a folder by --out" in sentence) == (FAILED, True)
+    (model / "review").unlink()
+    (model / "review").mkdir()
+    (model / "review" / "review.csv").symlink_to(tmp_path / "mine" / "review.csv")
+    assert main(["review", str(model)]) == 0
+    assert (tmp_path / "mine" / "review.csv").read_text() == "mine"
+    assert main(["review", str(model), "--out", str(model / "review" / "..")]) == 0
+
+
+def test_a_table_into_a_folder_is_refused_before_the_work(model, photos, tmp_path, capsys):
+    code, sentence = refused(capsys, "classify", model, photos, "--csv", tmp_path)
+    assert (code, "a folder: name a file" in sentence) == (WRONG_USE, True)
 
 
 # Whom a folder from somebody else may make us ask.
@@ -236,8 +411,7 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
     url, asked = listener
     monkeypatch.setenv("QDRANT_API_KEY", "the-key")
     monkeypatch.setenv("QDRANT_URL", url)
-    card = json.loads((model / "card.json").read_text())
-    (model / "card.json").write_text(json.dumps(card | {"qdrant_url": url}))
+    forge(model / "card.json", qdrant_url=url)
     table = tmp_path / "labels.csv"
     table.write_text("file_name,label\ndisc/1.png,bars\n")
     assert main(["classify", str(model), str(photos / "disc"), "--device", "cpu"]) == 0
@@ -252,3 +426,77 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
 def test_the_card_records_a_server_without_its_password():
     assert model_folder.without_password("https://me:secret@host:6333/path?key=1") == "https://host:6333/path"
     assert model_folder.without_password("http://localhost:6333") == "http://localhost:6333"
+
+
+# Files of more than 8 bits.
+
+
+def card_of(model):
+    return json.loads((model / "card.json").read_text())
+
+
+def deep(source, target, levels=1023):
+    """Write a picture again as 16-bit grey file whose values end below `levels`."""
+    grey = np.asarray(Image.open(source).convert("L")).astype(np.uint16)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grey * (levels // 255)).save(target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def deep_fitted(photos, tmp_path_factory):
+    """A classifier of pictures of 10 bits, all but two of them dark, and their folder."""
+    root = tmp_path_factory.mktemp("deep")
+    for path in photos.rglob("*.*"):
+        levels = 1023 if path.stem == "0" else 255
+        deep(path, (root / "in" / path.relative_to(photos)).with_suffix(".png"), levels)
+    assert main(["fit", str(root / "in"), "--out", str(root / "model"), *FIT]) == 0
+    return root
+
+
+def test_the_card_keeps_the_range_and_later_pictures_are_read_on_it(deep_fitted, tmp_path, capsys):
+    model = Path(shutil.copytree(deep_fitted / "model", tmp_path / "model"))
+    assert card_of(model)["input"]["ranges"] == {"16-bit": [0, 1023]}
+    dark = deep_fitted / "in" / "disc" / "1.png"
+    capsys.readouterr()
+    for path in (dark, shutil.copy(dark, tmp_path / "alone.png")):
+        assert main(["classify", str(model), str(path), "--json"]) == 0
+        [answer] = json.loads(capsys.readouterr().out)["answers"]
+        assert answer["evidence"][0]["file"] == "disc/1.png"
+        assert answer["similarity"] == 1
+    deep(dark, tmp_path / "more" / "new" / "0.png", 255)
+    with Image.open(dark) as image:
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "more" / "new" / "1.png")
+    assert main(["add", str(model), str(tmp_path / "more")]) == 0
+    capsys.readouterr()
+    assert main(["classify", str(model), str(tmp_path / "more" / "new" / "1.png"), "--json"]) == 0
+    [answer] = json.loads(capsys.readouterr().out)["answers"]
+    assert (answer["label"], answer["similarity"]) == ("new", 1)
+    assert card_of(model)["input"]["ranges"] == {"16-bit": [0, 1023]}
+
+
+def test_check_says_how_deep_files_are_read(deep_fitted, photos, capsys):
+    for folder, said in ((deep_fitted / "in", True), (photos, False)):
+        capsys.readouterr()
+        assert main(["check", str(folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert ("16-bit files hold values up to 1023: read as 10 bits." in lines) == said
+
+
+def test_a_range_that_is_added_later_is_kept(model, tmp_path, photos, capsys):
+    assert card_of(model)["input"]["ranges"] == {}
+    for name in ("0.jpg", "1.png"):
+        deep(photos / "disc" / name, (tmp_path / "more" / "new" / name).with_suffix(".png"))
+    assert main(["add", str(model), str(tmp_path / "more")]) == 0
+    assert card_of(model)["input"]["ranges"] == {"16-bit": [0, 1023]}
+
+
+def test_a_cache_that_cannot_be_written_is_said_in_a_line(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    capsys.readouterr()
+    assert main(["check", str(photos)]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("metriclearn check: Going on without the cache. ")
+    assert "12 pictures" in said.out

@@ -1,23 +1,33 @@
 """Folders of photographs: every format and mode, broken and hostile files, labels that mean nothing."""
 
 import csv
+import errno
 import json
 import os
 import shutil
 import struct
+import threading
+import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from metriclearn import files
-from metriclearn.files import cache_folder
+from metriclearn.checks.arrays import check_images
+from metriclearn.cli.common import write_table
+from metriclearn.files import cache_folder, json_bytes
 from metriclearn.photos import decode, read_photographs
 from metriclearn.photos.class_names import check_enough, printable
 from metriclearn.photos.decode import SIDE, UnreadableError, read_picture, read_pictures
+from metriclearn.photos.features import photograph_features
 from metriclearn.photos.listing import list_photographs
+from metriclearn.photos.tables import FORMULA, escape_formula, unescape_formula
 
 DARK, LIGHT = 64, 192
 
@@ -146,14 +156,12 @@ def test_the_first_frame_counts(tmp_path):
         np.testing.assert_allclose(found.pixels[:, :, :100].mean(), DARK, atol=4)
 
 
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def png_of(width, height):
     """Return a small PNG file that says it is huge."""
-
-    def chunk(kind, content):
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = zlib.compress(bytes(10_000))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
@@ -218,6 +226,211 @@ def test_only_a_few_are_read_ahead(tmp_path):
     assert len(taken) <= 5 + 4 * 2
 
 
+# More than 8 bits.
+
+
+def deep_png(path, values):
+    """Write a PNG file of 16 bits: grey, grey with transparency, RGB or RGBA, by the last axis."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = values.shape[:2]
+    colour = 0 if values.ndim == 2 else {2: 4, 3: 2, 4: 6}[values.shape[2]]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    lines = b"".join(b"\0" + line.tobytes() for line in values.astype(">u2").reshape(height, -1))
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    return path
+
+
+def deep_tiff(path, values, kind=1, order="<", *, planes=False, inverted=False):
+    """Write an uncompressed TIFF file: grey, RGB or CMYK; kind 1 unsigned, 2 signed, 3 floats."""
+    height, width, colours = values[..., None].shape[:3] if values.ndim == 2 else values.shape
+    bits, photometric = 8 * values.itemsize, {1: 0 if inverted else 1, 3: 2, 4: 5}[colours]
+    parts = np.moveaxis(values, -1, 0) if planes else [values]
+    strips = [part.astype(values.dtype.newbyteorder(order)).tobytes() for part in parts]
+    starts = np.cumsum([8, *map(len, strips)]).tolist()
+    tags = {256: [width], 257: [height], 258: [bits] * colours, 259: [1], 262: [photometric]}
+    tags |= {273: starts[:-1], 277: [colours], 278: [height], 279: [*map(len, strips)]}
+    tags |= {284: [1 + planes], 339: [kind] * colours}
+    at, rest, entries = starts[-1] + 2 + 12 * len(tags) + 4, b"", b""
+    for tag, numbers in tags.items():
+        content = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        if len(content) > 4:
+            content, rest = struct.pack(f"{order}I", at + len(rest)), rest + content
+        entries += struct.pack(f"{order}HHI", tag, 4, len(numbers)) + content
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, starts[-1])
+    directory = struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+    path.write_bytes(head + b"".join(strips) + directory + rest)
+    return path
+
+
+RAMP = np.tile(np.linspace(0, 1, SIDE), (SIDE, 1))
+
+
+def ramp(bits, kind=np.uint16):
+    return np.round(RAMP * (2**bits - 1)).astype(kind)
+
+
+def colours(values, n=3):
+    return np.stack([values] * n, axis=2)
+
+
+DEEP = {
+    **{f"{bits} bits": (lambda path, bits=bits: deep_png(path, ramp(bits))) for bits in (8, 10, 12, 14, 16)},
+    **{
+        f"{bits} bits in colour": (lambda path, bits=bits: deep_png(path, colours(ramp(bits))))
+        for bits in (10, 12, 16)
+    },
+    "transparency of 16 bits": lambda path: deep_png(
+        path, np.dstack([ramp(10), np.full_like(ramp(10), 65535)])
+    ),
+    "transparency of 10 bits": lambda path: deep_png(
+        path, np.dstack([colours(ramp(10)), np.full_like(ramp(10), 1023)])
+    ),
+    "TIFF": lambda path: deep_tiff(path, ramp(10)),
+    "TIFF of a Macintosh": lambda path: deep_tiff(path, ramp(10), order=">"),
+    "TIFF in colour": lambda path: deep_tiff(path, colours(ramp(12)), order=">"),
+    "TIFF with a plane per colour": lambda path: deep_tiff(path, colours(ramp(12)), planes=True),
+    "TIFF with a plane per colour, 16 bits": lambda path: deep_tiff(path, colours(ramp(16)), planes=True),
+    "TIFF for print": lambda path: deep_tiff(
+        path, np.dstack([*[1023 - ramp(10)] * 3, np.zeros_like(ramp(10))])
+    ),
+    "TIFF where zero is white": lambda path: deep_tiff(path, 1023 - ramp(10), inverted=True),
+    "signed": lambda path: deep_tiff(path, ramp(10, np.int16) - 512, 2),
+    "32 bits": lambda path: deep_tiff(path, ramp(20, np.int32), 2),
+    "floats to 1": lambda path: deep_tiff(path, RAMP.astype(np.float32), 3),
+    "floats from -1": lambda path: deep_tiff(path, (2 * RAMP - 1).astype(np.float32), 3),
+    "floats to 255": lambda path: deep_tiff(path, (255 * RAMP).astype(np.float32), 3),
+    "floats to 4095": lambda path: deep_tiff(path, (4095 * RAMP).astype(np.float32), 3),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_no_grey_level_is_lost(tmp_path, name):
+    found = read_picture(DEEP[name](tmp_path / "a.png"))
+    np.testing.assert_allclose(found.pixels[:, 100], np.tile(255 * RAMP[0], (3, 1)), atol=1)
+    assert found.grey
+
+
+def test_numbers_that_are_none_tell_no_range(tmp_path):
+    values = RAMP.astype(np.float32)
+    values[0, :3] = np.nan, np.inf, -3.4e38
+    found = read_picture(deep_tiff(tmp_path / "a.tif", values, 3))
+    np.testing.assert_allclose(found.pixels[0, 100], 255 * RAMP[0], atol=1)
+
+
+def test_a_tag_tells_the_range(tmp_path):
+    Image.fromarray(np.full((9, 9), 100, dtype=np.uint16)).save(tmp_path / "a.tif", tiffinfo={281: 1023})
+    assert read_picture(tmp_path / "a.tif").pixels.max() == round(100 * 255 / 1023)
+
+
+@pytest.mark.parametrize("in_colour", [False, True])
+def test_a_folder_has_one_range(tmp_path, in_colour):
+    dark = np.full((9, 9), 100)
+    for name, values in {"a/dark": dark, "b/bright": 10 * dark}.items():
+        deep_png(tmp_path / "in" / f"{name}.png", colours(values) if in_colour else values)
+    noise(tmp_path / "in" / "a" / "x.png", 1)
+    photographs = read_photographs(tmp_path / "in", cache=tmp_path / "cache")
+    assert photographs.ranges == {"16-bit": (0, 1023)}
+    assert photographs.files == ("a/dark.png", "a/x.png", "b/bright.png")
+    assert photographs.pixels[[0, 2]].max(axis=(1, 2, 3)).tolist() == [
+        round(100 * 255 / 1023),
+        round(1000 * 255 / 1023),
+    ]
+    again = read_photographs(tmp_path / "in", cache=tmp_path / "cache")
+    assert again.ranges == photographs.ranges
+    (tmp_path / "in" / "b" / "bright.png").unlink()
+    alone = read_photographs(tmp_path / "in", cache=tmp_path / "cache", ranges=photographs.ranges)
+    np.testing.assert_array_equal(alone.pixels, photographs.pixels[[0, 1]])
+    assert read_photographs(tmp_path / "in", cache=tmp_path / "cache").ranges == {"16-bit": (0, 255)}
+
+
+class Means(nn.Module):
+    """A backbone that is quick: three means."""
+
+    cache_key, device = "means", "cpu"
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("there", torch.zeros(1))
+
+    def forward(self, x):
+        return x.mean(dim=(2, 3))
+
+
+def test_features_follow_the_range(tmp_path, monkeypatch):
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    deep_png(tmp_path / "in" / "a.png", np.full((9, 9), 1000))
+    for high in (1023, 65535):
+        photographs = read_photographs(tmp_path / "in", ranges={"16-bit": (0, high)})
+        found = photograph_features(photographs, Means())
+        np.testing.assert_allclose(found, 1000 / high, atol=0.01)
+
+
+def test_one_colour_all_over_is_a_picture(tmp_path):
+    for name, value in {"a/black": 0, "a/dark": 1, "b/white": 255}.items():
+        write(tmp_path / "in" / f"{name}.png", Image.new("RGB", (30, 20), (value,) * 3))
+    photographs = read_photographs(tmp_path / "in", cache=tmp_path / "cache")
+    assert photographs.pixels.max(axis=(1, 2, 3)).tolist() == [0, 1, 255]
+    assert check_images(photographs.pixels[:2]).dtype == np.uint8
+    assert np.isfinite(photographs.thumbnails()).all()
+
+
+# No file takes for ever.
+
+
+def in_time(function, *given):
+    """Return what a function returns, or fail after ten seconds."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(function(*given)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert found, "it waits for ever"
+    return found[0]
+
+
+def reason(path):
+    with pytest.raises(UnreadableError) as caught:
+        read_picture(path)
+    return str(caught.value)
+
+
+def test_a_large_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "ONE_AT_A_TIME", 1000)
+    path, fstat = noise(tmp_path / "a.png", 0), os.fstat
+    picture = in_time(read_picture, path)  # large as a file, and unpacked
+
+    def shrinking(handle):
+        found = fstat(handle)
+        os.truncate(path, 900)
+        return found
+
+    monkeypatch.setattr(decode.os, "fstat", shrinking)
+    assert in_time(reason, path) == "changed while it was read"
+    monkeypatch.undo()
+    assert picture.width == 30
+    assert in_time(reason, path) == "is damaged or cut off"
+
+
+def test_headers_without_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "MOST_READS", 10_000)
+    whole = noise(tmp_path / "a.png", 0).read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[:33] + chunk(b"tEXt", b"a\0b") * 10_000 + whole[33:])
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + b"\xff" * 100_000)
+    for name in ("a.png", "a.jpg"):
+        assert reason(tmp_path / name) == "is made up of far too many parts"
+    (tmp_path / "b.png").write_bytes(whole[:33] + chunk(b"tEXt", b"a\0b") * 1000 + whole[33:])
+    assert read_picture(tmp_path / "b.png").width == 30
+
+
+def test_a_jpeg_of_endlessly_many_scans(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "MOST_SCANNED", 20 * 800 * 800)
+    path = write(tmp_path / "a.jpg", Image.new("RGB", (800, 800)), progressive=True)
+    assert read_picture(path).width == 800
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2] + whole[whole.rindex(decode.START_OF_SCAN) : -2] * 100 + whole[-2:])
+    assert reason(path) == "has 800 x 800 pixels in far too many scans"
+
+
 # A folder.
 
 
@@ -280,6 +493,15 @@ def test_rows_of_a_further_table_win(folder, tmp_path):
     }
 
 
+def test_the_table_of_the_folder_may_be_named_as_well(folder):
+    (folder / "labels.csv").write_text("file_name,label\ncat/0.png,owl\n")
+    assert (
+        list_photographs(folder, folder / "labels.csv").counts
+        == list_photographs(folder).counts
+        == {"owl": 1}
+    )
+
+
 def test_paths_of_windows_and_accents_of_macos(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "1.png").touch()
@@ -310,6 +532,118 @@ def test_no_name_is_lost(tmp_path, name):
     photographs = read_photographs(tmp_path / "in", tmp_path / "t.csv", cache=tmp_path / "cache")
     assert photographs.files == (f"a/{name}",)
     assert photographs.class_names == ("b",)
+
+
+FORMULAS = ["=1+1", "+1", "-1 degree", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", "''-", "-"]
+PLAIN = ["a=1", "'quoted'", "''", "1.png", "", " =1", "a'b"]
+
+
+@pytest.mark.parametrize("cell", [*FORMULAS, *PLAIN])
+def test_no_cell_is_a_formula_and_each_comes_back(cell):
+    written = escape_formula(cell)
+    assert written[:1] not in set("=+-@\t\r\n\uff1d")
+    assert unescape_formula(written) == cell
+    assert (written == cell) == (cell in PLAIN)
+
+
+def test_the_review_page_writes_cells_as_we_do():
+    script = Path(files.__file__).parent / "cli" / "templates" / "review.js"
+    assert f"/^'*{FORMULA}/" in script.read_text()
+
+
+@pytest.mark.parametrize("name", ["=a.png", "'=a.png", "''=a.png", "'a.png", "-rf.png", "@a.png"])
+def test_a_table_that_we_wrote_names_each_file_again(tmp_path, name):
+    """Also beside the file that its cell would name if it were read as it stands."""
+    for other in (name, f"'{name}"):
+        (tmp_path / "in" / other).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / other).touch()
+    write_table(tmp_path / "t.csv", ("file_name", "label"), [[name, "=cat"], [f"'{name}", "-dog"]])
+    listing = list_photographs(tmp_path / "in", tmp_path / "t.csv")
+    assert dict(zip(listing.files, listing.labels, strict=True)) == {name: "=cat", f"'{name}": "-dog"}
+
+
+def test_a_table_of_somebody_else_may_name_a_file_that_looks_escaped(tmp_path):
+    (tmp_path / "'=a.png").touch()
+    (tmp_path / "labels.csv").write_text("file_name,label\n'=a.png,cat\n")
+    assert list_photographs(tmp_path).labels == ["cat"]
+
+
+def test_numbers_stay_numbers_and_no_semicolon_ends_a_cell(tmp_path):
+    write_table(tmp_path / "t.csv", ("file_name", "score", "other"), [["a;=1.png", -0.5, None]])
+    assert (tmp_path / "t.csv").read_text().splitlines()[1] == '"a;=1.png",-0.5,""'
+
+
+NO_CLASSES = [
+    "None",
+    "none",
+    "NA",
+    "N/A",
+    "#N/A",
+    "<NA>",
+    "NaN",
+    "nan",
+    "null",
+    "(null)",
+    "nil",
+    "-",
+    "--",
+    "?",
+]
+
+
+@pytest.mark.parametrize("name", [*NO_CLASSES, "-1", "no_label", "UNKNOWN", "unknown?"])
+def test_what_means_no_class_is_refused_wherever_it_stands(tmp_path, name):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "0.png").touch()
+    (tmp_path / "table" / "labels.csv").write_text(f"file_name,label\n0.png,{name}\n")
+    folder = tmp_path / "folders" / name.replace("/", "_")
+    folder.mkdir(parents=True)
+    (folder / "0.png").touch()
+    for place in ("table", "folders"):
+        with pytest.raises(ValueError, match=r"A class is called .*: rename it"):
+            list_photographs(tmp_path / place)
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "Unlabeled", "_unlabeled", "UNLABELLED", "__unlabelled__"])
+def test_what_means_no_label_is_none(tmp_path, name):
+    for place in ("cat/0.png", f"{name}/1.png"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).touch()
+    assert list_photographs(tmp_path).counts == {"cat": 1}
+    (tmp_path / "labels.csv").write_text(f"file_name,label\n{name}/1.png,dog\ncat/0.png, {name} \n")
+    assert list_photographs(tmp_path).counts == {"dog": 1}
+
+
+@pytest.mark.parametrize("name", ["+", "=", "1", "None of these", "Nana", "nilgai", "not labelled yet", "-5"])
+def test_other_names_are_classes(tmp_path, name):
+    (tmp_path / "0.png").touch()
+    (tmp_path / "labels.csv").write_text(f"file_name,label\n0.png,{name}\n")
+    assert list_photographs(tmp_path).class_names == [name]
+
+
+def test_accents_in_two_forms_are_said_to_be_two(tmp_path):
+    for name in ("caf\u00e9", "cafe\u0301"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").touch()
+    with pytest.raises(
+        ValueError, match="differ only in how Unicode writes their letters: give both one name"
+    ):
+        list_photographs(tmp_path)
+
+
+def test_a_large_table_takes_little_memory(tmp_path):
+    """Of its rows nothing is kept but the labels of pictures that are there."""
+    (tmp_path / "0.png").touch()
+    rows = "".join(f"d{i:07}/a_rather_long_name_of_a_picture.png,class {i % 9},{i}\n" for i in range(20_000))
+    (tmp_path / "labels.csv").write_text(f"file_name,label,note\n0.png,a,\n{rows}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileNotFoundError, match="and 19999 more"):
+            list_photographs(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < (tmp_path / "labels.csv").stat().st_size
 
 
 def test_printable_spells_out_what_cannot_be_seen():
@@ -486,8 +820,8 @@ def test_an_interrupted_reading_goes_on(folder, tmp_path, monkeypatch):
     whole = read_photographs(folder, cache=tmp_path / "whole")
     monkeypatch.setattr("metriclearn.photos.cache.AT_ONCE", 2)
 
-    def three(paths):
-        for i, found in enumerate(read_pictures(paths)):
+    def three(paths, ranges):
+        for i, found in enumerate(read_pictures(paths, ranges)):
             if i == 3:
                 raise KeyboardInterrupt
             yield found
@@ -496,24 +830,192 @@ def test_an_interrupted_reading_goes_on(folder, tmp_path, monkeypatch):
         patch.setattr("metriclearn.photos.cache.read_pictures", three)
         with pytest.raises(KeyboardInterrupt):
             read_photographs(folder, cache=tmp_path / "cut")
-    [partial] = (tmp_path / "cut" / "photographs").iterdir()
-    assert partial.name.endswith(".partial")
-    assert len(json.loads((partial / "index.json").read_text())) == 2
+    [index] = (tmp_path / "cut" / "photographs").glob("*/index.json")
+    assert [entry is None for entry in json.loads(index.read_text())["entries"]] == [False] * 2 + [True] * 5
     seen = []
     monkeypatch.setattr(
-        "metriclearn.photos.cache.read_pictures", lambda paths: (seen.extend(paths), read_pictures(paths))[1]
+        "metriclearn.photos.cache.read_pictures",
+        lambda paths, ranges: (seen.extend(paths), read_pictures(paths, ranges))[1],
     )
     again = read_photographs(folder, cache=tmp_path / "cut")
     assert len(seen) == 5
     np.testing.assert_array_equal(again.pixels, whole.pixels)
-    assert not partial.exists()
+
+
+def keep(photographs):
+    """Return what is told of pictures, each square read in both ways."""
+    batches = np.concatenate([*photographs.batches()])
+    return np.array(photographs.pixels), batches, photographs.skipped, photographs.grey.tolist()
+
+
+def index_with(change, checksum=True):
+    """Return a damage: the index with other entries, with a checksum that fits or without one."""
+
+    def damage(place):
+        noted = json.loads((place / "index.json").read_text())
+        del noted["checksum"]
+        change(noted)
+        (place / "index.json").write_bytes(json_bytes(noted) if checksum else json.dumps(noted).encode())
+
+    return damage
+
+
+def instead(name, make):
+    """Return a damage: something else in the place of a file."""
+    return lambda place: ((place / name).unlink(), make(place / name))
+
+
+def first(entry):
+    return lambda noted: noted["entries"].__setitem__(0, entry)
+
+
+DAMAGES = {
+    "no file": lambda place: (shutil.rmtree(place), place.write_text("x")),
+    "empty": lambda place: (place / "index.json").write_bytes(b""),
+    "no JSON": lambda place: (place / "index.json").write_bytes(b"\xff" * 99),
+    "null": lambda place: (place / "index.json").write_text("null"),
+    "a list": lambda place: (place / "index.json").write_text("[]"),
+    "too short": index_with(lambda noted: noted["entries"].pop()),
+    "too long": index_with(lambda noted: noted["entries"].append(None)),
+    "a text": index_with(lambda noted: noted.update(entries="abcdefgh")),
+    "no entries": index_with(lambda noted: noted.pop("entries")),
+    "other ranges": index_with(lambda noted: noted.update(ranges={"16-bit": [1]})),
+    "another folder's": index_with(lambda noted: noted.update(key="0" * 32)),
+    "half an entry": index_with(first([1])),
+    "a row twice": index_with(first([1, 5, 40, 30, True])),
+    "a row far away": index_with(first([10**12, 5, 40, 30, True])),
+    "a row before": index_with(first([-1, 5, 40, 30, True])),
+    "a number for a row": index_with(first([0.5, 5, 40, 30, True])),
+    "no checksum": index_with(first([0, 5, 40, 30, True]), checksum=False),
+    "a folder as index": instead("index.json", Path.mkdir),
+    "a folder of pixels": instead("pixels.npy", Path.mkdir),
+    "a pipe of pixels": instead("pixels.npy", os.mkfifo),
+    "a link of pixels": instead("pixels.npy", lambda path: path.symlink_to("/dev/zero")),
+    "no pixels": lambda place: (place / "pixels.npy").unlink(),
+    "cut": lambda place: os.truncate(place / "pixels.npy", 400_000),
+    "cut to nothing": lambda place: os.truncate(place / "pixels.npy", 0),
+    "zeros": instead("pixels.npy", lambda path: (path.touch(), os.truncate(path, 10**7))),
+    "another type": instead("pixels.npy", lambda path: np.save(path, np.zeros((7, 3, 256, 256)))),
+    "another shape": instead("pixels.npy", lambda path: np.save(path, np.zeros((9, 1, 64, 64), np.uint8))),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_cache_is_made_anew(folder, tmp_path, name):
+    (folder / "cat" / "bad.png").write_bytes(b"no picture")
+    whole = keep(read_photographs(folder, cache=tmp_path / "cache"))
+    [place] = (tmp_path / "cache" / "photographs").iterdir()
+    DAMAGES[name](place)
+    with pytest.warns(match="is damaged") as said:
+        found = keep(read_photographs(folder, cache=tmp_path / "cache"))
+    assert [str(one.message).partition(": ")[0] for one in said] == [f"The cache {place} is damaged"]
+    np.testing.assert_equal(found, whole)
+    np.testing.assert_equal(keep(read_photographs(folder, cache=tmp_path / "cache")), whole)  # without a word
+
+
+def test_no_flipped_bit_is_taken_for_a_picture(folder, tmp_path):
+    whole = keep(read_photographs(folder, cache=tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    for name in ("index.json", "pixels.npy") * 10:
+        [path] = (tmp_path / "cache" / "photographs").glob(f"*/{name}")
+        content = bytearray(path.read_bytes())
+        content[random.integers(128 if name == "pixels.npy" else 0, len(content))] ^= 1 << random.integers(8)
+        path.write_bytes(content)
+        with pytest.warns(match="is damaged"):
+            found = keep(read_photographs(folder, cache=tmp_path / "cache"))
+        np.testing.assert_equal(found, whole)
+
+
+def test_damage_that_comes_later_is_seen_as_well(folder, tmp_path):
+    photographs = read_photographs(folder, cache=tmp_path / "cache")
+    whole = keep(photographs)
+    [path] = (tmp_path / "cache" / "photographs").glob("*/pixels.npy")
+    os.truncate(path, 9)
+    with pytest.warns(match="is damaged: what it lacks is read anew"):
+        np.testing.assert_equal(keep(photographs), whole)
+    assert path.stat().st_size == 128 + 7 * 3 * SIDE**2  # it is whole again
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.warns(match="Going on without the cache"):
+        np.testing.assert_equal(keep(photographs), whole)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ENOENT])
+@pytest.mark.parametrize("time", [0, 1, 2])
+def test_a_passing_trouble_is_not_kept(folder, tmp_path, monkeypatch, error, time):
+    whole = keep(read_photographs(folder, cache=tmp_path / "whole"))
+    real, asked = os.open, []
+
+    def opened(path, *given, **more):
+        if Path(path).name == "1.png":
+            asked.append(path)
+            if len(asked) == time + 1:
+                raise OSError(error, os.strerror(error))
+        return real(path, *given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        skipped = read_photographs(folder, cache=tmp_path / "cache").skipped
+    assert set(skipped) <= {"cat/1.png"}
+    assert len(asked) > time
+    np.testing.assert_equal(keep(read_photographs(folder, cache=tmp_path / "cache")), whole)
+
+
+def test_too_little_memory_is_not_kept(folder, tmp_path, monkeypatch):
+    whole = keep(read_photographs(folder, cache=tmp_path / "whole"))
+    unpack, calls = decode._unpack, []
+
+    def unpacked(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError
+        return unpack(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_unpack", unpacked)
+        skipped = read_photographs(folder, cache=tmp_path / "cache").skipped
+    assert [*skipped.values()] == ["does not fit into memory"]
+    found = read_photographs(folder, cache=tmp_path / "cache")
+    assert found.skipped == {}
+    np.testing.assert_array_equal(found.pixels, whole[0])
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("part", ["index.json", "pixels.npy", "photographs"])
+def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path, monkeypatch, error, part):
+    whole = keep(read_photographs(folder, cache=tmp_path / "whole"))
+
+    def failing(real):
+        def call(path, *given, **more):
+            touched = f"{path} {given}"
+            if part in touched and "cache" in touched:
+                raise OSError(error, os.strerror(error))
+            return real(path, *given, **more)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("open", "mkdir", "replace"):
+            patch.setattr(os, name, failing(getattr(os, name)))
+        with pytest.warns(match="Going on without the cache") as said:
+            found = keep(read_photographs(folder, cache=tmp_path / "cache"))
+    assert [os.strerror(error) in str(one.message) for one in said] == [True]
+    np.testing.assert_equal(found, whole)
+
+
+def test_two_readers_at_a_time(folder, tmp_path):
+    whole = keep(read_photographs(folder, cache=tmp_path / "whole"))
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda i: keep(read_photographs(folder, cache=tmp_path / "cache")), range(8)):
+            np.testing.assert_equal(found, whole)
 
 
 def test_a_full_disk_is_noticed_before(folder, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match=r"7 pictures need 0\.0 GB in the cache .*: make room, or set METRIC"):
-        read_photographs(folder, cache=tmp_path / "cache")
+    with pytest.warns(match=r"7 pictures need 0\.0 GB in the cache .*: make room, or set METRICLEARN_CACHE"):
+        photographs = read_photographs(folder, cache=tmp_path / "cache")
+    assert not [*tmp_path.glob("cache/photographs/*/*")]
+    np.testing.assert_array_equal(photographs.pixels[0], read_picture(folder / "cat" / "0.png").pixels)
 
 
 def test_what_nobody_wants_leaves_the_cache(folder, tmp_path):

@@ -1,16 +1,26 @@
 """A classifier and its collection: opened again, added to, refitted, robbed, and failed half way."""
 
 import copy
+import itertools
+import os
 import pickle
+import shutil
+import signal
+import sys
+import threading
+import time
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 from sklearn.exceptions import NotFittedError
+from stand_in import stand_in
 
 from metriclearn import EmbeddingIndex, QdrantClassifier
+from metriclearn.index import names
+from metriclearn.index.examples import classifier_points
 
 SERVER = "http://shared:6333"
 
@@ -37,6 +47,7 @@ def points(n, seed=0):
     return np.random.default_rng(seed).normal(size=(n, 6)).astype(np.float32)
 
 
+DEFAULTS = {"n_neighbors": 4, "path": None, "url": None, "replication_factor": None}
 CLASSES = {
     "ints": [7, 3, 2**40],
     "bools": [True, False, True],
@@ -53,7 +64,7 @@ def test_a_classifier_is_opened_again(home, classes, distance):
         classifier.partial_fit(X[24:], y[24:])
         wanted = classifier.predict_proba(points(9, 1)), classifier.kneighbors(), classifier.score(X, y)
     with QdrantClassifier.open(**home, collection="votes") as again:
-        assert again.get_params() == {"n_neighbors": 4, "path": None, "url": None} | settings | home
+        assert again.get_params() == DEFAULTS | settings | home
         assert again.classes_.tolist() == sorted(set(classes))
         assert again.classes_.dtype.kind == y.dtype.kind
         assert again.n_features_in_ == 6
@@ -185,6 +196,141 @@ def test_one_who_adds_without_having_looked_overwrites_nothing(server):
     bob.partial_fit(points(2, 2), [2, 2])
     assert len(bob.index_) == 7
     assert bob.kneighbors(np.concatenate([points(2, 1), points(2, 2)]), 1)[1].ravel().tolist() == [3, 4, 5, 6]
+
+
+# Programs that do so at the same moment
+
+
+def at_once(*works):
+    """Run some works in threads that start together, and return what each gives or raises."""
+    told, start = [None] * len(works), threading.Barrier(len(works))
+
+    def run(i):
+        start.wait()
+        try:
+            told[i] = works[i]()
+        except Exception as error:
+            told[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
+
+
+@pytest.fixture
+def http():
+    with stand_in() as server:
+        yield server
+
+
+def test_programs_that_add_at_once_lose_nothing(http):
+    QdrantClassifier(1, url=http.url).fit(points(3), ["a", "b", "c"])
+    programs = [QdrantClassifier.open(url=http.url) for _ in range(3)]
+
+    def add(i):
+        for turn in range(3):
+            programs[i].partial_fit(
+                points(4, 9 + 10 * i + turn), [f"class {i}"] * 4, classes=[f"told {i} {turn}"]
+            )
+
+    assert at_once(*(lambda i=i: add(i) for i in range(3))) == [None] * 3
+    with QdrantClassifier.open(url=http.url) as again:
+        assert len(again.index_) == 3 + 3 * 3 * 4
+        rows = again.kneighbors(n_neighbors=1)[1].ravel()
+        assert len(rows) == len(again.index_)
+        sources = [record.payload["source"] for record in again.index_.storage.records()]
+        assert len(set(sources)) == len(sources)
+        for i in range(3):
+            for turn in range(3):
+                assert set(again.predict(points(4, 9 + 10 * i + turn))) == {f"class {i}"}
+                assert f"told {i} {turn}" in again.classes_.tolist()
+
+
+def test_one_who_finds_his_row_numbers_taken_takes_others(http, monkeypatch):
+    """The other adds between the look at what is there and the write."""
+    QdrantClassifier(1, url=http.url).fit(points(3), ["a", "b", "c"])
+    ada, bob = QdrantClassifier.open(url=http.url), QdrantClassifier.open(url=http.url)
+    others = iter([lambda: bob.partial_fit(points(2, 2), ["bob", "bob"])])
+
+    def meanwhile(number, method, path):
+        if (method, path[-7:]) == ("PUT", "/points") and (other := next(others, None)):
+            http.trouble = lambda number, method, path: None
+            other()
+
+    http.trouble = meanwhile
+    ada.partial_fit(points(5, 1), ["ada"] * 5)
+    for classifier in (ada, bob, QdrantClassifier.open(url=http.url)):
+        assert classifier.predict(points(2, 2)).tolist() == ["bob", "bob"]
+        assert classifier.predict(points(5, 1)).tolist() == ["ada"] * 5
+        assert len(classifier.index_) == 10
+    assert ada.kneighbors(points(2, 2), 1)[1].ravel().tolist() == [3, 4]
+    assert len(set(ada.kneighbors(points(5, 1), 1)[1].ravel())) == 5
+
+
+def test_one_who_never_finds_free_row_numbers_says_so(http, monkeypatch):
+    monkeypatch.setattr("metriclearn.index.examples.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(
+        "metriclearn.index.collection.Collection.retrieve",
+        lambda self, ids: {i: models.Record(id=i, payload={"added_by": "another"}) for i in ids},
+    )
+    classifier = QdrantClassifier(1, url=http.url).fit(points(3), ["a", "b", "c"])
+    with pytest.raises(RuntimeError, match="Other programs add to the collection 'images' all the time"):
+        classifier.partial_fit(points(2, 1), ["d", "d"])
+
+
+def of_model(n=12):
+    return classifier_points(points(n), [f"class {i % 3}" for i in range(n)], encoder_id="first")
+
+
+def test_programs_that_store_the_same_points_at_once_all_answer_right(http):
+    X = points(12)
+    wanted = [f"class {i % 3}" for i in range(12)]
+
+    def classify():
+        with QdrantClassifier.from_points(of_model(), url=http.url, collection="model") as classifier:
+            classifier.set_params(n_neighbors=1)
+            return [classifier.predict(X).tolist() for _ in range(5)]
+
+    for answers in at_once(*[classify] * 4):
+        assert answers == [wanted] * 5
+    before = len(http.store.get_collections().collections)
+    assert classify() == [wanted] * 5
+    assert len(http.store.get_collections().collections) == before  # what is there is not stored again
+    with QdrantClassifier.open(url=http.url, collection="model") as other:
+        other.partial_fit(X[:1], ["class 1"])
+    assert classify() == [wanted] * 5  # and what was added to is no longer the same
+
+
+def test_what_killed_programs_left_on_a_server_is_deleted_after_a_day(http, monkeypatch):
+    with QdrantClassifier(1, url=http.url).fit(points(3), [0, 1, 2]) as classifier:
+        (live,) = classifier.index_.client.get_collections().collections
+    monkeypatch.setattr("metriclearn.index.collection.Collection.take_name", lambda *_, **__: None)
+    for name in ("images", "images__0123"):  # killed before the name was switched
+        QdrantClassifier(1, url=http.url, collection=name).fit(points(3), [0, 1, 2]).close()
+    monkeypatch.undo()
+    with EmbeddingIndex(6, url=http.url, collection="images__0123456789ab") as index:
+        index.upsert(points(3))
+    left = {entry.name for entry in http.store.get_collections().collections} - {live.name}
+    QdrantClassifier(1, url=http.url).fit(points(3), [0, 1, 2]).close()
+    assert left <= {entry.name for entry in http.store.get_collections().collections}
+    later = time.time() + names.LONGEST_FILL + 9
+    monkeypatch.setattr(names.time, "time", lambda: later)
+    QdrantClassifier(1, url=http.url).fit(points(3), [0, 1, 2]).close()
+    there = {entry.name for entry in http.store.get_collections().collections}
+    assert sorted(name.count("__") for name in left - there) == [1]
+    assert "images__0123456789ab" in there
+
+
+def test_copies_are_kept_as_asked_for(http):
+    QdrantClassifier(1, url=http.url, replication_factor=2).fit(points(3), [0, 1, 2]).close()
+    EmbeddingIndex(6, url=http.url, collection="other").close()
+    factors = {name[:5]: made.get("replication_factor") for name, made in http.created.items()}
+    assert factors == {"image": 2, "other": None}
+    with pytest.raises(ValueError, match="replication_factor is 0"):
+        QdrantClassifier(1, url=http.url, replication_factor=0).fit(points(3), [0, 1, 2])
 
 
 def test_points_that_no_classifier_stored(server):
@@ -322,3 +468,60 @@ def test_an_index_kept_from_before_the_refit_says_so(fitted):
         earlier.count()
     del earlier
     assert len(fitted.index_) == 4
+
+
+# Programs that are killed
+
+STEPS = ("open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree", "sqlite3.connect")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+def killed_at(step, work, folder):
+    """Do some work in another process that is killed before it touches a folder for the n-th time."""
+    child = os.fork()
+    if child == 0:
+        numbers = itertools.count()
+
+        def count(event, arguments):
+            of_folder = str(folder) in str(arguments) or event in ("os.remove", "os.rmdir")
+            if event in STEPS and of_folder and next(numbers) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] != 0
+
+
+def refit(folder, classes):
+    X = points(3)
+    with QdrantClassifier(1, path=folder).fit(X, classes) as classifier:
+        (stored,) = classifier.index_.client.get_collections().collections
+        assert classifier.predict(X).tolist() == classes
+    assert [path.name for path in (folder / "collection").iterdir()] == [stored.name]
+
+
+@forks
+@pytest.mark.parametrize("before", ["nothing", "a classifier", "one that bears its name"])
+def test_a_fit_that_is_killed_at_any_step_is_made_again(tmp_path, before):
+    start, folder = tmp_path / "start", tmp_path / "folder"
+    start.mkdir()
+    if before == "a classifier":
+        refit(start, [0, 1, 2])
+    elif before == "one that bears its name":
+        with EmbeddingIndex(6, path=start) as index:
+            index.client.update_collection("images", metadata={"replaceable": True})
+    for step in itertools.count():
+        shutil.copytree(start, folder)
+        killed = killed_at(step, lambda: refit(folder, [3, 4, 5]), folder)
+        if before == "a classifier":
+            with QdrantClassifier.open(folder) as classifier:
+                assert classifier.predict(points(3)).tolist() in ([0, 1, 2], [3, 4, 5])
+                assert len(classifier.index_.client.get_collections().collections) == 1
+        refit(folder, [3, 4, 5])
+        shutil.rmtree(folder)
+        if not killed:
+            break
+    assert step > 10

@@ -232,6 +232,28 @@ def test_ci_runs_what_learners_run():
     assert read(".ci/run").rstrip().endswith("exec make test")
 
 
+def test_actions_are_pinned_by_commit():
+    """A tag can be moved to other code, a commit cannot."""
+    uses = re.findall(r"\buses: *(.+)", "\n".join(map(read, (ROOT / ".github").rglob("*.yml"))))
+    assert len(uses) >= 7
+    assert [use for use in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)+", use)] == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed here")
+def test_the_installer_is_verified_before_it_verifies():
+    """The part of the lock that make hands to pip holds uv alone, with its version and its hashes."""
+    shown = subprocess.run(
+        ["make", "-n", ".uv/bin/uv"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    [extract] = re.findall(r"^sed .* requirements\.lock", shown, flags=re.MULTILINE)
+    found = subprocess.run(extract, shell=True, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    [entry] = parse_lock("\n" + found)
+    assert (entry.name, bool(entry.version), len(entry.hashes) > 10) == ("uv", True, True)
+    installs = re.findall(r"^.*pip install.*$", shown, flags=re.MULTILINE)
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
+
+
 # The README and its neighbours.
 
 

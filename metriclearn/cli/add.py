@@ -10,7 +10,15 @@ import numpy as np
 
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
-from metriclearn.cli.model_folder import CARD_PAGE, NEIGHBOURS, ModelFolder, check_server, open_model
+from metriclearn.cli.model_folder import (
+    CARD_PAGE,
+    NEIGHBOURS,
+    ModelFolder,
+    check_server,
+    model_path,
+    open_model,
+)
+from metriclearn.files import locked
 from metriclearn.neighbours import nearest, votes
 from metriclearn.photos.class_names import check_class_names, check_enough, printable
 from metriclearn.photos.tables import PictureNames, match_labels
@@ -21,6 +29,11 @@ MANY_MORE = 1.5  # times as many labels as before
 
 def run(options: argparse.Namespace) -> Result:
     """Take in pictures and labels; say when to train again would pay."""
+    with locked(model_path(options.model)):
+        return _add(options)
+
+
+def _add(options: argparse.Namespace) -> Result:
     before = open_model(options.model, options.device)
     if not (options.folder or options.labels or options.qdrant_url):
         raise UsageError("There is nothing to add: name a FOLDER of pictures, or --labels FILE, or both.")
@@ -33,7 +46,7 @@ def run(options: argparse.Namespace) -> Result:
     relabelled = sum(old != new for old, new in zip(before.class_of, after.class_of, strict=False))
     outdated = before.card["qdrant_url"] if not server and (fresh or relabelled) else None
     measured = {name: found["accuracy"] for name, found in before.card["classes"].items()}
-    facts = before.card | {
+    facts = after.card | {
         "added": before.card["added"] + len(fresh),
         "classes": {name: {"labels": n, "accuracy": measured.get(name)} for name, n in counts.items()},
     }
@@ -72,7 +85,7 @@ def run(options: argparse.Namespace) -> Result:
 def _extended(model: ModelFolder, options: argparse.Namespace) -> tuple[ModelFolder, list[str]]:
     """Return the classifier with the pictures and labels that were named, and the notes on these."""
     if options.folder:
-        photographs = photographs_of(options.folder, options.labels)
+        photographs = photographs_of(options.folder, options.labels, model.ranges)
         if not (photographs.labels >= 0).any():
             raise ValueError("No picture in the folder has a label: sort them into a folder per class.")
         embeddings = np.concatenate([model.embed(batch) for batch in photographs.batches()])

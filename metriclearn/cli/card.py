@@ -38,6 +38,7 @@ def card_of(
         "input": {
             "side": None if backbone else small_side(photographs),
             "channels": 1 if not backbone and photographs.grey.all() else 3,
+            "ranges": photographs.ranges,
         },
         "data": {
             "pictures": len(photographs),

@@ -7,6 +7,7 @@ from metriclearn.cli.common import Result, label_counts, photographs_of
 from metriclearn.curation import duplicates
 from metriclearn.photos import Photographs
 from metriclearn.photos.class_names import check_enough, printable
+from metriclearn.photos.depth import described
 
 SHOWN = 10  # lines of a kind that a person sees; a machine gets all
 
@@ -46,6 +47,7 @@ def _summary(photographs: Photographs) -> dict[str, Any]:
         "widths": [int(widths.min()), int(widths.max())],
         "heights": [int(heights.min()), int(heights.max())],
         "grey": int(photographs.grey.sum()),
+        "ranges": photographs.ranges,
         "skipped": photographs.skipped,
         "other_files": listing.others,
         "notes": listing.notes,
@@ -60,6 +62,7 @@ def _text(found: dict[str, Any], folder: str) -> str:
         f"{found['pictures']:,} pictures, {found['labelled']:,} of them labelled, of {len(found['classes'])} "
         f"classes; {size} pixels" + (f", {found['grey']:,} without colour" if found["grey"] else "")
     ]
+    lines += described(found["ranges"])
     width = max((len(name) for name in found["classes"]), default=0)
     lines += [f"  {name:{width}}  {n:>7,}" for name, n in found["classes"].items()]
     lines += found["notes"]

@@ -15,7 +15,8 @@ from metriclearn.cli.common import Result, UsageError, expanded, write_table, wr
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
 from metriclearn.photos.cache import progress_bar
 from metriclearn.photos.class_names import printable
-from metriclearn.photos.decode import Bytes, Picture, UnreadableError, read_pictures
+from metriclearn.photos.decode import Bytes, Picture, UnreadableError, read_pictures, value_ranges
+from metriclearn.photos.depth import Ranges
 from metriclearn.photos.listing import find_pictures, other_kind
 
 AT_ONCE = 64  # pictures that are classified at a time
@@ -26,8 +27,10 @@ def run(options: argparse.Namespace) -> Result:
     """Classify pictures."""
     model = open_model(options.model, options.device)
     check_server(options.qdrant_url)
+    if options.csv and Path(options.csv).expanduser().is_dir():
+        raise UsageError(f"--csv is {options.csv!r}, a folder: name a file.")
     files = [*_files(options.paths)]
-    pictures = _pictures(files)
+    pictures = _pictures(files, model.ranges)
     answers: list[dict[str, Any]] = []
     with model.classifier(options.qdrant_url) as classifier, progress_bar(len(files), "Asking") as bar:
         for start in range(0, len(files), AT_ONCE):
@@ -107,7 +110,10 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path | UnreadableError]]
             raise UsageError(f"{name!r} is not there: name pictures, or folders of pictures.")
 
 
-def _pictures(files: Sequence[tuple[str, Path | UnreadableError]]) -> Iterator[Picture | UnreadableError]:
+def _pictures(
+    files: Sequence[tuple[str, Path | UnreadableError]], ranges: Ranges
+) -> Iterator[Picture | UnreadableError]:
     """Yield what `read_pictures` makes of each file, or the reason that was given already."""
-    read = read_pictures(path for _, path in files if isinstance(path, Path))
+    paths = [path for _, path in files if isinstance(path, Path)]
+    read = read_pictures(paths, value_ranges(paths, ranges)[0])
     yield from (next(read) if isinstance(path, Path) else path for _, path in files)

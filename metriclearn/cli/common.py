@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metriclearn.checks.labels import LabelArray
     from metriclearn.photos import Photographs
+    from metriclearn.photos.depth import Ranges
 
 Result = tuple[dict[str, Any], str]  # what a command says to a machine, and to a person
 
@@ -39,16 +40,15 @@ def expanded(paths: Sequence[str]) -> list[str]:
         path = str(Path(name).expanduser())
         if not glob.has_magic(name) or Path(path).exists():
             found.append(name)
-        elif fitting := glob.glob(path.replace("[", "[[]")) or glob.glob(path):  # "scans [1]/*.png" before
+        # First with brackets as they stand, as in "scans [1]/*.png".
+        elif fitting := glob.glob(path.replace("[", "[[]"), recursive=True) or glob.glob(path):
             found += sorted(fitting)
         else:
-            raise UsageError(
-                f"No file fits {name!r}, so it is not there: name pictures, or folders of pictures."
-            )
+            raise UsageError(f"{name!r} fits no file: name pictures, or folders of pictures.")
     return found
 
 
-def photographs_of(folder: str, labels: str | None) -> "Photographs":
+def photographs_of(folder: str, labels: str | None, ranges: "Ranges | None" = None) -> "Photographs":
     """Return the pictures of a folder that the user named, and perhaps a table of labels, whose rows win.
 
     Raises:
@@ -61,7 +61,7 @@ def photographs_of(folder: str, labels: str | None) -> "Photographs":
         raise UsageError(f"{folder!r} is no folder: name a folder of pictures.")
     if labels is not None and not Path(labels).expanduser().is_file():
         raise UsageError(f"{labels!r} is no file: name a CSV file.")
-    return read_photographs(folder, labels)
+    return read_photographs(folder, labels, ranges=ranges)
 
 
 def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, int]:
@@ -70,16 +70,22 @@ def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, 
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV file, whole or not at all; None becomes an empty cell, and no text a formula.
+    """Write a CSV file that the user has named, whole or not at all; see `table_bytes`.
 
     Raises:
         OSError: if it cannot be written.
     """
-    from metriclearn.files import write_file
+    from metriclearn.files import write_output
+
+    write_output(path, table_bytes(columns, rows))
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Return the content of a CSV file; None becomes an empty cell, and no text a formula."""
     from metriclearn.photos.tables import escape_formula
 
     text = io.StringIO(newline="")
     cells = [[escape_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     # In quotes, so that a semicolon in a name ends no cell where spreadsheets part columns by it.
     csv.writer(text, quoting=csv.QUOTE_NONNUMERIC).writerows([columns, *cells])
-    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return text.getvalue().encode("utf-8", "surrogateescape")

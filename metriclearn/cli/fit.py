@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,23 @@ from metriclearn.cli.model_folder import (
     REVIEW_TABLE,
     ModelFolder,
     check_server,
-    read_card,
+    holds_classifier,
 )
 from metriclearn.cli.report import report_page
-from metriclearn.files import cache_folder, check_replaceable, finish_replacing
+from metriclearn.files import cache_folder, check_replaceable, finish_replacing, locked
 from metriclearn.model_selection import AUTO, METHODS, Candidates
 from metriclearn.photos.class_names import check_enough, printable
 
 
 def run(options: argparse.Namespace) -> Result:
     """Choose a method, train it, and write the classifier; what takes long is checked first."""
-    out = _new_folder(options.out, options.folder)
+    out = _place(options.out, options.folder)
+    with locked(out):
+        return _fit(out, options)
+
+
+def _fit(out: Path, options: argparse.Namespace) -> Result:
+    _check_replaceable(out, options.out)
     with wrong_use():
         seed, device = check_seed(options.seed), str(check_device(options.device))
     server = check_server(options.qdrant_url)
@@ -56,9 +63,10 @@ def run(options: argparse.Namespace) -> Result:
     shown = (candidates.key, options.method, options.group_by, names, photographs.files, folder)
     made_by = hashlib.sha256(repr(shown).encode()).hexdigest()[:32]  # changes with all that it shows
     if out.exists() and not options.force:
-        there = read_card(out)
-        if there and there["made_by"] == made_by:
-            return there | {"model": str(out)}, f"{out} is there already, and complete."
+        with suppress(ValueError, OSError):  # it is damaged, or of another version
+            there = ModelFolder.open(out, device).card
+            if there["made_by"] == made_by:
+                return there | {"model": str(out)}, f"{out} is there already, and complete."
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
     facts = card.card_of(photographs, fitted, grouped, seed, server) | {"made_by": made_by}
@@ -88,12 +96,12 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _new_folder(out: str, pictures: str) -> Path:
+def _place(out: str, pictures: str) -> Path:
     """Return the folder that a classifier of pictures is to be written into, as the user named both.
 
     Raises:
-        UsageError: if that is a file, holds foreign files in the place of its own or instead of a classifier,
-            or lies within the folder of pictures, where it would be read as a class, or around it.
+        UsageError: if that is a file, or lies within the folder of pictures, where it would be read as a
+            class, or around it.
     """
     path, source = Path(out).expanduser().resolve(), Path(pictures).expanduser().resolve()
     if path.exists() and not path.is_dir():
@@ -102,14 +110,22 @@ def _new_folder(out: str, pictures: str) -> Path:
         raise UsageError("MODEL lies in FOLDER, or is FOLDER itself: choose a place outside.")
     if source.is_relative_to(path):
         raise UsageError("FOLDER lies in MODEL: choose a MODEL outside, such as a new folder beside FOLDER.")
+    return path
+
+
+def _check_replaceable(path: Path, out: str) -> None:
+    """Check that a folder is new, empty, or holds a classifier, and complete what a killed run has left.
+
+    Raises:
+        UsageError: if it holds foreign files instead of a classifier, or in the place of ours.
+    """
     try:
         check_replaceable(path, FILES)
         finish_replacing(path, FILES)
     except FileExistsError as error:
         raise UsageError(f"{out!r} cannot be used: {error}.") from None
-    if path.is_dir() and any(path.iterdir()) and read_card(path) is None:
+    if path.is_dir() and any(path.iterdir()) and not holds_classifier(path):
         raise UsageError(f"{out!r} holds something else than a classifier: choose another MODEL.")
-    return path
 
 
 def _remove_old_review(out: Path, labels: str | None) -> None:

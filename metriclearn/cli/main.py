@@ -8,7 +8,9 @@ PyTorch takes seconds to load.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 from metriclearn.cli.common import UsageError
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
-        result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
+        with _warnings_in_a_line(options.command):
+            result, text = import_module(f"metriclearn.cli.{options.command}").run(options)
         print(json.dumps(result, indent=2) if options.json else text, flush=True)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
@@ -55,13 +58,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, OSError, RuntimeError) as error:
         code = WRONG_USE if isinstance(error, UsageError) else FAILED
+        sentence = _sentence(error)
         if options.json:
-            print(json.dumps({"error": str(error), "exit_code": code}), flush=True)
+            with suppress(OSError):  # the output itself may be what cannot be written
+                print(json.dumps({"error": sentence, "exit_code": code}), flush=True)
         from metriclearn.photos.class_names import printable  # here: it takes long to load
 
-        print(f"metriclearn {options.command}: {printable(str(error))}", file=sys.stderr)
+        print(f"metriclearn {options.command}: {printable(sentence)}", file=sys.stderr)
         return code
     return 0
+
+
+@contextmanager
+def _warnings_in_a_line(command: str) -> Iterator[None]:
+    """Print each warning as one line; of those that begin with the same sentence only the first."""
+    shown = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        first = str(message).partition(". ")[0]
+        if first not in shown:
+            shown.add(first)
+            print(f"metriclearn {command}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says; one of the system's own gets words instead of a number."""
+    if isinstance(error, OSError) and error.strerror:
+        what = error.filename or "A file, or the output,"
+        return f"{what} cannot be read or written ({error.strerror}): check it, or make room."
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,17 +6,17 @@
     report.html                 accuracy with its interval, and the worst mistakes, as a page
     review/                     pictures to look at, as a page and as a table
 
-Nothing in it is executed by whoever opens it, and no server that it names is asked. A fit or an addition that
-is killed leaves the old classifier or the new one, and never touches a file of another name.
+Nothing in it is executed by whoever opens it, and no server or hub that it names is asked. Each file that is
+read has a checksum. A fit or an addition that is killed leaves the old classifier or the new one, and never
+touches a file of another name.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -25,17 +25,30 @@ import numpy as np
 import numpy.typing as npt
 
 from metriclearn import MetricEmbedding, QdrantClassifier
-from metriclearn.checks.arguments import check_device
+from metriclearn.backbones import BackboneEncoder
+from metriclearn.checks.arguments import check_device, shown
 from metriclearn.checks.arrays import FloatArray
+from metriclearn.checks.forms import fits
 from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.cli.common import UsageError, wrong_use
-from metriclearn.files import finish_replacing, json_bytes, replace_files, writing
+from metriclearn.embedding import encoder_files
+from metriclearn.files import (
+    LARGEST_CARD,
+    json_bytes,
+    plain,
+    read_json,
+    read_unchanged,
+    replace_files,
+    writing,
+)
 from metriclearn.index.collection import Collection
 from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, Connection, connect, find_location
 from metriclearn.index.examples import classifier_points
 from metriclearn.index.export import VECTORS_FILE, Points, points_files, read_points
+from metriclearn.model_selection import METHODS
 from metriclearn.photos import Photographs, downscale, encode_labels
 from metriclearn.photos.decode import Bytes
+from metriclearn.photos.depth import Ranges, as_ranges
 
 FORMAT_VERSION = 2
 CARD, ENCODER = "card.json", "encoder"
@@ -53,6 +66,34 @@ FILES_OF_FORMAT_1 = ("embeddings.npy", "examples.json")
 REVIEW = "review"
 REVIEW_PAGE, REVIEW_TABLE = "review.html", "review.csv"
 NEIGHBOURS = 5
+REMEDY = "copy the folder again, or make a new one with metriclearn fit"
+
+COUNT = range(2**53)
+_INTERVAL = {"percent": float, "low": float, "high": float, "pictures": COUNT}
+CARD_FORM = {  # what of a card is used later
+    "made_by": str,
+    "method": tuple(METHODS),
+    "backbone": (str, None),
+    "encoder": str,
+    "input": {"side": (COUNT, None), "channels": (1, 3), "ranges": dict},
+    "data": {"pictures": COUNT, "labelled": COUNT, "skipped": COUNT, "smallest": [COUNT], "largest": [COUNT]},
+    "classes": {...: {"labels": COUNT, "accuracy": (_INTERVAL, None)}},
+    "accuracy": _INTERVAL | {"folds": COUNT},
+    "tried": [{"method": str, "accuracy": _INTERVAL, "folds": COUNT}],
+    "verdict": str,
+    "unknown": {
+        "threshold": (float, None),
+        "share": float,
+        "held_out": COUNT,
+        "unseen": (_INTERVAL, None),
+    },
+    "added": COUNT,
+    "seed": range(2**32),
+    "qdrant_url": (str, None),
+    "collection": (str, None),
+    "versions": {...: str},
+}
+POINT_FORM = {"source": str, "file": str, "folder": str, "sha256": str}
 
 
 @dataclass(frozen=True)
@@ -86,49 +127,51 @@ class ModelFolder:
         Raises:
             FileNotFoundError: if a file is missing.
             ValueError: if the files are damaged, do not belong together, or are of another version.
-            OSError: if a replacement that was interrupted cannot be completed.
+            OSError: if a file cannot be read.
         """
-        finish_replacing(path, FILES)
-        damaged = ValueError(f"The files in {path} are damaged: copy the folder again.")
-        card = read_card(path)
-        if card is None:
-            raise damaged
-        if (found := card.get("format_version", card.get("form"))) != FORMAT_VERSION:
+        read = [path / name for name in FILES if name not in (CARD_PAGE, REPORT_PAGE)]
+        return read_unchanged(read, partial(cls._open, path, device))
+
+    @classmethod
+    def _open(cls, path: Path, device: str) -> "ModelFolder":
+        card = read_json(path / CARD, REMEDY, LARGEST_CARD)
+        if (found := card.get("format_version")) != FORMAT_VERSION:
             raise ValueError(
-                f"The classifier in {path} is of format {found!r}, not {FORMAT_VERSION}: make a new one with "
-                "metriclearn fit FOLDER --out MODEL."
+                f"The classifier in {path} is of format {shown(found)}, not {FORMAT_VERSION}: make a new one "
+                "with metriclearn fit FOLDER --out MODEL."
             )
         points = read_points(path)
-        try:
-            _ = card["unknown"]["threshold"], card["input"]["side"], card["qdrant_url"], card["seed"]
-            class_of = tuple(payload.get("class") for payload in points.payloads)
-            keys = ("file", "folder", "sha256")
-            columns = [tuple(str(payload[key]) for payload in points.payloads) for key in keys]
-            in_order = [payload["source"] for payload in points.payloads] == [*map(str, range(len(class_of)))]
-        except (KeyError, TypeError):
-            raise damaged from None
         embedding = MetricEmbedding.load(path / ENCODER, device=device)
-        if not in_order or points.encoder_id != embedding.encoder_id_:
-            raise damaged
-        return cls(path, card, embedding, points.vectors, class_of, *columns)
+        names = [*map(str, range(len(points.ids)))]
+        class_of = [payload.get("class") for payload in points.payloads]
+        if (
+            not fits(card, CARD_FORM)
+            or not 0.001 < card["unknown"]["share"] < 1
+            or not fits(points.payloads, [POINT_FORM])
+            or not fits(class_of, [(str, None)])
+            or [payload["source"] for payload in points.payloads] != names
+            or points.encoder_id != embedding.encoder_id_
+            or not _takes_what_the_card_says(embedding, card["input"]["side"], card["input"]["channels"])
+        ):
+            raise ValueError(f"The files in {path} do not belong together: {REMEDY}.")
+        as_ranges(card["input"]["ranges"])
+        columns = [tuple(payload[key] for payload in points.payloads) for key in ("file", "folder", "sha256")]
+        return cls(path, card, embedding, points.vectors, tuple(class_of), *columns)
 
     def write(self, pages: Mapping[str, str], *, encoder: bool = True) -> None:
         """Write what is new into the folder, all of it or nothing; other files there are left alone.
 
+        The caller has locked the folder: see `metriclearn.files.locked`.
+
         Raises:
             OSError: if that is not possible.
         """
-        files = points_files(self.points()) | {CARD: json_bytes(self.card)}
+        files = points_files(self.points()) | {CARD: json_bytes(plain(self.card), largest=LARGEST_CARD)}
         files |= {name: text.encode() for name, text in pages.items()}
-
-        def write(folder: Path) -> None:
-            if encoder:
-                self.embedding.save(folder / ENCODER)
-            for name, content in files.items():
-                (folder / name).write_bytes(content)
-
+        if encoder:
+            files |= {f"{ENCODER}/{name}": held for name, held in encoder_files(self.embedding)[1].items()}
         with writing(self.path):
-            replace_files(self.path, FILES, write)
+            replace_files(self.path, files, FILES)
             for name in FILES_OF_FORMAT_1:
                 (self.path / name).unlink(missing_ok=True)
 
@@ -171,13 +214,7 @@ class ModelFolder:
         """
         if not url:
             return QdrantClassifier.from_points(self.points(), path=IN_MEMORY)
-        with suppress(ValueError):  # nothing is there, or not what the name promises
-            stored = QdrantClassifier.open(url=url, collection=self.collection)
-            if len(stored.index_) == len(self.labelled_rows):
-                return stored
-            stored.close()
-        points = self.points(private=False)
-        return QdrantClassifier.from_points(points, url=url, collection=self.collection)
+        return QdrantClassifier.from_points(self.points(private=False), url=url, collection=self.collection)
 
     @cached_property
     def collection(self) -> str:
@@ -197,6 +234,11 @@ class ModelFolder:
                 found = Collection.find(connection, connection.location.full_name(name))
                 if found and found.kind.encoder_id == self.embedding.encoder_id_:
                     found.drop()
+
+    @property
+    def ranges(self) -> Ranges:
+        """Which values mean black and white in files of more than 8 bits, as it was made."""
+        return as_ranges(self.card["input"]["ranges"])
 
     def embed(self, squares: Bytes) -> FloatArray:
         """Return the embeddings of squares, uint8 of shape `(n, 3, 256, 256)`."""
@@ -248,12 +290,20 @@ class ModelFolder:
         fresh.sort()
         return replace(
             self,
+            card=self.card | {"input": self.card["input"] | {"ranges": photographs.ranges}},
             embeddings=np.concatenate([self.embeddings, embeddings[fresh]]),
             class_of=tuple(class_of),
             files=(*self.files, *(photographs.files[i] for i in fresh)),
             folders=(*self.folders, *(str(photographs.folder) for _ in fresh)),
             digests=(*self.digests, *(photographs.digests[i] for i in fresh)),
         )
+
+
+def _takes_what_the_card_says(embedding: MetricEmbedding, side: int | None, channels: int) -> bool:
+    """Return whether an encoder takes images of these sides, or of any (None)."""
+    if side is None:
+        return isinstance(embedding.encoder_, BackboneEncoder)
+    return getattr(embedding.encoder_, "input_shape", None) == (channels, side, side)
 
 
 def open_model(folder: str, device: str = "auto") -> ModelFolder:
@@ -263,21 +313,30 @@ def open_model(folder: str, device: str = "auto") -> ModelFolder:
         UsageError: if it is none, or if there is no such device.
         OSError: see `ModelFolder.open`; likewise ValueError.
     """
-    path = Path(folder).expanduser()
+    path = model_path(folder)
     with wrong_use():
         device = str(check_device(device))
-    if not (path / CARD).is_file():
-        raise UsageError(f"{folder!r} is no classifier: name a folder that metriclearn fit wrote.")
     return ModelFolder.open(path, device)
 
 
-def read_card(folder: Path) -> dict[str, Any] | None:
-    """Return the card that `metriclearn fit` wrote into a folder, or None if there is no such card."""
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return card if isinstance(card, dict) and "made_by" in card else None
+def model_path(folder: str) -> Path:
+    """Return the folder of a classifier that the user named.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    path = Path(folder).expanduser()
+    if not (path / CARD).is_file():
+        raise UsageError(f"{folder!r} is no classifier: name a folder that metriclearn fit wrote.")
+    return path
+
+
+def holds_classifier(folder: Path) -> bool:
+    """Return whether `metriclearn fit` wrote the card in a folder, even if it is damaged now."""
+    card = folder / CARD
+    with suppress(OSError):
+        return card.is_file() and b'"made_by"' in card.read_bytes()
+    return False
 
 
 def check_server(url: str | None) -> str | None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.cli.common import Result, UsageError, expanded, write_table
+from metriclearn.cli.common import Result, UsageError, expanded, table_bytes
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
 from metriclearn.curation import duplicates, what_to_review
-from metriclearn.files import write_file
+from metriclearn.files import PATIENCE, locked, write_file, write_output
 from metriclearn.photos import Photographs, decode_listing
 from metriclearn.photos.class_names import enumerated, printable
 from metriclearn.photos.listing import find_pictures, joined
@@ -63,8 +63,17 @@ def run(options: argparse.Namespace) -> Result:
     ]
     out = Path(options.out).expanduser() if options.out else model.path / REVIEW
     page_file, table_file = out / REVIEW_PAGE, out / REVIEW_TABLE
-    write_table(table_file, COLUMNS, [[*row.values()] for row in rows])
-    write_file(page_file, review_page(photographs, texts, model.class_names, findings, rows).encode())
+    table = table_bytes(COLUMNS, [[*row.values()] for row in rows])
+    page = review_page(photographs, texts, model.class_names, findings, rows).encode()
+    if options.out:
+        write_output(table_file, table)
+        write_output(page_file, page)
+    else:  # the model may be a stranger's: no link in it leads anywhere
+        if out.is_symlink():
+            raise FileExistsError(f"{out} is a link: name a folder by --out.")
+        with locked(model.path, PATIENCE):
+            write_file(table_file, table)
+            write_file(page_file, page)
     counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
     missing = len(model.files) - len(at)
     result = {

@@ -7,6 +7,8 @@ embedding_index.py  EmbeddingIndex: every argument checked
 collection.py       one collection: find, create, search, read, write, switch aliases
 filters.py          conditions on points
 connection.py       memory, folder, server; locks and retries
+folder.py           a folder of the local mode: checked, opened, tidied up
+names.py            aliases, versions, temporary names
 """
 
 from metriclearn.index.collection import Distance, NeighbourGraph, Neighbours

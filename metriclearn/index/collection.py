@@ -1,17 +1,16 @@
 """One Qdrant collection: find, create, search, read, write, and put it in another's place in a single step.
 
-Most collections bear their name themselves. For two kinds `name` is an alias: one that may be replaced is
-called `name__` and twelve random letters, a version is called `name__` and the id of the encoder that filled
-it. For both the next one is filled under a name of its own, and then the alias is switched. A replaced
-collection is deleted: whoever has it open finds it gone, and never another's points under its name. An
-earlier version is kept: whoever has it open goes on with it, and the way back is another switch.
+A collection bears its name itself, or `name` is an alias for it (see `names.py`). Then the next one is filled
+under a name of its own, and the alias is switched. A replaced collection is deleted: whoever has it open
+finds it gone, and never another's points under its name. An earlier version is kept: whoever has it open
+goes on with it, and the way back is another switch.
 
 k-nearest search: ties are broken by id, so the order of insertion plays no part.
 
 Nothing that a user passes is checked here; `EmbeddingIndex` does that.
 """
 
-import uuid
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -27,6 +26,16 @@ from tqdm import tqdm
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import UNLABELLED, LabelArray
 from metriclearn.index.connection import Connection
+from metriclearn.index.names import (
+    DROPPED,
+    SINCE,
+    check_replaceable,
+    check_versionable,
+    resolve,
+    sweep,
+    temporary_name,
+    version_name,
+)
 
 Distance = Literal["cosine", "euclid"]
 
@@ -35,7 +44,8 @@ DISTANCES: dict[Distance, models.Distance] = {
     "euclid": models.Distance.EUCLID,
 }
 SHARDING = ("shard_number", "replication_factor", "write_consistency_factor")
-RESERVED_METADATA = ("encoder", "replaceable", "versioned", "before")
+FILLED_FROM = "points_sha256"  # in the metadata of a collection that was filled at once: a hash of its points
+RESERVED_METADATA = ("encoder", "replaceable", "versioned", "before", SINCE, DROPPED, FILLED_FROM)
 INDEXED = {
     "label": models.PayloadSchemaType.INTEGER,
     "source": models.PayloadSchemaType.KEYWORD,
@@ -171,10 +181,12 @@ class Collection:
                 check_versionable(name, found)
             new = version_name(name, kind.encoder_id) if versioned else name
             stored_in = temporary_name(name) if replace else found or new
+            if replace and connection.location.url:
+                sweep(client, name)
             if client.collection_exists(stored_in):
                 opened = cls.existing(connection, name, stored_in)
                 opened.check_kind(kind)
-                opened.index_payload(payload_indexes or {})
+                opened.complete_indexes(payload_indexes or {})
             else:
                 opened = cls(connection, name, stored_in, kind)
                 metadata = {"encoder": kind.encoder_id, "replaceable": replace, "versioned": versioned}
@@ -198,6 +210,7 @@ class Collection:
         request was lost. The settings are those of `QdrantClient.create_collection`.
         """
         vectors = models.VectorParams(size=self.kind.dim, distance=DISTANCES[self.kind.distance])
+        metadata = metadata | {SINCE: time.time()}
         with self.using() as client:
             try:
                 client.create_collection(
@@ -207,6 +220,13 @@ class Collection:
                 if error.status_code != 409 or self.metadata() != metadata:
                     raise
         self.index_payload(INDEXED | dict(payload_indexes or {}))
+
+    def complete_indexes(self, further: Mapping[str, Any]) -> None:
+        """Make those payload indexes that a server has not, as after a program that was killed early."""
+        with self.using() as client:
+            there = client.get_collection(self.stored_in).payload_schema
+        wanted = INDEXED | dict(further) if self.connection.location.url else further
+        self.index_payload({field: kind for field, kind in wanted.items() if field not in there})
 
     def index_payload(self, indexed: Mapping[str, Any]) -> None:
         """Make payload indexes, by key and kind; one that is there already stays as it is."""
@@ -257,7 +277,7 @@ class Collection:
         with self.using() as client:
             old = resolve(client, name)
             if old == name:  # no alias may bear a collection's name
-                client.delete_collection(name)
+                self._delete(client, name)
             steps: list[models.AliasOperations] = []
             if old not in (None, name):
                 steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name)))
@@ -267,12 +287,17 @@ class Collection:
             self.name = name
             if old not in (None, name, self.stored_in) and not keep:
                 with suppress(ApiException):  # the step is done; what is left of it is in nobody's way
-                    client.delete_collection(str(old))
+                    self._delete(client, str(old))
 
     def drop(self) -> None:
         """Delete the collection with all its points."""
         with self.using() as client:
-            client.delete_collection(self.stored_in)
+            self._delete(client, self.stored_in)
+
+    def _delete(self, client: QdrantClient, stored_in: str) -> None:
+        if self.connection.location.folder:  # killed meanwhile, the next to open the folder completes it
+            client.update_collection(stored_in, metadata={DROPPED: True})
+        client.delete_collection(stored_in)
 
     # What is stored about the points
 
@@ -384,17 +409,30 @@ class Collection:
         raise foreign_points(self.name)
 
     def neighbour_graph(self, k: int) -> NeighbourGraph:
-        """Return the k nearest others of every point, or raise a ValueError for fewer than two points."""
+        """Return the k nearest others of every point, or raise a ValueError for fewer than two points.
+
+        No vector leaves the database: each point is asked for by its id. A search matrix would do so in one
+        call, which a server in strict mode counts as a query for n times k points.
+        """
         with self.using() as client:
-            n = self.count()
-            if n < 2:
+            ids = [record.id for record in self.records()]
+            if (n := len(ids)) < 2:
                 raise ValueError(f"The index holds {n} points: a graph of neighbours needs at least two.")
-            answer = client.search_matrix_offsets(self.stored_in, sample=n, limit=min(k, n - 1))
+            k, place = min(k, n - 1), {point: i for i, point in enumerate(ids)}
+            step = max(1, min(QUERIES_PER_CALL, HITS_PER_CALL // k))
+            hits: list[tuple[int, models.ScoredPoint]] = []
+            for start in range(0, n, step):
+                asked = ids[start : start + step]  # who is asked for is not among the answers
+                requests = [models.QueryRequest(query=point, limit=k) for point in asked]
+                for i, answer in enumerate(client.query_batch_points(self.stored_in, requests), start):
+                    hits += [
+                        (i, hit) for hit in answer.points if hit.id in place
+                    ]  # who came meanwhile is not
         return NeighbourGraph(
-            ids=[str(point) for point in answer.ids],
-            rows=np.array(answer.offsets_row, dtype=np.int64),
-            columns=np.array(answer.offsets_col, dtype=np.int64),
-            scores=np.array(answer.scores, dtype=np.float32),
+            ids=[str(point) for point in ids],
+            rows=np.array([i for i, _ in hits], dtype=np.int64),
+            columns=np.array([place[hit.id] for _, hit in hits], dtype=np.int64),
+            scores=np.array([hit.score for _, hit in hits], dtype=np.float32),
         )
 
     # Read and write points
@@ -402,9 +440,10 @@ class Collection:
     def pages(self, *, vectors: bool = False) -> Iterator[list[models.Record]]:
         """Give all points in the order of their ids, a page at a time; others may write between two pages."""
         page: Any = None
+        size = max(1, min(PER_PAGE, NUMBERS_PER_CALL // self.kind.dim)) if vectors else PER_PAGE
         while True:
             with self.using() as client:
-                found, page = client.scroll(self.stored_in, limit=PER_PAGE, offset=page, with_vectors=vectors)
+                found, page = client.scroll(self.stored_in, limit=size, offset=page, with_vectors=vectors)
             if found:
                 yield found
             if page is None:
@@ -416,9 +455,9 @@ class Collection:
             return [record for page in self.pages(vectors=vectors) for record in page]
 
     def retrieve(self, ids: Sequence[Any], *, vectors: bool = False) -> dict[Any, models.Record]:
-        """Return the points with these ids, by id, with their vectors or else their payloads."""
+        """Return the points with these ids, by id."""
         with self.using() as client:
-            found = client.retrieve(self.stored_in, ids, with_payload=not vectors, with_vectors=vectors)
+            found = client.retrieve(self.stored_in, ids, with_payload=True, with_vectors=vectors)
         return {record.id: record for record in found}
 
     def write(
@@ -427,8 +466,16 @@ class Collection:
         vectors: FloatArray,
         payloads: Sequence[dict[str, Any]],
         batch_size: int = 256,
+        *,
+        insert_only: bool = False,
     ) -> None:
-        """Store points, batch by batch; a terminal shows a bar if that takes long."""
+        """Store points, batch by batch; a terminal shows a bar if that takes long.
+
+        Those of the same id are replaced, or with `insert_only` left alone.
+        """
+        how: dict[str, Any] = {"wait": True}  # return when points can be found, not when the server took note
+        if insert_only:
+            how |= {"update_mode": models.UpdateMode.INSERT_ONLY, "ordering": models.WriteOrdering.STRONG}
         step = max(1, min(batch_size, NUMBERS_PER_CALL // self.kind.dim))
         with tqdm(total=len(ids), desc=self.name, unit=" points", delay=SHOWN_AFTER, disable=None) as bar:
             for start in range(0, len(ids), step):
@@ -439,8 +486,7 @@ class Collection:
                 ]
                 with self.using() as client:
                     self.check_live()
-                    # wait=True: return when the points can be found, not when the server has taken note.
-                    client.upsert(self.stored_in, points, wait=True)
+                    client.upsert(self.stored_in, points, **how)
                 bar.update(len(batch))
 
     def delete(self, points: models.Filter | Sequence[models.ExtendedPointId]) -> None:
@@ -454,43 +500,8 @@ class Collection:
             )
 
 
-def resolve(client: QdrantClient, name: str) -> str | None:
-    """Return the collection that a name means: what its alias leads to, itself, or None."""
-    aliases = {alias.alias_name: alias.collection_name for alias in client.get_aliases().aliases}
-    if name in aliases:
-        return aliases[name]
-    return name if client.collection_exists(name) else None
-
-
-def temporary_name(name: str) -> str:
-    """Return a name of its own for the collection that is to take another's place."""
-    return f"{name}__{uuid.uuid4().hex[:12]}"
-
-
-def version_name(name: str, encoder_id: str) -> str:
-    """Return the name of the collection that holds one encoder's embeddings."""
-    return f"{name}__{encoder_id}"
-
-
 def foreign_points(name: str) -> ValueError:
     """Return what is raised if a classifier's collection holds points of another make."""
     return ValueError(
         f"The collection {name!r} holds points that no classifier stored: delete them, or fit anew."
     )
-
-
-def check_replaceable(client: QdrantClient, name: str, found: str) -> None:
-    """Raise a ValueError if the collection found under a name was not made to be replaced."""
-    if not (client.get_collection(found).config.metadata or {}).get("replaceable"):
-        raise ValueError(
-            f"The collection {name!r} exists and was not made to be replaced: choose another collection name."
-        )
-
-
-def check_versionable(name: str, found: str) -> None:
-    """Raise a ValueError if the collection found under a name bears it itself: no alias could be switched."""
-    if found == name:
-        raise ValueError(
-            f"The collection {name!r} bears its name itself, so that no other version could take its place: "
-            "export its points and import them under another name, with versioned=True."
-        )

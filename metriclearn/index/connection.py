@@ -3,6 +3,7 @@
 Qdrant's local mode, in memory or in a folder, has no lock of its own: two threads at a time break it. So
 every call goes through `Connection.using`, which lets one thread at a time through there, and all of them
 on a server. A request to a server that is lost on the way, or told to wait, is sent again after a while.
+A forked process is told to open its own: it shares no memory, and would share a lock and a socket.
 Errors of the client are translated into one sentence that says what to do.
 """
 
@@ -15,28 +16,35 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import ValidationError
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from metriclearn.checks.arguments import check_folder, check_text
+from metriclearn.index.folder import open_folder
 
 IN_MEMORY = ":memory:"
-TABLE_FILE = "meta.json"  # in a folder of Qdrant's local mode: names of its collections
 POINTS_FILE = "points.json"  # in a folder of exported points, which Qdrant cannot open
 TIMEOUT = 30  # seconds; the client's 5 are short for a batch that the server must confirm
 PAUSES = (0.25, 0.5, 1, 2, 4)  # seconds before a request is sent again; a server starts anew in about so long
 LONGEST_PAUSE = 30  # seconds, if the server says itself how long to wait
 LOST = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
-BUSY = (429, 503)  # too many requests; not ready yet
+BUSY = (429, 502, 503, 504)  # too many requests; not ready yet; a proxy says that the server starts anew
+UNREADABLE = (
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    AssertionError,
+)  # what the client makes of other answers
 FORBIDDEN = '<>:"/\\|?*\0\x1f'  # what no collection's name may hold, by Qdrant's own rule
 LONGEST_NAME = 240  # Qdrant's 255, less what stands behind the name of a collection that may be replaced
 
@@ -94,6 +102,18 @@ def find_location(path: Any, url: Any) -> Location:
     return Location(url=_check_url(url)) if url else Location()
 
 
+class _Client(QdrantClient):
+    """A client that a forked process cannot close: it would give the other's lock of the folder away."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self._process = os.getpid()
+        super().__init__(*arguments, **more)
+
+    def close(self, *arguments: Any, **more: Any) -> None:
+        if os.getpid() == self._process:
+            super().close(*arguments, **more)
+
+
 class Connection:
     """A client of one location; in local mode a lock lets one thread at a time use it.
 
@@ -108,7 +128,13 @@ class Connection:
         self.client = client
         self.location = location
         self._lock: AbstractContextManager[Any] = nullcontext() if location.url else threading.RLock()
-        self.close = weakref.finalize(self, _close, client, self._lock)
+        self._process = os.getpid()
+        self.close = weakref.finalize(self, _close, client, self._lock, self._process)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, and was opened by this process."""
+        return self.close.alive and os.getpid() == self._process
 
     @contextmanager
     def using(self, collection: str) -> Iterator[QdrantClient]:
@@ -117,15 +143,19 @@ class Connection:
         Messages name the collection that it is wanted for.
 
         Raises:
-            RuntimeError: if it is closed, or if the collection is no longer there.
+            RuntimeError: if it is closed or another process opened it, or if the collection is not there now.
             ConnectionError: if the server does not answer, or refuses.
             OSError: if the folder cannot be read or written.
         """
+        if os.getpid() != self._process:  # before the lock: a thread of the other process may have held it
+            raise RuntimeError(
+                f"The collection {collection!r} was opened in another process: open it again here."
+            )
         with self._lock:
             self._check_open(collection)
             try:
                 yield self.client
-            except (ApiException, QdrantException, sqlite3.Error) as error:
+            except (ApiException, QdrantException, sqlite3.Error, *UNREADABLE) as error:
                 self._check_open(collection)  # somebody closed it meanwhile
                 raise _translate_error(error, self.location, collection) from None
             except ValueError as error:
@@ -157,7 +187,7 @@ def connect(location: Location, api_key: Any = None) -> Connection:
             f"The folder {location.folder} holds exported points, which Qdrant cannot open: use "
             "import_points, or QdrantClassifier.open for a classifier, or choose another folder."
         )
-    client = _open_folder(location.folder) if location.folder else QdrantClient(IN_MEMORY)
+    client = open_folder(location.folder, _Client) if location.folder else _Client(IN_MEMORY)
     return Connection(client, location)
 
 
@@ -180,19 +210,26 @@ def connect_to_server(url: str, api_key: str | None) -> QdrantClient:
         with warnings.catch_warnings():
             if urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1"):  # the key stays on this machine
                 warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-            client = QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT, check_compatibility=False)
+            client = _Client(url=url, api_key=api_key, timeout=TIMEOUT, check_compatibility=False)
+        lost: list[type[Exception]] = []
+        client.http.client.add_middleware(partial(_retry, lost=lost))
         client.get_collections()
     except Exception as error:  # also of an address or a key that no HTTP request may carry
         raise _unreachable(error, url) from None
-    client.http.client.add_middleware(_retry)  # only now: a wrong address is told at once
+    lost.extend(LOST)  # only now: a wrong address is told at once
     return client
 
 
 def _unreachable(error: Exception, url: str) -> ConnectionError:
     """Return why a server cannot be used, in one sentence."""
+    if isinstance(error, QdrantException) or getattr(error, "status_code", None) in (401, 403, *BUSY):
+        return _refusal(error, url)
     if isinstance(error, UnexpectedResponse):
-        advice = "check the API key" if error.status_code in (401, 403) else "is it a Qdrant server?"
-        return ConnectionError(f"{url} answers with status {error.status_code}: {advice}.")
+        return ConnectionError(f"{url} answers with status {error.status_code}: is it a Qdrant server?")
+    if isinstance(getattr(error, "source", error), (*UNREADABLE, ValidationError)):
+        return ConnectionError(
+            f"{url} answers with something else than Qdrant's JSON: is it a Qdrant server?"
+        )
     if isinstance(error, ResponseHandlingException):
         return ConnectionError(
             f"No Qdrant server answers at {url}: start one there, or leave out url and QDRANT_URL to work in "
@@ -203,7 +240,38 @@ def _unreachable(error: Exception, url: str) -> ConnectionError:
     )
 
 
-def _retry(request: httpx.Request, send: Callable[[httpx.Request], httpx.Response]) -> httpx.Response:
+def _refusal(error: Exception, where: str) -> ConnectionError:
+    """Return why a server that is there does not do what it is asked for, in one sentence."""
+    if not isinstance(error, UnexpectedResponse):
+        return ConnectionError(f"{where} is busy ({error}): send less at a time, or try again later.")
+    status, reason = error.status_code, _reason(error) or error.reason_phrase
+    if status == 401:
+        return ConnectionError(
+            f"{where} answers with status 401: check the API key, which is wrong or missing."
+        )
+    if status == 403:
+        return ConnectionError(
+            f"{where} answers with status 403 ({reason}): check the API key, which may not do this, "
+            "such as a read-only one that is to write."
+        )
+    if status in BUSY:
+        return ConnectionError(f"{where} is busy (status {status}, {reason}): try again later.")
+    return ConnectionError(f"{where} refuses a request with status {status}: {reason}.")
+
+
+def _reason(error: Any) -> str | None:
+    """Return what a Qdrant server says about an error, or None for the answer of something else."""
+    try:
+        return str(error.structured()["status"]["error"])
+    except (ValueError, KeyError, TypeError):  # not JSON, or of another form
+        return None
+
+
+def _retry(
+    request: httpx.Request,
+    send: Callable[[httpx.Request], httpx.Response],
+    lost: Sequence[type[Exception]] = LOST,
+) -> httpx.Response:
     """Send a request, and again after a while if the connection is lost or the server asks to wait.
 
     Whatever we ask for may be asked for twice: ids come from the content, and `Collection.create` knows its
@@ -214,7 +282,7 @@ def _retry(request: httpx.Request, send: Callable[[httpx.Request], httpx.Respons
         try:
             answer = send(request)
         except ResponseHandlingException as error:
-            if not isinstance(error.source, LOST):
+            if not isinstance(error.source, tuple(lost)):
                 raise
         else:
             if answer.status_code not in BUSY:
@@ -226,7 +294,12 @@ def _retry(request: httpx.Request, send: Callable[[httpx.Request], httpx.Respons
 
 
 def _check_url(url: Any) -> str:
-    address = check_text(url, "url")
+    address = check_text(url, "url", secret=True)
+    if re.search(r"[@?#]", address):  # not shown, since it may hold a secret
+        raise ValueError(
+            "url is more than an address: leave out user, password and what follows a question mark, and "
+            "give the key as api_key or in the environment variable QDRANT_API_KEY."
+        )
     try:
         parts = urlsplit(address)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -237,62 +310,22 @@ def _check_url(url: Any) -> str:
     return address
 
 
-def _open_folder(folder: Path) -> QdrantClient:
-    try:
-        _check_points_are_there(folder)
-        # Any thread may use it: the lock of the connection lets them in one by one.
-        return QdrantClient(path=str(folder), force_disable_check_same_thread=True)
-    except Exception as error:  # a damaged folder fails in a dozen ways, from KeyError to UnpicklingError
-        kind: type[Exception] = ValueError
-        why = f"is damaged ({type(error).__name__}): put back a copy of it, or delete it and fill it anew"
-        if "already accessed" in str(error) or "database is locked" in str(error):
-            kind, why = (
-                RuntimeError,
-                "is open in another client: close that one first, with its close() or by ",
-            )
-            why += "shutting down the other notebook's kernel, or use a server"
-        elif isinstance(error, OSError):
-            why = f"cannot be used ({error.strerror}): choose one that you may write to"
-        raise kind(f"The folder {folder} {why}.") from None
-
-
-def _check_points_are_there(folder: Path) -> None:
-    """Raise if a part of the folder is missing, for which the client would put an empty one."""
-    stored = {file.parent for file in folder.glob("collection/*/storage.sqlite") if _is_whole(file)}
-    table, named = folder / TABLE_FILE, {}
-    if table.exists():
-        named = json.loads(table.read_text(encoding="utf-8"))["collections"]
-    missing = {folder / "collection" / name for name in named} - stored
-    if missing or (stored and not table.exists()):
-        raise ValueError(f"points or {TABLE_FILE} are missing")
-
-
-def _is_whole(file: Path) -> bool:
-    """Return whether a file of SQLite holds a table, and no page of it is missing or damaged."""
-    with closing(sqlite3.connect(file)) as database:
-        tables = database.execute("SELECT name FROM sqlite_master").fetchall()
-        return bool(tables) and database.execute("PRAGMA quick_check").fetchone() == ("ok",)
-
-
 def _translate_error(error: Exception, location: Location, collection: str) -> Exception:
     if isinstance(error, sqlite3.Error):
         return OSError(
             f"{location} cannot be read or written ({error}): is the disk full, or the folder "
             "write-protected?"
         )
-    if isinstance(error, QdrantException):
-        return ConnectionError(f"{location} is busy ({error}): send less at a time, or try again later.")
-    if isinstance(error, UnexpectedResponse):
-        if error.status_code == 404:
+    if isinstance(error, (UnexpectedResponse, QdrantException)):
+        if getattr(error, "status_code", None) == 404 and "ollection" in (_reason(error) or ""):
             return _collection_missing(collection)
-        if error.status_code in (401, 403):
-            return ConnectionError(f"{location} answers with status {error.status_code}: check the API key.")
-        try:
-            reason = str(error.structured()["status"]["error"])
-        except (ValueError, KeyError, TypeError):  # not JSON, or of another form
-            reason = error.reason_phrase
-        return ConnectionError(f"{location} refuses a request with status {error.status_code}: {reason}.")
+        return _refusal(error, str(location))
     source = getattr(error, "source", error)
+    if isinstance(source, (*UNREADABLE, ValidationError)):
+        return ConnectionError(
+            f"{location} answers with something else than Qdrant's JSON: look what stands in between, "
+            "such as a proxy or a login page."
+        )
     return ConnectionError(
         f"{location} did not answer within {TIMEOUT} seconds, or the connection broke "
         f"({type(source).__name__}): try again once the server is up."
@@ -306,6 +339,7 @@ def _collection_missing(collection: str) -> RuntimeError:
     )
 
 
-def _close(client: QdrantClient, lock: AbstractContextManager[Any]) -> None:
-    with lock:
-        client.close()
+def _close(client: QdrantClient, lock: AbstractContextManager[Any], process: int) -> None:
+    if os.getpid() == process:  # a forked one has a lock that nobody may ever give back
+        with lock:
+            client.close()

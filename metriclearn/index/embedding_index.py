@@ -34,10 +34,10 @@ from metriclearn.index.collection import (
     Kind,
     NeighbourGraph,
     Neighbours,
-    version_name,
 )
 from metriclearn.index.connection import check_name, closed_on_error, connect, find_location
 from metriclearn.index.filters import Where, filter_of
+from metriclearn.index.names import version_name
 
 ID_SPACE = uuid.UUID("5b1c9a3e-6f0d-5a52-9c7e-2d1f0a8b4c63")  # any fixed one will do
 LONGEST = 65536  # numbers in an embedding, by Qdrant's own rule
@@ -190,9 +190,11 @@ class EmbeddingIndex:
     ) -> list[str]:
         """Store embeddings; those that are there already are replaced.
 
-        A point's id is computed from its source, or without one from the vector and the label. So
-        the same call made twice, or made again after a crash, leaves the same points. Arrays, tensors,
-        lists, generators and columns of pandas are read by position.
+        A point's id is computed from its source, or without one from the label and the bits of the vector. So
+        the same call made twice, or made again after a crash, leaves the same points. Give sources if images
+        may be embedded again: with other batches, threads or processors the last bits change, and without
+        sources each image would be there twice. Arrays, tensors, lists, generators and columns of pandas are
+        read by position.
 
         Args:
             embeddings: float, shape `(n, dim)`.
@@ -202,7 +204,7 @@ class EmbeddingIndex:
             batch_size: points per call to the database, fewer if the embeddings are very long.
 
         Returns:
-            The ids, one per embedding. Without sources, equal embeddings of equal label share one.
+            The ids, one per embedding. Without sources, embeddings of the same bits and label share one.
 
         Raises:
             ValueError: for any input that does not fit. Nothing is written then.
@@ -274,7 +276,7 @@ class EmbeddingIndex:
             self.storage.delete(points)
 
     def neighbour_graph(self, k: int = 30) -> NeighbourGraph:
-        """Return the k nearest others of every point, all in one call to the database and without a vector.
+        """Return the k nearest others of every point; no vector leaves the database.
 
         Args:
             k: how many neighbours; the number of other points if that is less.

@@ -4,9 +4,15 @@ Each point holds its class by name, `{"class": "owl"}`, and as its label a numbe
 alone: two programs that add examples of a new class agree on it without asking each other. The collection's
 metadata hold the parameters of the vote, all classes, the names of X's columns and the number of rows. An
 exported folder (`metriclearn.index.export`) holds the same.
+
+Two programs may add at the same moment (optimistic concurrency control): a point's id follows from its row
+number, and is inserted unless it is there. Whoever finds another's point under a number takes higher ones.
 """
 
 import hashlib
+import random
+import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,21 +26,24 @@ from metriclearn.checks.arguments import check_count, check_number, shown
 from metriclearn.checks.arrays import FloatArray, comparable_rows
 from metriclearn.checks.labels import UNLABELLED, LabelArray, check_targets, is_labelled
 from metriclearn.index.collection import (
+    FILLED_FROM,
+    PER_PAGE,
     Collection,
     Distance,
     Kind,
-    check_replaceable,
     foreign_points,
-    resolve,
-    temporary_name,
 )
-from metriclearn.index.connection import Connection
+from metriclearn.index.connection import POINTS_FILE, Connection
 from metriclearn.index.embedding_index import source_id
-from metriclearn.index.export import Points
+from metriclearn.index.export import Points, points_files
+from metriclearn.index.names import check_replaceable, resolve, sweep, temporary_name
 
 Classes = npt.NDArray[Any]
 
 PARAMETERS = ("n_neighbors", "temperature", "columns")
+ADDED_BY = "added_by"  # in the payload of what was added later: which call of `add` did so
+TRIES = 10  # how often to look for free row numbers
+FIRST = 256  # points after which to look whether another program adds at the same moment
 
 
 @dataclass(frozen=True)
@@ -67,20 +76,49 @@ class Examples:
         return codes_of(self.classes)
 
     def store(self, storage: Collection) -> None:
-        """Write them into a collection: all of them, or if that fails none."""
+        """Write them into a collection that is being filled."""
+        storage.write(*self._points(storage))
+
+    def insert(self, storage: Collection) -> bool:
+        """Write them into a collection unless another program has taken one of the row numbers.
+
+        Returns:
+            Whether they are stored: all of them, or else none, and none if that fails.
+        """
+        call = uuid.uuid4().hex
+        ids, vectors, payloads = self._points(storage, {ADDED_BY: call})
+
+        def writers(part: slice) -> dict[str, Any]:
+            """Return who stored these points; on a cluster a copy that lags may not know them yet."""
+            pages = range(0, len(ids[part]), PER_PAGE)
+            found = [storage.retrieve(ids[part][start : start + PER_PAGE]) for start in pages]
+            records = [record for page in found for record in page.values()]
+            return {str(record.id): (record.payload or {}).get(ADDED_BY) for record in records}
+
+        alone = False
+        try:
+            for part in (slice(FIRST), slice(FIRST, None)):
+                storage.write(ids[part], vectors[part], payloads[part], insert_only=True)
+                if not (alone := {*writers(part).values()} <= {call}):
+                    break
+        finally:  # also after an error, such as Ctrl-C
+            if not alone:
+                with suppress(Exception):
+                    storage.delete([point for point, by in writers(slice(None)).items() if by == call])
+        return alone
+
+    def _points(
+        self, storage: Collection, extra: Mapping[str, Any] | None = None
+    ) -> tuple[list[str], FloatArray, list[dict[str, Any]]]:
+        """Return ids, vectors and payloads as the collection holds them."""
         codes, names = codes_of(self.targets).tolist(), self.targets.tolist()
         sources = [str(row) for row in self.rows]
-        ids, encoder = [source_id(source) for source in sources], storage.kind.encoder_id
+        encoder = storage.kind.encoder_id
         payloads = [
-            {"label": code, "encoder": encoder, "source": source, "class": name}
+            {"label": code, "encoder": encoder, "source": source, "class": name} | dict(extra or {})
             for code, source, name in zip(codes, sources, names, strict=True)
         ]
-        try:
-            storage.write(ids, self.vectors, payloads)
-        except BaseException:  # such as Ctrl-C
-            with suppress(Exception):
-                storage.delete(ids)
-            raise
+        return [source_id(source) for source in sources], self.vectors, payloads
 
     def followed_by(self, more: "Examples") -> "Examples":
         """Return these and more of them, which know all classes."""
@@ -172,15 +210,20 @@ class StoredExamples:
         kind: Kind,
         examples: Examples,
         parameters: dict[str, Any],
+        **settings: Any,
     ) -> "StoredExamples":
         """Fill a new collection; only then it takes the place of the one of that name.
+
+        The settings are those of `Collection.create`.
 
         Raises:
             ValueError: if the collection of that name was not made to be replaced.
         """
         about = parameters | {"classes": examples.classes.tolist(), "rows": examples.seen}
         metadata = {"encoder": kind.encoder_id, "replaceable": True, "classifier": about}
-        return cls(_filled(connection, collection, kind, metadata, examples.store), examples, parameters)
+        storage = _fill(connection, collection, kind, metadata, examples.store, **settings)
+        storage.take_name(connection.location.full_name(collection))
+        return cls(storage, examples, parameters)
 
     @classmethod
     def find(cls, connection: Connection, collection: str) -> "StoredExamples | None":
@@ -196,7 +239,8 @@ class StoredExamples:
     def from_points(cls, connection: Connection, points: Points, collection: str) -> "StoredExamples":
         """Fill a new collection with the labelled ones of exported points and all their payload entries.
 
-        Only then it takes the place of the one of that name.
+        Only then it takes the place of the one of that name. On a server one that holds the same points is
+        used as it is, also if another program has filled it at the same moment.
 
         Raises:
             ValueError: if they are not those of a classifier, or the collection of that name was not made to
@@ -205,12 +249,36 @@ class StoredExamples:
         _check_classifier(points)
         labelled = [i for i, payload in enumerate(points.payloads) if payload["label"] != UNLABELLED]
         metadata = {"encoder": points.encoder_id, "replaceable": True} | points.about
+        name, digest = connection.location.full_name(collection), None
+        if connection.location.url:
+            digest = hashlib.sha256(points_files(points)[POINTS_FILE]).hexdigest()
+            metadata[FILLED_FROM] = digest
+
+        def same() -> Collection | None:
+            with suppress(ValueError):  # not of our make: it is not replaced either
+                there = Collection.find(connection, name) if digest else None
+                if there and there.metadata().get(FILLED_FROM) == digest and there.count() == len(labelled):
+                    return there
+            return None
 
         def write(storage: Collection) -> None:
             payloads = [points.payloads[i] for i in labelled]
             storage.write([points.ids[i] for i in labelled], points.vectors[labelled], payloads)
 
-        return cls._of(_filled(connection, collection, points.kind, metadata, write))
+        if there := same():
+            return cls._of(there)
+        with connection.using(name) as client:
+            earlier = resolve(client, name)
+        storage = _fill(connection, collection, points.kind, metadata, write)
+        if not same():
+            storage.take_name(name, keep=True)  # what has come meanwhile is in use
+            if earlier not in (None, name):
+                with suppress(RuntimeError):  # another program has deleted it
+                    Collection(connection, name, str(earlier), points.kind).drop()
+        if (there := same()) and there.stored_in != storage.stored_in:  # another program was faster
+            storage.drop()
+            return cls._of(there)
+        return cls._of(storage)
 
     @classmethod
     def _of(cls, storage: Collection) -> "StoredExamples":
@@ -228,47 +296,68 @@ class StoredExamples:
         self.examples = _read(self.storage)
 
     def add(self, vectors: FloatArray, targets: Classes, named: Classes) -> None:
-        """Store examples, and know these classes."""
-        if self.storage.count() != len(self.examples.rows):
+        """Store examples, and know these classes.
+
+        Raises:
+            ValueError: if the classes differ in kind.
+            RuntimeError: if other programs add so fast that no row number stays free.
+        """
+        for attempt in range(TRIES):
+            if self.storage.count() != len(self.examples.rows):
+                self.catch_up()
+            known = self.examples.classes
+            if len(named) and named.dtype.kind != known.dtype.kind:
+                raise ValueError("Old and new classes differ in kind: use numbers for all or texts for all.")
+            # An empty array of numbers would make numbers of bools.
+            known = np.union1d(known, named) if len(named) else known
+            more = Examples.of(vectors, targets, known, self.examples.seen)
+            self._note(more)
+            if more.insert(self.storage):
+                self._note(more)  # once more, since another program may have noted its own at the same moment
+                self.examples = self.examples.followed_by(more)
+                return
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))
             self.catch_up()
-        known = self.examples.classes
-        if len(named) and named.dtype.kind != known.dtype.kind:
-            raise ValueError("Old and new classes differ in kind: use numbers for all or texts for all.")
-        # An empty array of numbers would make numbers of bools.
-        known = np.union1d(known, named) if len(named) else known
-        more = Examples.of(vectors, targets, known, self.examples.seen)
+        raise RuntimeError(
+            f"Other programs add to the collection {self.storage.name!r} all the time, and nothing was added "
+            "here: let them rest and call again."
+        )
+
+    def _note(self, more: Examples) -> None:
+        """Note the classes and the number of rows in the metadata; what others noted stays."""
         with self.storage.using():
-            about = dict(self.storage.metadata()["classifier"])  # what others added stays
-            about["classes"] = sorted({*about["classes"], *known.tolist()})
-            about["rows"] = max(about["rows"], more.seen)
-            self.storage.update_metadata({"classifier": about})
-        more.store(self.storage)
-        self.examples = self.examples.followed_by(more)
+            noted = self.storage.metadata()["classifier"]
+            classes = sorted({*noted["classes"], *more.classes.tolist()})
+            about = dict(noted) | {"classes": classes, "rows": max(noted["rows"], more.seen)}
+            if about != noted:
+                self.storage.update_metadata({"classifier": about, FILLED_FROM: None})
 
 
-def _filled(
+def _fill(
     connection: Connection,
     collection: str,
     kind: Kind,
     metadata: dict[str, Any],
     write: Callable[[Collection], None],
+    **settings: Any,
 ) -> Collection:
-    """Return a new collection, once `write` has filled it and it has taken the place of the earlier one."""
+    """Return a new collection that `write` has filled, and that is to take the place of the earlier one."""
     name = connection.location.full_name(collection)
     with connection.using(name) as client:
         if found := resolve(client, name):
             check_replaceable(client, name, found)
+        if connection.location.url:
+            sweep(client, name)
     # Under a name of its own while it is filled: what is called `name` meanwhile is the earlier one.
     own_name = temporary_name(name)
     storage = Collection(connection, own_name, own_name, kind)
     try:
-        storage.create(metadata)
+        storage.create(metadata, **settings)
         write(storage)
     except BaseException:  # such as Ctrl-C; what cannot be reached any more is left there
         with suppress(Exception):
             storage.drop()
         raise
-    storage.take_name(name)
     return storage
 
 

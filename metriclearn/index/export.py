@@ -2,14 +2,13 @@
 
 A folder of Qdrant's local mode holds pickles, and a server's snapshot fits servers alone. An exported folder
 holds two files that every program can read: `vectors.npy`, and `points.json` with the ids, the payloads and
-the collection's metadata. The second knows a hash of the first, so that a mixed-up pair is told.
+the collection's metadata. The second holds a checksum of itself and one of the first, so that damage and a
+mixed-up pair are told.
 """
 
 import hashlib
-import io
-import json
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,23 @@ from metriclearn.checks.arrays import (
     comparable_rows,
 )
 from metriclearn.checks.labels import check_labels
-from metriclearn.files import finish_replacing, npy_bytes, write_files
+from metriclearn.files import (
+    json_bytes,
+    npy_array,
+    npy_bytes,
+    read_file,
+    read_json,
+    read_unchanged,
+    write_files,
+)
 from metriclearn.index.collection import DISTANCES, RESERVED_METADATA, Distance, Kind
-from metriclearn.index.connection import POINTS_FILE, TABLE_FILE, closed_on_error
+from metriclearn.index.connection import POINTS_FILE, closed_on_error
 from metriclearn.index.embedding_index import EmbeddingIndex
+from metriclearn.index.folder import TABLE_FILE
 
 VECTORS_FILE = "vectors.npy"
-FORMAT_VERSION = 1  # of the JSON; version 0.1.0 of the package called it "form"
+FORMAT_VERSION = 1  # of the JSON
+REMEDY = "copy both files again, or export the points anew"
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,8 @@ def export_points(index: EmbeddingIndex, folder: str | Path) -> Points:
 
     Raises:
         ValueError: if the index is empty, or the folder is none or one that Qdrant keeps points in.
-        OSError: if the folder cannot be written. What lay there is then untouched.
+        OSError: if the folder cannot be written, or another program still writes it. What lay there is then
+            untouched.
     """
     with index.storage.using():
         about = index.storage.user_metadata()
@@ -118,8 +128,7 @@ def points_files(points: Points) -> dict[str, bytes]:
         "ids": points.ids,
         "payloads": points.payloads,
     }
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False)
-    return {VECTORS_FILE: vectors, POINTS_FILE: text.encode()}
+    return {VECTORS_FILE: vectors, POINTS_FILE: json_bytes(content, indent=None)}
 
 
 def read_points(folder: str | Path) -> Points:
@@ -136,26 +145,20 @@ def read_points(folder: str | Path) -> Points:
         ValueError: if the files do not belong together, are damaged, or hold what no index would take.
     """
     path = check_folder(folder)
-    with suppress(FileExistsError):  # other files wait as well: whoever wrote these finishes all of them
-        finish_replacing(path, (VECTORS_FILE, POINTS_FILE))
-    for name in (VECTORS_FILE, POINTS_FILE):
-        if not (path / name).is_file():
-            raise FileNotFoundError(f"{path / name} is missing: name a folder of exported points.")
-    try:
-        content = json.loads((path / POINTS_FILE).read_text(encoding="utf-8"))
-        version = content["format_version"] if "format_version" in content else content["form"]
-        digest = content["vectors_sha256"]
-        parts = [content[key] for key in ("ids", "payloads", "encoder_id", "distance", "about")]
-        stored = (path / VECTORS_FILE).read_bytes()
-    except (ValueError, KeyError, TypeError, RecursionError):  # no JSON, or of another shape
-        raise ValueError(f"The points in {path} cannot be read: copy both files again.") from None
-    if version != FORMAT_VERSION:
-        raise ValueError(f"The points in {path} are of format {version!r}: update this package.")
-    if hashlib.sha256(stored).hexdigest() != digest:
+    return read_unchanged([path / VECTORS_FILE, path / POINTS_FILE], partial(_read_points, path))
+
+
+def _read_points(path: Path) -> Points:
+    content = read_json(path / POINTS_FILE, REMEDY)
+    stored = read_file(path / VECTORS_FILE, REMEDY)
+    if (version := content.get("format_version")) != FORMAT_VERSION:
+        raise ValueError(f"The points in {path} are of format {shown(version)}: update this package.")
+    if content.get("vectors_sha256") != hashlib.sha256(stored).hexdigest():
         raise ValueError(f"The vectors in {path} are not those of its points: copy both files again.")
+    parts = [content.get(key) for key in ("ids", "payloads", "encoder_id", "distance", "about")]
     try:
-        return _checked(np.load(io.BytesIO(stored), allow_pickle=False), *parts)
-    except (ValueError, EOFError) as error:
+        return _checked(npy_array(stored), *parts)
+    except ValueError as error:
         raise ValueError(f"The points in {path} do not fit an index. {error}") from None
 
 

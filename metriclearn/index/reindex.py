@@ -27,17 +27,16 @@ from metriclearn.index.collection import (
     Collection,
     Distance,
     Kind,
-    check_versionable,
-    resolve,
-    version_name,
 )
 from metriclearn.index.connection import check_name
 from metriclearn.index.embedding_index import EmbeddingIndex
+from metriclearn.index.names import aliases, check_versionable, is_version, resolve, version_name
 from metriclearn.unknown import conformal_threshold
 
 AT_ONCE = 256  # images that are embedded in one call
 PROBES = 200  # points whose neighbours are compared
 PASSES = 10  # how often to look for what others have written meanwhile
+EMBEDDED_FROM = "embedded_from"  # in the payload of a new version's point: a sketch of the old one's vector
 
 Embed = Callable[[list[str]], FloatArray]
 
@@ -101,7 +100,9 @@ def reindex(
     let writers rest for that moment. The earlier version stays as it is.
 
     A call that was cut short is simply made again: what has been embedded is there. So a version that
-    exists already, such as the one before a `rollback`, is brought up to date and not filled anew.
+    exists already, such as the one before a `rollback`, is brought up to date and not filled anew: embedded
+    are the points whose payload or embedding has changed. Each point of a new version notes for this, as
+    `embedded_from`, a sketch of the old embedding: four numbers.
 
     Args:
         index: one whose name is an alias: made with `versioned=True` or `replace=True`, or a classifier's
@@ -199,16 +200,19 @@ def current(index: EmbeddingIndex) -> EmbeddingIndex:
 def versions(index: EmbeddingIndex) -> list[Version]:
     """Return all versions that lie behind the name of an index, the live one first, the others by name.
 
+    Not those of another name, nor one that another alias leads to.
+
     To delete one that is not needed any more: `index.client.delete_collection(version.collection)`.
     """
     name, found = index.collection, []
     with index.storage.using() as client:
-        live = resolve(client, name)
+        leads_to = aliases(client)
+        live, others = resolve(client, name), {c for alias, c in leads_to.items() if alias != name}
         for collection in sorted(entry.name for entry in client.get_collections().collections):
             if collection != live and not collection.startswith(version_name(name, "")):
                 continue
             metadata = client.get_collection(collection).config.metadata or {}
-            if collection == live or metadata.get("versioned"):
+            if collection == live or (is_version(collection, name, metadata) and collection not in others):
                 points = client.count(collection, exact=True).count
                 encoder_id = str(metadata.get("encoder"))
                 threshold = metadata.get("threshold")
@@ -246,7 +250,7 @@ def _open(old: EmbeddingIndex, embed: Embed, encoder_id: str) -> tuple[Embedding
     if there := Collection.find(connection, name):
         there.check_kind(Kind(there.kind.dim, encoder_id, old.distance))
         return EmbeddingIndex.from_storage(there), 0
-    first = next(old.storage.pages(), None)
+    first = next(old.storage.pages(vectors=True), None)
     if first is None:
         raise ValueError(f"The collection {old.collection!r} is empty: there is nothing to embed anew.")
     first = first[:AT_ONCE]
@@ -267,34 +271,56 @@ def _bring_up(old: EmbeddingIndex, new: EmbeddingIndex, embed: Embed) -> tuple[i
     with tqdm(
         total=len(old), desc=f"to {new.encoder_id}", unit=" points", delay=SHOWN_AFTER, disable=None
     ) as bar:
-        for page in old.storage.pages():
-            there = _payloads(new, page)
-            behind = [point for point in page if there.get(point.id) != _payload(point, new)]
+        for page in old.storage.pages(vectors=True):
+            there = new.storage.retrieve([point.id for point in page], vectors=True)
+            behind = [point for point in page if not _is_same(point, there.get(point.id))]
             for start in range(0, len(behind), AT_ONCE):
                 some = behind[start : start + AT_ONCE]
                 _store(new, some, _embedded(embed, some, new.distance, new.dim))
             embedded += len(behind)
             bar.update(len(page))
     for page in new.storage.pages():
-        there = _payloads(old, page)
+        there = old.storage.retrieve([point.id for point in page])
         gone = [str(point.id) for point in page if point.id not in there]
         new.delete(ids=gone)
         deleted += len(gone)
     return embedded, deleted
 
 
-def _payloads(index: EmbeddingIndex, points: list[models.Record]) -> dict[Any, Any]:
-    """Return what an index holds under the ids of these points."""
-    found = index.storage.retrieve([point.id for point in points])
-    return {point: record.payload for point, record in found.items()}
+def _is_same(old: models.Record, new: models.Record | None) -> bool:
+    """Return whether a new version's point is that of an old one, embedded from the same content.
+
+    Either may have been embedded anew from the other: after a `rollback` the earlier version is brought up to
+    date. Whoever stores a point leaves the note of that out.
+    """
+    if new is None:
+        return False
+    payloads = [dict(point.payload or {}) for point in (old, new)]
+    notes = [payload.pop(EMBEDDED_FROM, None) for payload in payloads]
+    for payload in payloads:
+        payload.pop("encoder", None)
+    return payloads[0] == payloads[1] and (_is_sketch(notes[1], old) or _is_sketch(notes[0], new))
 
 
-def _payload(point: models.Record, new: EmbeddingIndex) -> dict[str, Any]:
-    return (point.payload or {}) | {"encoder": new.encoder_id}
+def _sketch(point: models.Record) -> list[float]:
+    """Return a point's vector seen from four directions that are drawn once.
+
+    No hash: Qdrant's local mode scales vectors anew from time to time, and the last bits change.
+    """
+    vector = np.array(point.vector, dtype=np.float64)
+    seen: list[float] = (np.random.default_rng(0).normal(size=(4, len(vector))) @ vector).tolist()
+    return seen
+
+
+def _is_sketch(note: Any, point: models.Record) -> bool:
+    tolerance = 1e-5 * (1 + float(np.linalg.norm(np.array(point.vector))))
+    return note is not None and bool(np.allclose(note, _sketch(point), rtol=0, atol=tolerance))
 
 
 def _store(new: EmbeddingIndex, points: list[models.Record], embeddings: FloatArray) -> None:
-    payloads = [_payload(point, new) for point in points]
+    payloads = [
+        (point.payload or {}) | {"encoder": new.encoder_id, EMBEDDED_FROM: _sketch(point)} for point in points
+    ]
     new.storage.write([str(point.id) for point in points], embeddings, payloads)
 
 

@@ -2,7 +2,8 @@
 
     class_names.py  what a class may be called       tables.py    tables of labels
     listing.py      which files, which labels        decode.py    one file, safely, to a square of 256 pixels
-    cache.py        the array on the disk            features.py  a backbone's features of the pictures
+    depth.py        files of more than 8 bits        cache.py     the array on the disk
+    features.py     a backbone's features of the pictures
 
 The squares lie in the cache as one array, named by what the pictures hold: to change a label, or to move
 the folder, costs nothing, and a picture that changes is read anew. Memory does not grow with the folder. One
@@ -24,8 +25,9 @@ from metriclearn.checks.arguments import check_count, check_folder
 from metriclearn.checks.arrays import FloatArray, ImageArray, as_floats
 from metriclearn.checks.labels import UNLABELLED, LabelArray
 from metriclearn.files import cache_folder
-from metriclearn.photos.cache import AT_ONCE, cached_pictures, read_squares
+from metriclearn.photos.cache import AT_ONCE, Squares, open_squares
 from metriclearn.photos.decode import SIDE, Bytes
+from metriclearn.photos.depth import Ranges
 from metriclearn.photos.listing import Listing, list_photographs
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Photographs:
         grey: bool, shape `(n,)`: whether a picture has no colour.
         digests: SHA-256 of each file.
         rows: int64, shape `(n,)`: where each lies in the array on the disk.
-        store: the file of that array.
+        squares: that array.
         listing: the folder as it was found.
     """
 
@@ -61,7 +63,7 @@ class Photographs:
     grey: npt.NDArray[np.bool_]
     digests: tuple[str, ...]
     rows: npt.NDArray[np.int64]
-    store: Path
+    squares: Squares
     listing: Listing
 
     def __len__(self) -> int:
@@ -70,8 +72,12 @@ class Photographs:
     @property
     def pixels(self) -> Bytes:
         """All squares, uint8 of shape `(n, 3, 256, 256)`: a file that is mapped, not read."""
-        whole: Bytes = np.load(self.store, mmap_mode="r")
-        return whole if np.array_equal(self.rows, np.arange(len(whole))) else whole[self.rows]
+        return self.squares.mapped(self.rows)
+
+    @property
+    def ranges(self) -> Ranges:
+        """Which values mean black and white in files of more than 8 bits; see `metriclearn.photos.depth`."""
+        return self.squares.ranges
 
     @property
     def aspect(self) -> float:
@@ -85,9 +91,8 @@ class Photographs:
             rows: which pictures, int; by default all, in order.
         """
         chosen = self.rows if rows is None else self.rows[np.asarray(rows)]
-        with self.store.open("rb") as file:
-            for start in range(0, len(chosen), AT_ONCE):
-                yield read_squares(file, chosen[start : start + AT_ONCE])
+        for start in range(0, len(chosen), AT_ONCE):
+            yield self.squares.read(chosen[start : start + AT_ONCE])
 
     def small(self, side: int = 64) -> Bytes:
         """Return all squares at a smaller size, uint8 of shape `(n, 1 or 3, side, side)`: 1 if all are grey.
@@ -161,6 +166,7 @@ def read_photographs(
     labels: str | Path | None = None,
     *,
     cache: str | Path | None = None,
+    ranges: Ranges | None = None,
 ) -> Photographs:
     """Read all pictures of a folder, once; later calls find them in the cache.
 
@@ -170,50 +176,53 @@ def read_photographs(
     Args:
         folder: see `metriclearn.photos.listing` for its three forms.
         labels: a further table of labels, whose rows win.
-        cache: where to keep the squares, 200 kB each; by default `metriclearn.files.cache_folder()`.
+        cache: where to keep the squares, 200 kB each; by default `metriclearn.files.cache_folder()`. One that
+            cannot be written is done without, with a warning.
+        ranges: which values mean black and white in files of more than 8 bits, as another folder had them;
+            by default the pictures themselves tell.
 
     Raises:
         FileNotFoundError: if the folder, or a file that a table names, is not there.
         ValueError: for a folder without a picture, or labels that cannot be meant; see `list_photographs`.
-        OSError: if the cache has no room.
 
     Example:
         >>> photographs = read_photographs("my_pictures")  # doctest: +SKIP
         >>> photographs.pixels.shape, photographs.class_names  # doctest: +SKIP
     """
-    return decode_listing(list_photographs(folder, labels), cache=cache)
+    return decode_listing(list_photographs(folder, labels), cache=cache, ranges=ranges)
 
 
-def decode_listing(listing: Listing, *, cache: str | Path | None = None) -> Photographs:
+def decode_listing(
+    listing: Listing, *, cache: str | Path | None = None, ranges: Ranges | None = None
+) -> Photographs:
     """Read the pictures that `list_photographs` found; see `read_photographs`.
 
     Raises:
         ValueError: if none can be read.
-        OSError: if the cache has no room.
     """
     cached_in = (cache_folder() if cache is None else check_folder(cache)) / "photographs"
-    store, entries = cached_pictures(listing, cached_in)
-    both = list(zip(listing.files, entries, strict=True))
-    skipped = listing.skipped | {name: entry["skip"] for name, entry in both if "skip" in entry}
-    good = [i for i, entry in enumerate(entries) if "skip" not in entry]
+    squares, found = open_squares(listing.paths, cached_in, ranges)
+    skipped = listing.skipped | {
+        name: reason for name, reason in zip(listing.files, found, strict=True) if isinstance(reason, str)
+    }
+    good = [(i, *known) for i, known in enumerate(found) if not isinstance(known, str)]
     if not good:
         name, reason = next(iter(skipped.items()))
         raise ValueError(
             f"None of the {len(skipped)} pictures can be read, for instance {name!r} {reason}: replace them."
         )
     codes, names = encode_labels(listing.labels)
-    found = [entries[i] for i in good]
     return Photographs(
         folder=listing.folder,
-        files=tuple(listing.files[i] for i in good),
-        labels=codes[good],
+        files=tuple(listing.files[i] for i, _, _ in good),
+        labels=codes[[i for i, _, _ in good]],
         class_names=names,
         skipped=dict(sorted(skipped.items())),
-        widths=np.array([entry["width"] for entry in found], dtype=np.int64),
-        heights=np.array([entry["height"] for entry in found], dtype=np.int64),
-        grey=np.array([entry["grey"] for entry in found], dtype=bool),
-        digests=tuple(entry["digest"] for entry in found),
-        rows=np.arange(len(good), dtype=np.int64),
-        store=store,
+        widths=np.array([square.width for _, _, square in good], dtype=np.int64),
+        heights=np.array([square.height for _, _, square in good], dtype=np.int64),
+        grey=np.array([square.grey for _, _, square in good], dtype=bool),
+        digests=tuple(digest for _, digest, _ in good),
+        rows=np.array([square.row for _, _, square in good], dtype=np.int64),
+        squares=squares,
         listing=listing,
     )

@@ -11,7 +11,7 @@ Whatever was guessed or passed over stands in `notes`, a sentence each.
 import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -50,10 +50,8 @@ SYSTEM_FOLDERS = {
     *("__macosx", "$recycle.bin", "system volume information", "lost+found", "lost.dir", "__pycache__"),
     *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot"),
 }
-PARTS = {
-    *("train", "training", "trainset", "val", "valid", "validation", "dev", "test", "testing", "testset"),
-    *("eval", "evaluation", "pred", "holdout", "fold", "split"),
-}
+TRAIN, TEST = {"train", "training", "trainset"}, {"test", "testing", "testset", "val", "valid", "validation"}
+PARTS = TRAIN | TEST | {"dev", "eval", "evaluation", "pred", "holdout", "fold", "split"}
 PART_WORDS = PARTS | {
     "set",
     "data",
@@ -68,6 +66,7 @@ PART_WORDS = PARTS | {
     "full",
 }
 PLAIN_FOLDERS = {"images", "image", "imgs", "img", "data", "jpegimages", "dcim"}
+OTHER_KIND = "is a picture of a kind that is not read here"
 PEEKED = 20_000_000  # bytes of a table that is opened only to say what it is
 SHOWN_TABLES = 5
 
@@ -130,7 +129,7 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
     listing = find_pictures(folder)
     spelled = os.path.abspath(check_folder(folder))
     further = None if labels is None else Path(labels).expanduser()
-    tables = _tables_of_root(listing, further)
+    tables = _tables_of_root(listing, str(folder), further)
     named: dict[str, str | None] = {}
     if tables:
         named = _labels_of(listing, tables[0], spelled)
@@ -140,7 +139,7 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
         rest += " What folders are called does not count." if folders else ""
         listing.notes.append(f"Labels are those of {printable(tables[0].name)}.{rest}")
     else:
-        named = _labels_of_folders(listing, table=further is not None)
+        named = _labels_of_folders(listing, str(folder), table=further is not None)
     if further is not None:
         rows = _labels_of(listing, further, spelled)
         listing.notes.append(
@@ -206,15 +205,12 @@ def find_pictures(folder: str | Path) -> Listing:
     listing.labels = [None] * len(listing.files)
     if not listing.files and not listing.skipped:
         kinds = "JPEG, PNG, BMP, GIF, WebP or TIFF"
-        raise ValueError(f"There is no picture in {printable(str(folder))}: put {kinds} files there.")
-    with_picture = set(map(_stem, listing.files))
-    for name, reason in listing.skipped.items():
-        if (
-            PurePosixPath(name).suffix.lower() in RAW
-            and reason.startswith(OTHER_KIND)
-            and _stem(name) in with_picture
-        ):
-            listing.skipped[name] = "is the raw file of the picture beside it, which is read"
+        other = f", only {listing.others:,} other files" if listing.others else ""
+        raise ValueError(f"There is no picture in {printable(str(folder))}{other}: put {kinds} files there.")
+    if raw := [name for name in listing.skipped if _suffix(name) in RAW]:
+        stems = set(map(_stem, listing.files))
+        beside = "is the raw file of the picture beside it, which is read"
+        listing.skipped |= {name: beside for name in raw if _stem(name) in stems}
     return listing
 
 
@@ -278,7 +274,7 @@ def _walk(listing: Listing) -> Iterator[str]:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM_FILES | SYSTEM_FOLDERS
+    return name.startswith((".", "~$")) or name.lower() in SYSTEM_FILES | SYSTEM_FOLDERS
 
 
 def _suffix(name: str) -> str:
@@ -287,9 +283,6 @@ def _suffix(name: str) -> str:
 
 def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix("")).lower()
-
-
-OTHER_KIND = "is a picture of a kind that is not read here"
 
 
 def other_kind(name: str) -> str | None:
@@ -318,24 +311,24 @@ def _reason_to_skip(entry: os.DirEntry[str], root: Path) -> str | None:
 # Labels by folders.
 
 
-def _labels_of_folders(listing: Listing, *, table: bool) -> dict[str, str | None]:
-    """Return the label of each file by the folder that it lies in.
+def _labels_of_folders(listing: Listing, shown: str, *, table: bool) -> dict[str, str | None]:
+    """Return the label of each file by its folder; the user knows the folder of all as `shown`.
 
     Raises:
         ValueError: if the folders are the parts of a data set, unless a table labels what lies in them.
     """
-    root, below = printable(str(listing.folder)), ""
+    root, below = printable(shown.rstrip("/")), ""
     folders, direct = _folders(listing.files, below)
     while True:
-        if folders and all(map(_is_part, folders)) and (len(folders) > 1 or any(folders.values())):
-            if table and not any(folders.values()):
+        if parts := _parts(folders):
+            if table:
                 listing.notes.append(
-                    f"The folders {enumerated(folders)} are parts of a data set, and no classes."
+                    f"The folders {enumerated(parts)} are parts of a data set, and no classes."
                 )
                 return {}
-            first = f"{root}/{printable(below)}{printable(next(iter(folders)))}"
+            first = f"{root}/{printable(below)}{printable(parts[0])}"
             raise ValueError(
-                f"The folder is divided into {enumerated(folders)}, which are parts of a data set and no "
+                f"The folder is divided into {enumerated(parts)}, which are parts of a data set and no "
                 f"classes: name one of them, such as {first}, or put the class folders of all parts together."
             )
         if len(folders) != 1 or direct:
@@ -381,10 +374,16 @@ def _folders(files: Iterable[str], below: str) -> tuple[dict[str, bool], bool]:
     return found, direct
 
 
-def _is_part(folder: str) -> bool:
-    """Return whether a folder is called as the part of a data set, such as train, val2017 or test_set."""
-    words = re.findall(r"[^\W\d_]+", folder.lower())
-    return any(word in PARTS for word in words) and all(word in PART_WORDS for word in words)
+def _parts(folders: Mapping[str, bool]) -> list[str]:
+    """Return which folders are parts of a data set, such as train, val2017 or test_set, and no classes.
+
+    They are if all are called so. Beside others, "train" and "test" are; "fold" and "split" may be classes.
+    """
+    words = {folder: {*re.findall(r"[^\W\d_]+", folder.lower())} for folder in folders}
+    parts = [name for name, found in words.items() if found & PARTS and found <= PART_WORDS]
+    all_are = len(parts) == len(folders) and (len(folders) > 1 or any(folders.values()))
+    both = all(any(words[name] & kind for name in parts) for kind in (TRAIN, TEST))
+    return sorted(parts, key=lambda name: (not words[name] & TRAIN, name)) if all_are or both else []
 
 
 def _class_folder(name: str) -> str | None:
@@ -395,7 +394,7 @@ def _class_folder(name: str) -> str | None:
 # Labels by a table.
 
 
-def _tables_of_root(listing: Listing, further: Path | None) -> list[Path]:
+def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[Path]:
     """Return the table of the folder itself, if there is one; note the tables that are passed over.
 
     Raises:
@@ -405,7 +404,7 @@ def _tables_of_root(listing: Listing, further: Path | None) -> list[Path]:
     beside = {form for file in listing.files if "/" not in file for form in (file.lower(), _stem(file))}
     for entry in sorted(os.scandir(listing.folder), key=lambda entry: entry.name):
         name, path = entry.name.lower(), listing.folder / entry.name
-        if _hidden(name) or not entry.is_file() or (further and further.exists() and path.samefile(further)):
+        if _hidden(name) or not os.path.isfile(path):
             continue
         if name in TABLES and path.resolve().is_relative_to(listing.folder):
             try:
@@ -415,8 +414,10 @@ def _tables_of_root(listing: Listing, further: Path | None) -> list[Path]:
                 if name in STRICT_TABLES:
                     raise
                 passed.append(str(error))
+        elif further and further.exists() and path.samefile(further):
+            continue
         elif re.fullmatch(LISTS, name) or (_suffix(name) in OTHER_TABLES and not _is_sidecar(name, beside)):
-            passed.append(_how_to_use(path))
+            passed.append(_how_to_use(path, os.path.join(shown, entry.name)))
     if len(found) > 1:
         both = " and ".join(printable(path.name) for path in found[:2])
         raise ValueError(f"The folder holds both {both}: keep the one that is right.")
@@ -427,14 +428,14 @@ def _tables_of_root(listing: Listing, further: Path | None) -> list[Path]:
     return found
 
 
-def _how_to_use(path: Path) -> str:
-    """Return what to do with a table that is not read by itself."""
+def _how_to_use(path: Path, shown: str) -> str:
+    """Return what to do with a table that is not read by itself; the user knows it by the second path."""
     if _suffix(path.name) in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") and path.stat().st_size < PEEKED:
         try:
             next(read_rows(path))
         except ValueError as error:
             return str(error)
-        return f"{printable(path.name)}; to take its labels, add --labels {printable(str(path))}"
+        return f"{printable(path.name)}; to take its labels, add --labels {printable(shown)}."
     return (
         f"{printable(path.name)}; write labels.csv with the columns file_name and label to take what it says."
     )

@@ -1,6 +1,6 @@
 """Tables of labels: read row by row, and matched with the pictures that they name.
 
-    file_name,label                    CSV; commas, semicolons or tabs; UTF-8, or UTF-16 as Excel writes it
+    file_name,label                    CSV, also with semicolons, tabs or bars; UTF-8, or UTF-16 as of Excel
     filename,cat,dog                   a column per class, with 1 for the one that is meant
     {"file_name": "1.jpg", "label": "cat"}                  JSON, an object per line or a list of them
     {"classes": ["cat", "dog"], "labels": {"1": 0}}         labels.json of FiftyOne
@@ -29,11 +29,20 @@ FILE_COLUMNS, LABEL_COLUMN = ("file_name", "image_path", "path", "file"), "label
 FILE_COLUMNS_ELSEWHERE = (
     *("filename", "filepath", "file_path", "image_name", "image_file", "image", "img", "image_id", "id"),
 )
-LABEL_COLUMNS_ELSEWHERE = ("class", "class_name", "category", "choice", "target", "species", "breed")
+LABEL_COLUMNS_ELSEWHERE = (
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "choice",
+    "target",
+    "species",
+    "breed",
+)
 BOX_COLUMNS = {"xmin", "x_min", "bbox", "region_shape_attributes"}
 LARGEST_TABLE = 100_000_000  # bytes
 LARGEST_LINE = 1_000_000  # characters of the first line, which tells what parts the columns
-FORMULA = r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"  # at the start of a cell
+FORMULA = r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"  # at the start of a cell; in review.js likewise
 BOXES = (
     "holds boxes, which label parts of a picture: write one label per picture, as labels.csv with the "
     "columns file_name and label"
@@ -90,13 +99,19 @@ def read_rows(table: Path, column: str | None = None) -> Iterator[TableRow]:
         for record in chain([first], records):
             yield _row(record, columns, name)
     except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{name} cannot be read as a table ({error}): save it as CSV in UTF-8.") from None
+        why = printable(str(error))
+        raise ValueError(f"{name} cannot be read as a table ({why}): save it as CSV in UTF-8.") from None
 
 
 def _records(table: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a table, each as a dictionary of its columns."""
     with table.open("rb") as raw:
-        encoding = "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        mark = raw.read(2)
+    if mark == b"PK":
+        raise ColumnsError(
+            f"{printable(table.name)} is a workbook of a spreadsheet: save it as CSV in UTF-8."
+        )
+    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with table.open(encoding=encoding, newline="") as file:
         if table.suffix.lower() == ".json":
             yield from _json_records(_json(file.read()), printable(table.name))
@@ -111,13 +126,13 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
     while first.isspace():  # "" at the end is none
         start = file.tell()
         first = file.readline(LARGEST_LINE)
-    if parted := re.fullmatch(r'"?sep=(.)"?\s*', first):  # a note of Excel to itself
+    if parted := re.fullmatch(r'"?sep=([^\w\s"]|\t)"?\s*', first):  # a note of Excel to itself
         delimiter = parted[1]
     else:
-        delimiter = max(",;\t", key=first.count)
+        delimiter = max(",;\t|", key=first.count)
         file.seek(start)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
-    lines = (line for line in reader if any(cell.strip() for cell in line))
+    lines = ([*map(_unquoted, line)] for line in reader if any(cell.strip() for cell in line))
     header = [name.strip() for name in next(lines, [])]
     while header and not header[-1]:  # a spreadsheet may write more columns than are filled
         header.pop()
@@ -130,6 +145,11 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
             found = f"{len(header)} columns, but {len(line)} in the row of {printable(line[0])}"
             raise ValueError(f"{name} has {found}: set texts that hold a comma in quotes.")
         yield dict(zip(header, line, strict=True))
+
+
+def _unquoted(cell: str) -> str:
+    """Return a cell without its quotes, which the reader keeps if a blank comes before them."""
+    return cell.strip()[1:-1] if cell[:1] == " " and re.fullmatch(r'"[^"]*"', cell.strip()) else cell
 
 
 def _json(text: str) -> Any:
@@ -148,7 +168,7 @@ def _json_records(found: Any, name: str) -> Iterator[Mapping[str, Any]]:
         return
     if isinstance(found, dict) and {"images", "annotations"} <= found.keys():
         raise ColumnsError(f"{name} {BOXES}.")
-    yield from (_as_record(record, name) for record in (found if isinstance(found, list) else [found]))
+    yield from (_as_record(record, name) for record in (found if isinstance(found, list) else [None]))
 
 
 def _json_lines(file: TextIO, name: str) -> Iterator[Mapping[str, Any]]:
@@ -156,6 +176,8 @@ def _json_lines(file: TextIO, name: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _as_record(found: Any, name: str) -> Mapping[str, Any]:
+    if isinstance(found, dict) and {"data", "annotations"} <= found.keys():
+        raise ColumnsError(f"{name} is Label Studio's full JSON: export CSV or JSON-MIN from there.")
     if not isinstance(found, dict):
         raise ColumnsError(
             f"{name} holds no rows of a table: write labels.csv with the columns file_name and label."
@@ -174,13 +196,13 @@ class _Columns:
 
 
 def _columns(first: Mapping[str, Any], name: str, column: str | None) -> _Columns:
-    by_name = {str(column).strip().lower(): str(column) for column in first}
+    by_name = {_plain_column(str(column)): str(column) for column in first}
     if BOX_COLUMNS & by_name.keys():
         raise ColumnsError(f"{name} {BOXES}.")
     files = [column for column in FILE_COLUMNS if column in by_name] or [
         column for column in FILE_COLUMNS_ELSEWHERE if column in by_name
     ][:1]
-    wanted = (LABEL_COLUMN if column is None else column).strip().lower()
+    wanted = LABEL_COLUMN if column is None else _plain_column(column)
     labels = [wanted] if wanted in by_name else []
     classes: tuple[str, ...] = ()
     if column is None and not labels:
@@ -198,6 +220,11 @@ def _columns(first: Mapping[str, Any], name: str, column: str | None) -> _Column
     return _Columns(by_name[files[0]], label, by_name.get("sha256", ""), classes)
 
 
+def _plain_column(name: str) -> str:
+    """Return how the name of a column is compared: "File Name" as "file_name"."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
 def _row(record: Mapping[str, Any], columns: _Columns, name: str) -> TableRow:
     file = str(record.get(columns.file) or "")
     digest = str(record.get(columns.digest) or "") if columns.digest else ""
@@ -206,7 +233,8 @@ def _row(record: Mapping[str, Any], columns: _Columns, name: str) -> TableRow:
         bits = {column: _bit(record.get(column)) for column in columns.classes}
         if odd := [column for column, bit in bits.items() if bit is None]:
             raise ValueError(
-                f"{name} has a column {printable(odd[0])} that is not 0 or 1 for {printable(file)}."
+                f"{name} is neither 0 nor 1 for {printable(file)} in the column {printable(odd[0])}: "
+                "correct the row."
             )
         value = [column for column, bit in bits.items() if bit]
         value = value[0] if len(value) == 1 else value or ""
@@ -225,7 +253,7 @@ class PictureNames:
     """Finds the pictures that a table names, however it writes their names.
 
     Blanks around a name, backslashes, `./`, an absolute path, the other Unicode form of an accent, the name
-    of the folder in front, no ending, or an address of Label Studio.
+    of the folder in front, other capitals, no ending, or an address of Label Studio.
 
     Args:
         files: one name per picture, below its folder, with `/`.
@@ -249,7 +277,7 @@ class PictureNames:
         self._spelled, self._n_files = _composed(spelled.replace(os.sep, "/")), len(files)
         self._by_name: dict[str, list[int]] = {}
         self._by_digest: dict[str, list[int]] = {}
-        self._by_stem: dict[str, list[int]] = {}
+        self._loosely: dict[str, list[int]] = {}
         for row, file in enumerate(self.files):
             self._by_name.setdefault(_composed(file), []).append(row)
         for row, digest in enumerate(digests):
@@ -257,7 +285,7 @@ class PictureNames:
 
     def find(self, given: str, digest: str = "") -> list[int]:
         """Return the rows of the pictures that a row of a table may mean; several if it is not clear."""
-        named = self._named(unescape_formula(given)) or self._named(given)
+        named = next(filter(None, map(self._named, {unescape_formula(given): 0, given: 0})), [])
         named = [row for row in named if row < self._n_files] or named
         if not digest or not self._by_digest:
             return named
@@ -266,7 +294,7 @@ class PictureNames:
 
     def below(self, given: str) -> list[str]:
         """Return the folders in which a picture of that name lies, or of that name and an ending."""
-        tail = f"/{_plain_path(given)}"
+        tail = f"/{_plain_paths(given)[0]}"
         forms = (form for file in map(_composed, self.files) for form in (file, posixpath.splitext(file)[0]))
         return sorted({form[: 1 - len(tail)] for form in forms if form.endswith(tail)})
 
@@ -274,15 +302,18 @@ class PictureNames:
         exact = [row for row in self._by_name.get(_composed(given), []) if self.files[row] == given]
         if exact or not given.strip():
             return exact
-        name = _plain_path(given)
+        return next(filter(None, map(self._at, _plain_paths(given))), [])
+
+    def _at(self, name: str) -> list[int]:
         if name.startswith("../"):  # out of the folder, and perhaps into it again
             above = {posixpath.normpath(f"{folder}/{name}") for folder in {*self.folders}}
             return [row for path in sorted(above) for row in self._in_folder(path)]
         found = self._by_name.get(name) or self._in_folder(name)
-        if not found and not self._by_stem:
-            for row, file in enumerate(self.files):
-                self._by_stem.setdefault(posixpath.splitext(_composed(file))[0], []).append(row)
-        return found or self._by_stem.get(name, [])
+        if not found and not self._loosely:
+            for row, file in enumerate(map(_composed, self.files)):
+                for form in {file.casefold(), posixpath.splitext(file)[0].casefold()}:
+                    self._loosely.setdefault(form, []).append(row)
+        return found or self._loosely.get(name.casefold(), [])
 
     def _in_folder(self, path: str) -> list[int]:
         """Return the pictures of a path that names their folder as well, or the end of its path."""
@@ -356,12 +387,13 @@ def _match(table: Path, pictures: PictureNames, below: str, column: str | None) 
     return match
 
 
-def _plain_path(given: str) -> str:
-    """Return a path as `find` compares it; of an address of Label Studio the name of the file."""
-    name = posixpath.normpath(given.strip().replace("\\", "/"))
-    if address := re.fullmatch(r"/data/(?:upload/\d+/(?:[0-9a-f]{8}-)?|local-files/\?d=)(.+)", name):
-        name = unquote(address[1])
-    return _composed(name)
+def _plain_paths(given: str) -> list[str]:
+    """Return a path as `find` compares it; for an address of Label Studio the names that it may mean."""
+    name = _composed(posixpath.normpath(given.strip().replace("\\", "/")))
+    if address := re.fullmatch(r"/data/(?:upload/\d+/|local-files/\?d=)(.+)", name):
+        file = _composed(unquote(address[1]))
+        return [file, re.sub("^[0-9a-f]{8}-", "", file), name]
+    return [name]
 
 
 def _composed(text: str) -> str:

@@ -25,6 +25,7 @@ def project(tmp_path_factory):
     for i, name in enumerate(HOSTILE[:3]):
         (photos / "disc" / f"{i}.{'png' if i % 2 else 'jpg'}").rename(photos / "bars" / name)
     (photos / "unlabelled" / "disc0.png").rename(photos / "unlabelled" / HOSTILE[3])
+    (photos / "unlabelled" / "disc1.png").rename(photos / "=1.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METRICLEARN_CACHE", str(root / "cache"))
         patch.delenv("QDRANT_URL", raising=False)
@@ -61,6 +62,7 @@ def test_a_label_is_corrected_by_keyboard_and_counts(project, new_visit, capsys)
     download.value.save_as(reviewed)
     with reviewed.open(newline="", encoding="utf-8") as file:
         assert {row["file_name"]: row["label"] for row in csv.DictReader(file)} == wanted
+    assert "'=1.png" in wanted  # no formula for a spreadsheet, and read back below
     assert page.evaluate("window.hacked") is None
     assert new_visit.errors == []
     assert new_visit.external == []
