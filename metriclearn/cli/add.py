@@ -20,7 +20,7 @@ from metriclearn.cli.model_folder import (
 )
 from metriclearn.files import locked
 from metriclearn.neighbours import nearest, votes
-from metriclearn.photos.class_names import check_class_names, check_enough, printable
+from metriclearn.photos.class_names import check_class_names, check_enough, excerpt, printable
 from metriclearn.photos.tables import PictureNames, match_labels
 
 ENOUGH_TO_JUDGE = 10  # new labelled pictures
@@ -109,7 +109,7 @@ def _corrections(model: ModelFolder, table: Path) -> dict[int, str | None]:
     if n_missing:
         more = f" and {n_missing - 1} more" if n_missing > 1 else ""
         raise ValueError(
-            f"{printable(table.name)} names {printable(given)}{more}, which is no picture of this "
+            f"{printable(table.name)} names {excerpt(given)}{more}, which is no picture of this "
             "classifier: leave the row out, or add its folder."
         )
     return match.labels

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from metriclearn.checks.labels import means_unlabelled, names_no_class
 
+LONGEST_NAME = 120  # letters of it in a message
 UNKNOWN = "unknown"  # what a classifier answers, and so no class
 
 
@@ -18,14 +19,14 @@ def check_class_names(names: Iterable[str]) -> None:
     alike: dict[str, str] = {}
     for name in names:
         if reason := _reason_to_rename(name):
-            raise ValueError(f'A class is called "{printable(name)}", which {reason}.')
+            raise ValueError(f'A class is called "{excerpt(name)}", which {reason}.')
         plain = unicodedata.normalize("NFKC", _same_case(name))
         if other := alike.get(plain):
             differ = "case or blanks"
             if _same_case(name) != _same_case(other):
                 differ = "how Unicode writes their letters"
             raise ValueError(
-                f'The classes "{other}" and "{name}" differ only in {differ}: give both one name.'
+                f'The classes "{excerpt(other)}" and "{excerpt(name)}" differ only in {differ}: give both one name.'
             )
         alike[plain] = name
 
@@ -39,10 +40,10 @@ def check_enough(counts: dict[str, int]) -> None:
     if len(counts) < 2:
         found = "No picture has a label"
         if counts:
-            found = f"All labelled pictures are of one class ({printable(next(iter(counts)))})"
+            found = f"All labelled pictures are of one class ({excerpt(next(iter(counts)))})"
         wanted = "sort some into a folder per class, or write labels.csv with the columns file_name and label"
         raise ValueError(f"{found}: {wanted}.")
-    if few := [printable(name) for name, n in counts.items() if n < 2]:
+    if few := [excerpt(name) for name, n in counts.items() if n < 2]:
         raise ValueError(f"The class {few[0]} has one labelled picture: label a second, or leave it out.")
 
 
@@ -55,9 +56,14 @@ def printable(text: str) -> str:
     )
 
 
+def excerpt(text: str) -> str:
+    """Return a text for a message: printable, and cut if it is longer than a name is."""
+    return printable(text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}...")
+
+
 def enumerated(names: Iterable[str], most: int = 5) -> str:
     """Return the first names as a person lists them, such as "cat, dog and 3 more"."""
-    shown = [printable(name) for name in names]
+    shown = [excerpt(name) for name in names]
     if len(shown) > most:
         shown = [*shown[: most - 1], f"{len(shown) - most + 1} more"]
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]])) if shown else "none"

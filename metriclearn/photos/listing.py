@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from metriclearn.checks.arguments import check_folder
 from metriclearn.checks.arrays import is_broken
 from metriclearn.checks.labels import means_unlabelled
-from metriclearn.photos.class_names import check_class_names, enumerated, printable
+from metriclearn.photos.class_names import check_class_names, enumerated, excerpt, printable
 from metriclearn.photos.tables import (
     LABEL_COLUMN,
     ColumnsError,
@@ -183,7 +183,7 @@ def read_column(folder: str | Path, column: str, labels: str | Path | None = Non
         except ColumnsError as error:
             missing.append(error)
     if len(missing) == len(tables):
-        name = printable(column)
+        name = excerpt(column)
         raise (
             missing[0]
             if missing
@@ -455,7 +455,7 @@ def _is_sidecar(name: str, beside: Container[str]) -> bool:
 def _source(table: Path) -> str:
     """Return the name of a table of labels, and which column counts if that was guessed."""
     column = label_column(table)
-    guessed = "" if column.strip().lower() == LABEL_COLUMN else f" (column {printable(column.strip())})"
+    guessed = "" if column.strip().lower() == LABEL_COLUMN else f" (column {excerpt(column.strip())})"
     return printable(table.name) + (guessed if column else " (a column per class)")
 
 
@@ -473,12 +473,12 @@ def _labels_of(
     inside = os.path.normpath(os.path.join(root, given.strip().replace("\\", "/")))
     if n_missing and (not given.strip() or "\0" in given or not Path(inside).is_relative_to(root)):
         raise ValueError(
-            f"{shown} names {printable(given) or 'no file'}: name a file in the folder, or leave the row out."
+            f"{shown} names {excerpt(given) or 'no file'}: name a file in the folder, or leave the row out."
         )
     if n_missing:
         more = f" and {n_missing - 1} more" if n_missing > 1 else ""
         raise FileNotFoundError(
-            f"{shown} names {printable(given)}{more}, but there is no such picture in the folder: "
+            f"{shown} names {excerpt(given)}{more}, but there is no such picture in the folder: "
             "correct the rows, or leave them out."
         )
     if match.below:

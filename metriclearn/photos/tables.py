@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import unquote
 
-from metriclearn.photos.class_names import enumerated, parse_label, printable
+from metriclearn.photos.class_names import enumerated, excerpt, parse_label
 
 FILE_COLUMNS, LABEL_COLUMN = ("file_name", "image_path", "path", "file"), "label"
 # What other programs call these columns; of the files the first that is there counts.
@@ -87,8 +87,8 @@ def read_rows(table: Path, column: str | None = None) -> Iterator[TableRow]:
         ValueError: if it cannot be read, or a row makes no sense.
     """
     if not table.is_file():
-        raise FileNotFoundError(f"{printable(str(table))} is not there: name a CSV file.")
-    name = printable(table.name)
+        raise FileNotFoundError(f"{excerpt(str(table))} is not there: name a CSV file.")
+    name = excerpt(table.name)
     if table.stat().st_size > LARGEST_TABLE:
         raise ValueError(f"{name} is larger than 100 MB: is it a table of labels?")
     try:
@@ -99,13 +99,13 @@ def read_rows(table: Path, column: str | None = None) -> Iterator[TableRow]:
         for record in chain([first], records):
             yield _row(record, columns, name)
     except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
-        why = printable(str(error))
+        why = excerpt(str(error))
         raise ValueError(f"{name} cannot be read as a table ({why}): save it as CSV in UTF-8.") from None
 
 
 def label_column(table: Path) -> str:
     """Return which column of a table that can be read holds the labels, or "" if there is one per class."""
-    return _columns(next(_records(table)), printable(table.name), None).label
+    return _columns(next(_records(table)), excerpt(table.name), None).label
 
 
 def _records(table: Path) -> Iterator[Mapping[str, Any]]:
@@ -113,17 +113,15 @@ def _records(table: Path) -> Iterator[Mapping[str, Any]]:
     with table.open("rb") as raw:
         mark = raw.read(2)
     if mark == b"PK":
-        raise ColumnsError(
-            f"{printable(table.name)} is a workbook of a spreadsheet: save it as CSV in UTF-8."
-        )
+        raise ColumnsError(f"{excerpt(table.name)} is a workbook of a spreadsheet: save it as CSV in UTF-8.")
     encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with table.open(encoding=encoding, newline="") as file:
         if table.suffix.lower() == ".json":
-            yield from _json_records(_json(file.read()), printable(table.name))
+            yield from _json_records(_json(file.read()), excerpt(table.name))
         elif table.suffix.lower() in (".jsonl", ".ndjson"):
-            yield from _json_lines(file, printable(table.name))
+            yield from _json_lines(file, excerpt(table.name))
         else:
-            yield from _csv_records(file, printable(table.name))
+            yield from _csv_records(file, excerpt(table.name))
 
 
 def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
@@ -147,7 +145,7 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
         while len(line) > len(header) and not line[-1].strip():
             line.pop()
         if len(line) != len(header):
-            found = f"{len(header)} columns, but {len(line)} in the row of {printable(line[0])}"
+            found = f"{len(header)} columns, but {len(line)} in the row of {excerpt(line[0])}"
             raise ValueError(f"{name} has {found}: set texts that hold a comma in quotes.")
         yield dict(zip(header, line, strict=True))
 
@@ -219,7 +217,7 @@ def _columns(first: Mapping[str, Any], name: str, column: str | None) -> _Column
         there = ", ".join(map(printable, filter(None, by_name))) or "none"
         raise ColumnsError(
             f"{name} needs one column {', '.join(FILE_COLUMNS[:-1])} or {FILE_COLUMNS[-1]}, and one column "
-            f"{printable(wanted)}: its columns are {there}."
+            f"{excerpt(wanted)}: its columns are {there}."
         )
     label = "" if classes else by_name[labels[0]]
     return _Columns(by_name[files[0]], label, by_name.get("sha256", ""), classes)
@@ -238,13 +236,13 @@ def _row(record: Mapping[str, Any], columns: _Columns, name: str) -> TableRow:
         bits = {column: _bit(record.get(column)) for column in columns.classes}
         if odd := [column for column, bit in bits.items() if bit is None]:
             raise ValueError(
-                f"{name} is neither 0 nor 1 for {printable(file)} in the column {printable(odd[0])}: "
+                f"{name} is neither 0 nor 1 for {excerpt(file)} in the column {excerpt(odd[0])}: "
                 "correct the row."
             )
         value = [column for column, bit in bits.items() if bit]
         value = value[0] if len(value) == 1 else value or ""
     if isinstance(value, list | dict) or str(value).startswith(('{"', '["')):
-        raise ValueError(f"{name} gives {printable(file)} several labels: keep one per picture.")
+        raise ValueError(f"{name} gives {excerpt(file)} several labels: keep one per picture.")
     label = "" if value is None else unescape_formula(str(value))
     return TableRow(file, parse_label(label), digest.strip().lower())
 
@@ -377,7 +375,7 @@ def _match(table: Path, pictures: PictureNames, below: str, column: str | None) 
         if len(rows) > 1:
             where = enumerated(f"{pictures.folders[row]}/{pictures.files[row]}" for row in rows)
             raise ValueError(
-                f"{printable(table.name)} names {printable(given)}, which may be {where}: write its whole "
+                f"{excerpt(table.name)} names {excerpt(given)}, which may be {where}: write its whole "
                 "path, or the column sha256 as in the table of metriclearn review."
             )
         if not rows:
@@ -385,7 +383,7 @@ def _match(table: Path, pictures: PictureNames, below: str, column: str | None) 
             match.missing = (first if n else given, n + 1)
         elif rows[0] in match.labels:
             raise ValueError(
-                f"{printable(table.name)} names {printable(given)} twice: keep the row that is right."
+                f"{excerpt(table.name)} names {excerpt(given)} twice: keep the row that is right."
             )
         else:
             match.labels[rows[0]] = labels.setdefault(label, label)  # one text per class

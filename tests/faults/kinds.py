@@ -7,6 +7,7 @@ content is harmless, too. All else is a surprise: other content, another excepti
 """
 
 import contextlib
+import functools
 import io
 import json
 import shutil
@@ -15,7 +16,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +26,15 @@ from PIL import Image
 from metriclearn import MetricEmbedding
 from metriclearn.cli.main import main
 from metriclearn.cli.model_folder import ModelFolder
-from metriclearn.files import cached_array
-from metriclearn.files import json_bytes as seal
+from metriclearn.files import cached_array, json_bytes
 from metriclearn.index.export import read_points
 from metriclearn.photos import read_photographs
 from metriclearn.photos.decode import UnreadableError, read_picture
 from metriclearn.photos.listing import list_photographs
+from metriclearn.photos.tables import PictureNames, match_labels
 
 LONGEST_SECONDS = 10
-LONGEST_SENTENCE = 600  # letters
+LONGEST_SENTENCE = 1000  # letters
 FIT = ["--method", "frozen", "--device", "cpu"]
 SENTENCES = (
     ValueError,
@@ -198,6 +198,18 @@ def read_labels(folder):
     return found.files, found.labels
 
 
+def read_corrections(folder):
+    """Read a table of corrections, as `add --labels` does."""
+    model = _model(folder.parent / "model")
+    match = match_labels(folder / "fixed.csv", PictureNames(model.files, model.folders, model.digests))
+    return sorted(match.labels.items())
+
+
+@functools.cache
+def _model(folder):
+    return ModelFolder.open(folder, "cpu")
+
+
 def read_one_picture(name, folder):
     """Decode one picture file."""
     found = read_picture(folder / name)
@@ -210,7 +222,7 @@ def forge(data, random):
     value.pop("checksum", None)
     changed = mutate_json(value, random)
     try:
-        return seal(changed) if isinstance(changed, dict) else dump(changed)
+        return json_bytes(changed) if isinstance(changed, dict) else dump(changed)
     except (ValueError, TypeError, UnicodeError):  # what the package itself could not write
         return dump(changed)
 
@@ -272,6 +284,12 @@ def make_folders(root, monkey):
         "bars/1.png,x",
     ]
     (root / "table" / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    draw_folder(root / "lines", n=2, free=1)
+    lines = [{"file_name": f"disc/{i}.{'png' if i else 'jpg'}", "label": "caf\u00e9"} for i in range(2)]
+    text = "\n".join(json.dumps(line) for line in lines)
+    (root / "lines" / "metadata.jsonl").write_text(text, encoding="utf-8")
+    (root / "corrected").mkdir()
+    (root / "corrected" / "fixed.csv").write_text("file_name,label,sha256\ndisc/0.jpg,bars,\nbars/1.png,,\n")
     draw_pictures(root / "formats")
     draw_folder(root / "corrections" / "in", n=1)
     return root
@@ -320,12 +338,21 @@ def kinds(root, cached):
         (Kind("export: points, forged", ("points.json",), read_export, forge, "theirs"), "export"),
         (Kind("cache: pictures", cached, read_pictures_of), "pictures"),
         (Kind("cache: array", ("array.npy",), read_array), "array"),
-        (Kind("table of labels", ("labels.csv",), read_labels, mutate, "theirs"), "table"),
+        (Kind("table: labels.csv", ("labels.csv",), read_labels, mutate, "theirs"), "table"),
+        (Kind("table: metadata.jsonl", ("metadata.jsonl",), read_labels, mutate, "theirs"), "lines"),
+        (
+            Kind("table: corrections, at `add`", ("fixed.csv",), read_corrections, mutate, "theirs"),
+            "corrected",
+        ),
     ]
     found += [
         (
             Kind(
-                f"picture: {name[2:]} ({name[0]})", (name,), partial(read_one_picture, name), mutate, "theirs"
+                f"picture: {name[2:]} ({name[0]})",
+                (name,),
+                functools.partial(read_one_picture, name),
+                mutate,
+                "theirs",
             ),
             "formats",
         )

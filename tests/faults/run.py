@@ -64,7 +64,7 @@ def job(what, number, numbers, moments):
             task = processes.tasks(root)[number]
             name, tally = f"killed: {task.name}", processes.try_kills(task, root / "killed", moments=moments)
         elif what == "two":
-            name, tally = "two `add` at once", processes.try_two_at_once(root, numbers)
+            name, tally = "two `add`, or two `fit`, at once", processes.try_two_at_once(root, numbers)
         elif what == "fork":
             name, tally = "an index in a forked child", processes.try_forks(root, numbers)
         else:

@@ -35,14 +35,14 @@ def test_each_kind_of_damage_is_refused_or_harmless(root, monkeypatch, no_surpri
     assert whole.outcomes["refused"] > 300  # the damage is real
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 def test_killed_at_any_step_nothing_is_lost(number, root, no_surprise):
     task = processes.tasks(root)[number]
     no_surprise(processes.try_kills(task, root / "killed", moments=2, steps=5))
 
 
-def test_two_who_add_at_once(root, no_surprise):
-    no_surprise(processes.try_two_at_once(root, range(2)))
+def test_two_who_write_at_once(root, no_surprise):
+    no_surprise(processes.try_two_at_once(root, range(3)))
 
 
 def test_an_index_in_a_forked_child(root, no_surprise):
