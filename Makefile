@@ -65,7 +65,7 @@ test-elsewhere: .venv/installed ## re-check every notebook as other machines wou
 test-server: .venv/installed ## run the tests of index and classifier on a Qdrant server (QDRANT_URL=http://localhost:6333)
 	@[ "$(QDRANT_URL)" ] || { echo "Say which server: make test-server QDRANT_URL=http://localhost:6333"; exit 1; }
 	$(ONE_THREAD) $(RUN) -m pytest -q --qdrant-url "$(QDRANT_URL)" tests/test_index.py tests/test_classify.py \
-		tests/test_reindex.py tests/test_upload.py tests/test_export.py
+		tests/test_reindex.py tests/test_upload.py tests/test_export.py tests/test_deploy.py
 
 faults: .venv/installed ## damage files, kill programs and fill disks 100,000 times; rewrite the table of docs/trust.md
 	$(ONE_THREAD) $(RUN) tests/faults/run.py

