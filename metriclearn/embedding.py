@@ -361,7 +361,7 @@ def _same_backbone(card: dict[str, Any], given: nn.Module | None, where: torch.d
         raise ValueError(f"The encoder stands on {card['name']}, a backbone of yours: pass it.") from None
     if backbone.fingerprint != card["fingerprint"]:
         raise ValueError(
-            f"The backbone {backbone.name} is not the one that the encoder was trained on, in weights, settings "
-            "or code: pass that one."
+            f"The backbone {backbone.name} is not the one that the encoder was trained on, in weights, "
+            "settings or code: pass that one."
         )
     return backbone
