@@ -415,6 +415,7 @@ def _same_backbone(card: dict[str, Any], given: str | nn.Module | None, where: t
     backbone = as_backbone(name if given is None else given, where, card["aspect"])
     if backbone.fingerprint != card["fingerprint"]:
         raise ValueError(
-            f"The backbone {backbone.name} is not the one that the encoder was trained on: pass that one."
+            f"The backbone {backbone.name} is not the one that the encoder was trained on, in weights, "
+            "settings or code: pass that one."
         )
     return backbone
