@@ -27,7 +27,7 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # Another machine: a processor without the newer vector instructions.
 OLD_CHIP := ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: help course lab site slides check test test-elsewhere test-server faults notebooks bench speed weights bands lock clean
+.PHONY: help course lab site slides check test test-elsewhere test-server faults notebooks notebooks-twice bench speed weights bands lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ notebooks: .venv/installed ## run the notebooks and the solutions again and keep
 	@$(RUN) tools/exercises.py
 	@$(RUN) tools/run_notebooks.py --inplace
 	@$(RUN) tools/run_notebooks.py --inplace --solutions
+
+notebooks-twice: .venv/installed ## run every cell twice in a row, at full length: what it says the second time is true
+	$(ONE_THREAD) $(RUN) -m pytest -q -p no:cacheprovider --full-length tests/test_cells_twice.py
 
 bench: .venv/installed ## measure all methods at every label budget, and rewrite the tables
 	$(RUN) -m benchmarks.label_efficiency

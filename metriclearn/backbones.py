@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from metriclearn.checks.arguments import check_device, check_number, check_text, shown
 from metriclearn.default_settings import default_settings
 from metriclearn.fingerprint import fingerprint, structure
-from metriclearn.models import Encoder, replaced
+from metriclearn.models import Encoder, as_weights, replaced
 
 LITE0, LITE2 = "efficientnet-lite0", "efficientnet-lite2"
 BORDER = 32  # pixels that are cut off at ImageNet's tests
@@ -192,7 +192,7 @@ class Backbone(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Return what the trunk makes of images, for `features`."""
-        maps: Tensor = self.trunk(_as_weights(self.prepare(images), self.trunk))
+        maps: Tensor = self.trunk(as_weights(self.prepare(images), self.trunk))
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
@@ -220,7 +220,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: if the network gives anything else than a row of numbers for each image.
         """
-        features = self.tail(_as_weights(maps, self.tail))
+        features = self.tail(as_weights(maps, self.tail))
         if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(maps):
             found = type(features).__name__
             if isinstance(features, Tensor):
@@ -230,12 +230,6 @@ class Backbone(nn.Module):
                 "one row of numbers per image, shape (n, width)."
             )
         return features.float()
-
-
-def _as_weights(x: Tensor, network: nn.Module) -> Tensor:
-    """Return what a network is to see in the type of its weights, if all of them have the same."""
-    types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
-    return x.to(types.pop()) if len(types) == 1 else x
 
 
 def frame(size: int, aspect: float) -> tuple[int, int]:

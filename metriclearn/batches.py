@@ -118,8 +118,7 @@ def in_batches(
     """
     keep_freed_memory()
     model: nn.Module = function.__self__  # type: ignore[attr-defined]
-    weight = next(chain(model.parameters(), model.buffers()))
-    exact = torch.promote_types(weight.dtype, torch.float32)  # a network of one's own may have float64
+    device = next(chain(model.parameters(), model.buffers())).device
     # A backbone looks at more pixels than the images have if these are smaller than what it wants.
     area = max(math.prod(inputs.shape[2:]), getattr(model, "pixels_seen", 0))
     batch_size = max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // area))
@@ -129,7 +128,7 @@ def in_batches(
     parts = []
     with torch.inference_mode(), bar:
         for batch in torch.split(chosen, batch_size):
-            parts.append(function(batch_of(inputs, batch).to(weight.device, exact)).float().cpu())
+            parts.append(function(batch_of(inputs, batch).to(device)).float().cpu())
             bar.update(len(batch))
     return torch.cat(parts).numpy()
 

@@ -336,9 +336,9 @@ def significantly_better(one: Judged, other: Judged) -> bool:
 
 
 def without_duplicates(labels: LabelArray, digests: Sequence[str]) -> LabelArray:
-    """Return the labels, where of equal images, which have one digest, only the first keeps its own."""
-    first = np.zeros(len(labels), dtype=bool)
-    first[np.unique(np.array(digests), return_index=True)[1]] = True
+    """Return the labels; of equal images, of one digest, only the first labelled one keeps its own."""
+    first, known = np.zeros(len(labels), dtype=bool), np.flatnonzero(is_labelled(labels))
+    first[known[np.unique(np.array(digests)[known], return_index=True)[1]]] = True
     without = np.where(first, labels, UNLABELLED)
     enough = [(without == label).sum() > 1 for label in np.unique(labels[is_labelled(labels)])]
     return without if all(enough) else labels  # a class may be nothing but duplicates

@@ -45,9 +45,9 @@ REMEDY = "copy both files again, or save the encoder anew"
 CARD_FORM = {
     "encoder_id": str,
     "input_shape": [int],
-    "dim": int,
+    "dim": range(1, 2**31),
     "classes": [int],
-    "label_budget": int,
+    "label_budget": range(2**53),
     "parameters": dict,
 }
 CARD_FORM_ON_BACKBONE = CARD_FORM | {
@@ -177,6 +177,8 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(labels[known])
         self.n_labels_ = int(known.sum())
         self.losses_ = losses
+        if hasattr(self, "card_"):  # that of an encoder read from a file, which is another one
+            del self.card_
         return self
 
     def transform(self, X: ImageArray) -> FloatArray:
@@ -262,7 +264,7 @@ class MetricEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         except Exception:  # of many kinds, according to where the damage lies
             intact = False
         if not intact:
-            raise ValueError(f"The weights in {path} are damaged, or of another card: {REMEDY}.")
+            raise ValueError(f"The weights in {path} are damaged, or of another card: copy both files again.")
         embedding = cls(**parameters)
         if network is None:
             embedding.n_features_in_ = card["input_shape"][0]
@@ -367,9 +369,9 @@ def _known_parameters(stored: dict[str, Any]) -> dict[str, Any]:
     """Return those of a card's parameters that can be set again; a function is only named there."""
     names = MetricEmbedding().get_params()
     found = {name: value for name, value in stored.items() if name in names}
-    if found.get("loss") not in LOSSES:
+    if not fits(found.get("loss"), tuple(LOSSES)):
         found.pop("loss", None)
-    if not isinstance(found.get("augment"), bool) and found.get("augment") not in AUGMENTS:
+    if not fits(found.get("augment"), (bool, *AUGMENTS)):
         found.pop("augment", None)
     if not isinstance(found.get("random_state"), int):
         found.pop("random_state", None)

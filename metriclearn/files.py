@@ -365,16 +365,24 @@ def locked(folder: Path, seconds: float = 0) -> Iterator[None]:
                 )
             time.sleep(0.01)
     try:
-        yield
+        with lock:
+            try:
+                yield
+            finally:
+                if os.name == "posix":  # while it is held, so that nobody else's is removed
+                    _remove_lock(lock.name)
     finally:
         if os.name != "posix":  # where an open file cannot be removed
-            lock.close()
-        with suppress(OSError):
-            os.unlink(lock.name)  # while it is held: so nobody else's is removed
-        lock.close()
+            _remove_lock(lock.name)
         for above in missing:  # and are empty, if nothing was written
             with suppress(OSError):
                 above.rmdir()
+
+
+def _remove_lock(name: str) -> None:
+    with suppress(OSError):
+        if not os.path.getsize(name):  # or it was there before, for another purpose
+            os.unlink(name)
 
 
 def _lock(folder: Path) -> IO[bytes] | None:
@@ -390,9 +398,11 @@ def _lock(folder: Path) -> IO[bytes] | None:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
             file.close()
-        except portalocker.LockException:
+        except portalocker.AlreadyLocked:
             file.close()
             return None
+        except portalocker.LockException:  # the file system knows no locks
+            return file
         except FileNotFoundError:  # its last holder removed it after we had opened it
             file.close()
 

@@ -41,7 +41,7 @@ VIEWS_AT_ONCE = 16
 REMEMBERED = 3  # sets of images whose features are kept in memory,
 FEW = 8  # but for smaller sets: to look at them again takes no longer than to know them again
 Report = Callable[[int, nn.Module], None]
-_remembered: OrderedDict[tuple[str, tuple[int, ...], str], FloatArray] = OrderedDict()
+_remembered: OrderedDict[tuple[object, ...], FloatArray] = OrderedDict()
 
 
 @default_settings()
@@ -212,13 +212,15 @@ def features_of(backbone: Backbone, images: ImageArray) -> FloatArray:
     what = f"features of {backbone.name}"
     if len(images) < FEW:
         return in_batches(backbone.forward, images, what=what)
-    key = backbone.cache_key, images.shape, hashlib.sha256(images.data).hexdigest()
-    if key not in _remembered:
-        _remembered[key] = in_batches(backbone.forward, images, what=what)
-        while len(_remembered) > REMEMBERED:
-            _remembered.popitem(last=False)
-    _remembered.move_to_end(key)
-    return _remembered[key].copy()
+    pixels = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    key = backbone.cache_key, str(backbone.device), images.shape, images.dtype.str, pixels
+    found = _remembered.pop(key, None)  # and put back as the latest
+    if found is None:
+        found = in_batches(backbone.forward, images, what=what)
+    _remembered[key] = found
+    while len(_remembered) > REMEMBERED:
+        _remembered.popitem(last=False)
+    return found.copy()
 
 
 def embed_images(encoder: Encoder | BackboneEncoder, images: ImageArray) -> FloatArray:

@@ -51,7 +51,7 @@ from metriclearn.photos import Photographs, downscale
 from metriclearn.photos.features import photograph_features
 from metriclearn.training import train_metric
 
-VERSION = 5  # increase it to invalidate what is cached
+VERSION = 6  # increase it to invalidate what is cached
 SIDE = 48  # pixels at which the small network sees photographs, chosen with its 600 steps on Omniglot
 QUANTILE = 0.05  # share of images of known classes that may be called unknown by mistake
 AnyEncoder = Encoder | BackboneEncoder
@@ -365,19 +365,19 @@ class Candidates:
 
     def train(self, method: str) -> MetricEmbedding:
         """Return the transformer that a method gives, trained on all images; read back if it was before."""
-        folder = self.folder and self.folder / f"{method}-encoder"
-        if folder is None or not (folder / "card.json").is_file():
-            labelled, chosen = is_labelled(self.labels), METHODS[method]
-            embedding = MetricEmbedding(random_state=self.random_state, device=self.device, **chosen.settings)
-            embedding.backbone = self.backbone if chosen.on_backbone else None
-            embedding.encoder_ = self._encoder(method, np.arange(len(self.labels)), self.labels)
-            embedding.classes_ = np.unique(self.labels[labelled])
-            embedding.n_labels_ = int(labelled.sum())
-            if folder is None:
-                return embedding
-            embedding.save(folder)
-        below = self.backbone if METHODS[method].on_backbone else None
-        return MetricEmbedding.load(folder, self.device, backbone=below)
+        folder, chosen = self.folder and self.folder / f"{method}-encoder", METHODS[method]
+        backbone = self.backbone if chosen.on_backbone else None
+        if folder is not None:
+            with suppress(FileNotFoundError, ValueError):  # it is not there yet, or damaged
+                return MetricEmbedding.load(folder, self.device, backbone=backbone)
+        embedding = MetricEmbedding(random_state=self.random_state, device=self.device, **chosen.settings)
+        known, rows = self.labels[is_labelled(self.labels)], np.arange(len(self.labels))
+        embedding.backbone, embedding.encoder_ = backbone, self._encoder(method, rows, self.labels)
+        embedding.classes_, embedding.n_labels_ = np.unique(known), len(known)
+        if folder is None:
+            return embedding
+        embedding.save(folder)
+        return MetricEmbedding.load(folder, self.device, backbone=backbone)
 
     def clear_cache(self) -> None:
         """Remove the stored steps: their result was written elsewhere."""

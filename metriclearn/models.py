@@ -63,7 +63,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the codes, float32 of shape `(n, N)`, of any length."""
-        code: Tensor = self.head(self.body(x))
+        code: Tensor = self.head(self.body(as_weights(x, self)))
         return code
 
     def embed(self, x: Tensor) -> Tensor:
@@ -74,6 +74,12 @@ class Encoder(nn.Module):
         """Return 16 hexadecimal digits that change with any weight, and with any layer that was replaced."""
         about = (self.input_shape, self.dim, *replaced(self, lambda: Encoder(self.input_shape, self.dim)))
         return fingerprint(self.state_dict(), repr(about))
+
+
+def as_weights(x: Tensor, network: nn.Module) -> Tensor:
+    """Return what a network is to see in the type of its weights, if all of them have the same."""
+    types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
+    return x.to(types.pop()) if len(types) == 1 else x
 
 
 def replaced(network: nn.Module, build: Callable[[], nn.Module]) -> tuple[str, ...]:

@@ -228,7 +228,7 @@ def metric_steps(
         rows = torch.cat([labelled, pseudo.draw(POOL_RATIO * run.batch_size)])
         targets = pseudo.targets[rows]
         if step == 0 and isinstance(loss, str):
-            warn_without_pairs(targets)  # the first batch stands for all
+            warn_without_pairs(targets, stacklevel=5)  # the first batch stands for all
         metric = metric_loss(pool.embed_changed(rows), targets.to(pool.device))
         losses.append(check_value(metric, step))
         descend(metric + extra_loss() if extra_loss else metric)

@@ -13,6 +13,7 @@ def pytest_addoption(parser):
         help="also test the index against this Qdrant server, such as http://localhost:6333 (its key, if it "
         "asks for one, in QDRANT_API_KEY)",
     )
+    parser.addoption("--full-length", action="store_true", help="run cells twice without making them shorter")
 
 
 @pytest.fixture(autouse=True)

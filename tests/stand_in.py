@@ -88,13 +88,16 @@ class StandIn:
                 kind = list[models.AliasOperations]
                 return store.update_collection_aliases(parsed(kind, body["actions"]))
             case "GET", [_, name]:
-                return store.get_collection(name)
+                info = store.get_collection(name)
+                aliases = {alias.alias_name: alias.collection_name for alias in store.get_aliases().aliases}
+                info.payload_schema = self.indexed.get(aliases.get(name, name), {})
+                return info
             case "GET", [_, name, "exists"]:
                 return {"exists": store.collection_exists(name)}
             case "PUT", [_, name]:
                 if store.collection_exists(name):
                     raise FileExistsError(f"Wrong input: Collection `{name}` already exists!")
-                self.created[name], self.indexed[name] = body, set()
+                self.created[name], self.indexed[name] = body, {}
                 return store.create_collection(
                     name, parsed(models.VectorsConfig, body["vectors"]), metadata=body["metadata"]
                 )
@@ -103,7 +106,8 @@ class StandIn:
             case "DELETE", [_, name]:
                 return store.delete_collection(name)
             case "PUT", [_, name, "index"]:
-                self.indexed.setdefault(name, set()).add(body["field_name"])
+                kind = parsed(models.PayloadSchemaType, body["field_schema"])
+                self.indexed[name][body["field_name"]] = models.PayloadIndexInfo(data_type=kind, points=0)
                 return store.create_payload_index(name, body["field_name"], body["field_schema"])
             case "PUT", [_, name, "points"]:
                 mode = parsed(models.UpdateMode | None, body.get("update_mode"))
@@ -186,7 +190,7 @@ def stand_in(**settings):
                 if path == "/":
                     told = result
             except (ValueError, FileExistsError) as error:
-                missing, there = "not found" in str(error), isinstance(error, FileExistsError)
+                missing, there = str(error).startswith("Collection"), isinstance(error, FileExistsError)
                 status = 404 if missing else 409 if there else 400
                 told = {"status": {"error": str(error)}, "time": 0}
             if trouble == "lose":
@@ -232,5 +236,6 @@ def stand_in(**settings):
 
 if __name__ == "__main__":  # so that a whole suite can be run against it
     with stand_in() as running:
+        running.strict = models.StrictModeConfig(enabled=True, max_query_limit=10_000)
         print(running.url, flush=True)
         threading.Event().wait()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import venv
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from metriclearn import MetricEmbedding, QdrantClassifier, backbones, finetune, 
 from metriclearn.cli.card import as_markdown
 from metriclearn.cli.main import FAILED, WRONG_USE, main
 from metriclearn.cli.main import METHODS as NAMES
+from metriclearn.cli.model_folder import ModelFolder
 from metriclearn.cli.render import render
 from metriclearn.cross_validation import cross_validate
 from metriclearn.index.export import read_points
@@ -392,7 +394,7 @@ def test_an_addition_leaves_one_copy_on_the_server_and_says_how_to_open_it(model
         assert main([*map(str, ["add", model, *there])]) == 0
         line = capsys.readouterr().out.splitlines()[-1]
         assert line.endswith(f"QdrantClassifier.open(url={server.url!r}, collection={name!r})")
-        for named in (foreign, "images", ["x"], None):  # by the card of a stranger
+        for named in (foreign, "images", None):  # by the card of a stranger
             forge(model / "card.json", collection=named)
             run(capsys, "add", model, *there)
             assert sorted(collections(server)) == sorted([foreign, name])
@@ -482,6 +484,7 @@ def test_patterns_are_expanded_where_the_shell_does_not(model, photos, tmp_path,
         "new/*.png": ["new/1.png", "new/2.png", "new/a1.png", "new/a[1].png"],
         "new/a[1].png": ["new/a[1].png"],
         "new/[12].png": ["new/1.png", "new/2.png"],
+        "**/1.png": ["new/1.png"],
         "new [x]/*": ["new [x]/3.png"],
         "new*": ["new/1.png", "new/2.png", "new/a1.png", "new/a[1].png", "new [x]/3.png"],
     }.items():
@@ -494,9 +497,9 @@ def test_patterns_are_expanded_where_the_shell_does_not(model, photos, tmp_path,
 
 
 def test_a_terminal_is_not_steered_by_the_classes_of_a_stranger(model, photos, capsys):
-    points = json.loads((model / "points.json").read_text())
-    text = json.dumps(points).replace('"class": "disc"', '"class": "\\u001b[31mdisc\\u202e"')
-    (model / "points.json").write_text(text)
+    named = ModelFolder.open(model)
+    steering = {row: f"\x1b[31m{name}\u202e" for row, name in enumerate(named.class_of) if name}
+    named.relabelled(steering).write({}, encoder=False)
     assert main(["classify", str(model), str(photos / "disc")]) == 0
     assert not {"\x1b", "\u202e"} & {*capsys.readouterr().out}
 
@@ -728,6 +731,11 @@ def test_a_picture_in_two_classes_is_shown_as_both_and_corrected(twice, tmp_path
     assert {("disc/0.jpg", "bars/copy.jpg"), ("bars/copy.jpg", "disc/0.jpg")} <= {*pairs}
     with Path(said["table"]).open(newline="", encoding="utf-8") as file:
         rows = {row["file_name"]: row["sha256"] for row in csv.DictReader(file)}
+    (folder / "bars" / "copy.jpg").unlink()
+    again = run(capsys, "review", model, folder, "--next", 0)  # the file that is left keeps its own label
+    assert again["missing"] == 1
+    labels = {found["file_name"]: found["label"] for found in again["findings"]}
+    assert all(name.split("/")[0] == (label or "unlabelled") for name, label in labels.items())
     table = tmp_path / "t.csv"
     table.write_text(f"file_name,label,sha256\nbars/copy.jpg,disc,{rows['bars/copy.jpg']}\n")
     assert run(capsys, "add", model, "--labels", table)["relabelled"] == 1
@@ -755,8 +763,8 @@ def test_a_review_opens_no_folder_that_only_the_model_names(model, photos, tmp_p
     secret = tmp_path / "secret"
     (secret / "cat").mkdir(parents=True)
     shutil.copy(photos / "disc" / "1.png", secret / "cat" / "1.png")
-    text = (model / "points.json").read_text().replace(json.dumps(str(photos)), json.dumps(str(secret)))
-    (model / "points.json").write_text(text)
+    named = ModelFolder.open(model)
+    replace(named, folders=(str(secret),) * len(named.files)).write({}, encoder=False)
     opened, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (opened.append(str(path)), scandir(path))[1])
     code, sentence = fails(capsys, "review", model)

@@ -1,6 +1,7 @@
 """The pretrained network gives what it was trained to give, and says what it cannot take."""
 
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -250,3 +251,79 @@ def test_other_weights_have_another_fingerprint():
     one = Backbone(nn.Linear(2, 2), name="one")
     other = Backbone(nn.Linear(2, 2), name="one")
     assert one.fingerprint != other.fingerprint
+
+
+def test_published_identities_stay():
+    """They stand on the cards of saved encoders, and in the keys of cached features."""
+    named = [load_backbone(), as_backbone(LITE0), as_backbone(LITE0, aspect=4 / 3), load_backbone(LITE2)]
+    wanted = ["6f184efb61bb2ef4", "cda9c3fbe0762dd5", "78781944cf3b3b8f", "e21e1e8423877389"]
+    assert [network.fingerprint for network in named] == wanted
+    assert [network.cache_key for network in named] == wanted
+    assert as_backbone(f"{LITE0}+{LITE2}", aspect=1.5).cache_key == "6df8b3c2676eaa1a"
+
+
+def test_whoever_changes_a_loaded_network_changes_that_of_nobody_else():
+    mine, before = load_backbone(), load_backbone().fingerprint
+    mine.tail[0][0].conv_pw.weight.data += 1
+    assert mine.fingerprint != before
+    assert load_backbone().fingerprint == before
+    both = load_backbone(f"{LITE0}+{LITE2}")
+    before = both.fingerprint
+    both.parts[1].tail[0][0].conv_pw.weight.data += 1
+    assert both.fingerprint != before
+    assert load_backbone(f"{LITE0}+{LITE2}").fingerprint == before
+
+
+def middle(**changes):
+    """Return a backbone with changes made after it was built."""
+    backbone = Backbone(nn.Flatten(), name="one", size=16, crop=0.5, mean=(0.5,) * 3, std=(1.0,) * 3)
+    for name, value in changes.items():
+        setattr(backbone, name, value)
+    return backbone
+
+
+def test_all_that_it_does_to_an_image_is_part_of_the_identity():
+    class Brighter(Backbone):
+        def prepare(self, images):
+            return images * 2
+
+    changed = [
+        middle(),
+        middle(size=32),
+        middle(crop=0.7),
+        middle(crop=None),
+        middle(crop=None, aspect=2.0, any_shape=True),
+        middle(mean=torch.zeros(3, 1, 1)),
+        middle(std=torch.full((3, 1, 1), 2.0)),
+        middle(prepare=lambda images: images),
+        middle(tail=nn.Sequential(nn.ReLU(), nn.Flatten())),
+        Brighter(nn.Flatten(), name="one", size=16, crop=0.5, mean=(0.5,) * 3, std=(1.0,) * 3),
+    ]
+    assert len({backbone.cache_key for backbone in changed}) == len(changed)
+    assert len({as_backbone(backbone).fingerprint for backbone in changed}) == len(changed)
+
+
+def test_a_network_with_a_name_that_was_changed_is_another_one():
+    network = load_backbone()
+    network.tail[2] = nn.Identity()
+    assert network.cache_key != load_backbone().cache_key
+    hooked = load_backbone()
+    hooked.tail.register_forward_hook(lambda module, inputs, output: output.abs())
+    assert as_backbone(hooked).fingerprint not in (network.cache_key, load_backbone().fingerprint)
+
+
+def test_a_module_of_ones_own_stays_as_it_is():
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)).train()
+    backbone = as_backbone(network)
+    with torch.no_grad():
+        network[1].weight.mul_(2)
+    assert network.training
+    assert not backbone.training
+    assert backbone.tail[1].weight.max() == 1
+    assert as_backbone(network).fingerprint != backbone.fingerprint
+
+
+def test_a_module_that_cannot_be_copied():
+    network = nn.Flatten()
+    network.lock = threading.Lock()
+    assert as_backbone(network)(torch.rand(2, 3, 2, 2)).shape == (2, 12)

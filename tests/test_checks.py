@@ -217,7 +217,7 @@ def test_labels_that_are_no_class_numbers(labels, message):
         check_labels(labels, 3, "embedding")
 
 
-@pytest.mark.parametrize("marker", ["", "?", "nan", "-1", "unlabelled"])
+@pytest.mark.parametrize("marker", ["", "?", "nan", "-1", "none", "N/A", "null", "_Unlabeled"])
 def test_a_text_that_names_no_class_is_refused(marker):
     with pytest.raises(ValueError, match=f"row 1 is '{marker}', which names no class".replace("?", r"\?")):
         check_targets(["a", marker, "b"], 3)

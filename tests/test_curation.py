@@ -119,6 +119,8 @@ def test_near_duplicates_do_not_confirm_each_other():
     alone = label_errors(given, labels, k=4, groups=np.arange(30))
     np.testing.assert_allclose(alone, label_errors(given, labels, k=4), atol=1e-6)
     assert not label_errors(given, labels, k=4, groups=np.r_[[0] * 15, np.arange(1, 16)])[labels == 0].any()
+    same, few = np.ones((6, 4)) + random.normal(0, 1e-3, (6, 4)), np.array([1, 1, 1, 0, 0, 1])
+    assert label_errors(same, few, k=5, groups=[0, 0, 0, 1, 2, 3])[0] == pytest.approx(2 / 3, abs=0.01)
     with pytest.raises(ValueError, match="of one group"):
         label_errors(given, labels, groups=np.zeros(30, int))
 

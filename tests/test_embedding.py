@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from forged import forge
+from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -91,6 +93,17 @@ def test_the_identity_changes_with_any_weight(fitted):
     assert encoder_id(encoder) == fitted.encoder_id_
     encoder.head.bias.data[0] += 1e-6
     assert encoder_id(encoder) != fitted.encoder_id_
+
+
+def test_the_identity_changes_with_what_is_no_weight(fitted):
+    other, trained = copy.deepcopy(fitted), copy.deepcopy(fitted)
+    other.encoder_.body[2] = torch.nn.LeakyReLU()
+    trained.encoder_.head.weight.data *= 1.5
+    assert len({fitted.encoder_id_, other.encoder_id_, trained.encoder_id_}) == 3
+
+
+def test_there_is_no_identity_before_fit():
+    assert not hasattr(MetricEmbedding(), "encoder_id_")
 
 
 def test_rows_work_like_images():
@@ -368,6 +381,7 @@ def holds_itself():
         ({"dim": 3}, "The card itself says 'dim': give this note another name"),
         ({"classes": ["cat", "dog"]}, "The card itself says 'classes'"),
         ({"encoder_id": "mine"}, "The card itself says 'encoder_id'"),
+        ({"checksum": "mine"}, "The card itself says 'checksum'"),
     ],
 )
 def test_notes_that_cannot_be_written_leave_the_old_encoder(fitted, saved, notes, message):
@@ -542,6 +556,77 @@ def test_files_that_do_not_belong_together_are_refused(saved, damage):
     damage(saved)
     with pytest.raises(ValueError, match="copy both files again"):
         MetricEmbedding.load(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dim": 700_000},
+        {"dim": 2**40},
+        {"dim": True},
+        {"input_shape": [1, 10**6, 10**6]},
+        {"input_shape": [1, 9, 8, 8]},
+        {"input_shape": [10**9]},
+        {"input_shape": []},
+        {"classes": [0.5]},
+        {"classes": [2**63]},
+        {"label_budget": None},
+        {"encoder_id": 7},
+        {"parameters": []},
+        {"backbone": "efficientnet-lite0"},
+        {"backbone": {"name": "efficientnet-lite0", "fingerprint": "", "aspect": None, "tune": []}},
+    ],
+    ids=str,
+)
+def test_a_forged_card_is_refused_before_it_takes_memory(saved, changes):
+    resource = pytest.importorskip("resource", reason="this system does not say how much memory was taken")
+    forge(saved / CARD_FILE, **changes)
+    tracemalloc.start()
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        with pytest.raises(ValueError, match="copy both files again"):
+            MetricEmbedding.load(saved)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start < 100_000  # kB, PyTorch's own included
+
+
+def test_parameters_that_are_none_become_the_usual_ones(saved):
+    parameters = {"loss": [], "augment": {}, "random_state": "x", "else": 1, "backbone": "resnet18"}
+    forge(saved / CARD_FILE, parameters=parameters)
+    loaded = MetricEmbedding.load(saved)
+    assert (loaded.loss, loaded.augment, loaded.random_state, loaded.backbone) == ("supcon", True, None, None)
+
+
+def test_weights_of_another_precision_are_refused(fitted, saved):
+    weights = load_file(saved / WEIGHTS_FILE)
+    save_file({name: tensor.double() for name, tensor in weights.items()}, saved / WEIGHTS_FILE)
+    with pytest.raises(ValueError, match="are damaged, or of another card"):
+        MetricEmbedding.load(saved)
+
+
+def test_the_default_precision_changes_nothing(fitted, saved):
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = MetricEmbedding.load(saved)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(loaded.transform(images(3)), fitted.transform(images(3)))
+
+
+def test_one_flipped_bit_is_never_read_as_another_card(fitted, saved):
+    whole, card = (saved / CARD_FILE).read_bytes(), MetricEmbedding.load(saved).card_
+    refused = 0
+    for bit in np.random.default_rng(0).integers(8 * len(whole), size=200).tolist():
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (saved / CARD_FILE).write_bytes(damaged)
+        try:
+            assert MetricEmbedding.load(saved).card_ == card
+        except ValueError:
+            refused += 1
+    assert refused > 150  # the others change the space between entries
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 import torch
 from drawn_pictures import stripes
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
 from torch import nn
 
 from metriclearn import MetricEmbedding, finetune
@@ -156,6 +160,77 @@ def test_it_can_become_onnx(tmp_path):
     )
     (vectors,) = onnxruntime.InferenceSession(file).run(None, {"images": x.numpy()})
     np.testing.assert_allclose(vectors, embedding.transform(IMAGES[:4]), atol=1e-4)
+
+
+class Channel(nn.Module):
+    """A network without weights: one channel of the image, coarsely."""
+
+    def __init__(self, channel):
+        super().__init__()
+        self.channel = channel
+
+    def forward(self, x):
+        return nn.functional.adaptive_avg_pool2d(x[:, self.channel], 8).flatten(1)
+
+
+def test_each_candidate_of_a_grid_search_is_itself():
+    """Both have one class and no weights, and one is right always where the other is blind."""
+    blind = np.stack([IMAGES[:, 0], np.zeros_like(IMAGES[:, 0]), IMAGES[:, 0]], axis=1)
+    ways = Pipeline(
+        [("embed", MetricEmbedding(tune="frozen")), ("vote", KNeighborsClassifier(1, algorithm="brute"))]
+    )
+    networks = [Channel(1), Channel(0)]
+    search = GridSearchCV(ways, {"embed__backbone": networks}, cv=2).fit(blind, LABELS)
+    for network, score in zip(networks, search.cv_results_["mean_test_score"], strict=True):
+        finetune._remembered.clear()
+        alone = clone(ways).set_params(embed__backbone=network)
+        assert score == cross_val_score(alone, blind, LABELS, cv=2).mean()
+    assert search.best_params_["embed__backbone"].channel == 0
+    ids = [MetricEmbedding(backbone=each, tune="frozen").fit(blind, LABELS).encoder_id_ for each in networks]
+    assert ids[0] != ids[1]
+
+
+def test_features_follow_a_backbone_that_is_changed():
+    backbone = small_backbone()
+    before = finetune.features_of(backbone, IMAGES)
+    backbone.tail[0].weight.data *= 2
+    trained = finetune.features_of(backbone, IMAGES)
+    backbone.tail[1] = nn.Tanh()
+    replaced = finetune.features_of(backbone, IMAGES)
+    assert not np.allclose(before, trained)
+    assert not np.allclose(trained, replaced)
+
+
+@pytest.mark.parametrize("tune", ["frozen", "head", "last", "all"])
+def test_what_is_done_to_the_backbone_later_changes_no_fitted_encoder(tune):
+    backbone = small_backbone()
+    embedding = MetricEmbedding(8, backbone=backbone, tune=tune, steps=2, batch_size=12, random_state=0)
+    identity, vectors = embedding.fit(IMAGES, SCARCE).encoder_id_, embedding.transform(IMAGES)
+    backbone.trunk[0].weight.data *= 2
+    assert embedding.encoder_id_ == identity
+    assert np.array_equal(embedding.transform(IMAGES), vectors)
+    assert clone(embedding).fit(IMAGES, SCARCE).encoder_id_ != identity
+    embedding.encoder_.backbone.trunk[0].weight.data *= 2  # which is another encoder
+    assert embedding.encoder_id_ != identity
+
+
+def test_a_network_that_counts_its_calls_can_be_read_back(tmp_path):
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.seen = 0, []
+
+        def forward(self, x):
+            self.calls += 1
+            self.seen.append(len(x))
+            return nn.functional.adaptive_avg_pool2d(x, 4).flatten(1)
+
+    embedding = MetricEmbedding(8, backbone=Counting(), steps=2, random_state=0).fit(IMAGES, SCARCE)
+    vectors, identity = embedding.transform(IMAGES), embedding.encoder_id_
+    embedding.save(tmp_path)
+    again = MetricEmbedding.load(tmp_path, backbone=Counting())
+    assert again.encoder_id_ == identity == embedding.encoder_id_
+    assert np.array_equal(again.transform(IMAGES), vectors)
 
 
 @pytest.mark.parametrize(

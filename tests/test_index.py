@@ -457,7 +457,7 @@ def test_a_delete_that_is_not_clear_deletes_nothing(in_memory, selection, messag
         (lambda index: index.upsert(spoilt(np.nan)), "NaN or infinity"),
         (lambda index: index.query(spoilt(np.nan), k=1), "NaN or infinity"),
         (lambda index: index.upsert(embeddings(4), sources=["a"]), "sources does not fit"),
-        (lambda index: index.query(embeddings(1), k=5, where={"label": 1}), "only 4 points meet"),
+        (lambda index: index.query(embeddings(1), k=5, where={"label": 1}), "holds 4 points that meet"),
         (lambda index: index.count({"label": 1.0}), "pass whole numbers"),
         (lambda index: index.delete(ids=["image 3"]), "are not all ids"),
     ],

@@ -149,6 +149,12 @@ LAYOUTS = {
         {"labels.csv": lines("file_name,label", "img_1.jpg,cat", "IMG_2.jpg,dog")},
         ONE_EACH,
     ),
+    "a table with bars": Layout(
+        FLAT, {"labels.csv": lines("File Name|Label", "1.png|cat", "2.png|dog")}, ONE_EACH
+    ),
+    "a table with blanks before its quotes": Layout(
+        FLAT, {"labels.csv": lines('"file_name", "label"', '"1.png", "cat"', '"2.png", "dog"')}, ONE_EACH
+    ),
     "two tables": Layout(
         FLAT,
         {"labels.csv": LABELLED, "metadata.csv": LABELLED},
@@ -170,7 +176,11 @@ LAYOUTS = {
         FOUR, {"labels.csv": lines("file_name,label", "in/cat/1.png,cat", "in/dog/1.png,dog")}, ONE_EACH
     ),
     "Label Studio, CSV": Layout(
-        "1.png 2~b.png", {LABEL_STUDIO: STUDIO_ROWS}, ONE_EACH, (f"Labels of {LABEL_STUDIO}",), LABEL_STUDIO
+        "1.png 2~b.png",
+        {LABEL_STUDIO: STUDIO_ROWS},
+        ONE_EACH,
+        (f"Labels of {LABEL_STUDIO} (column choice) count",),
+        LABEL_STUDIO,
     ),
     "Label Studio, CSV that nobody names": Layout(
         "1.png 2~b.png",
@@ -189,7 +199,7 @@ LAYOUTS = {
             )
         },
         ONE_EACH,
-        ("Labels of export.json count for 2 pictures that it names.",),
+        ("Labels of export.json (column choice) count for 2 pictures that it names.",),
         "export.json",
     ),
     "Label Studio, JSON": Layout(
@@ -207,7 +217,7 @@ LAYOUTS = {
         FLAT,
         {"_classes.csv": lines("filename, cat, dog", "1.png,1,0", "2.png,0,1", "3.png,1,0", "4.png,0,0")},
         {"cat": 2, "dog": 1},
-        ("Labels are those of _classes.csv.",),
+        ("Labels are those of _classes.csv (a column per class).",),
     ),
     "Roboflow, several classes at once": Layout(
         FLAT,
@@ -255,6 +265,7 @@ LAYOUTS = {
         "train/0a.jpg train/0b.jpg",
         {"labels.csv": lines("id,breed", "0a,boxer", "0b,beagle")},
         {"beagle": 1, "boxer": 1},
+        (f"Labels are those of labels.csv (column breed). {NO_FOLDERS}",),
     ),
     "Kaggle, another column": Layout(
         "HAM/1.jpg HAM/2.jpg",

@@ -1,21 +1,25 @@
 """A classifier's folder: what is replaced in it and what is left alone, and who is asked for its examples."""
 
+import copy
 import json
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_pictures import draw_folder
+from drawn_pictures import draw, draw_folder
 from forged import forge
 from PIL import Image
 
 from metriclearn.cli import model_folder
+from metriclearn.cli.card import as_markdown
 from metriclearn.cli.main import FAILED, WRONG_USE, main
+from metriclearn.files import json_bytes, locked, read_json
 
 FIT = ["--method", "frozen", "--device", "cpu"]
 
@@ -198,6 +202,192 @@ def test_stopped_at_any_step_the_old_or_the_new_classifier_opens(
             break
     assert seen == {"old", "new"}
     assert 4 < moment < 99
+
+
+# One writer at a time.
+
+
+@pytest.mark.parametrize("command", ["fit", "fit anew", "add"])
+def test_a_folder_that_is_being_written_is_left_alone(command, model, photos, tmp_path, capsys):
+    out = tmp_path / "new" if command == "fit anew" else model
+    arguments = ["add", out, photos] if command == "add" else ["fit", photos, "--out", out, "--force", *FIT]
+    before = content(tmp_path)
+    with locked(out):
+        code, sentence = refused(capsys, *arguments)
+    assert code == FAILED
+    assert sentence.endswith(f"{out} is being written by another metriclearn: wait until it is done.")
+    assert content(tmp_path) == before
+    assert main([*map(str, arguments)]) == 0
+
+
+def test_of_two_additions_at_once_none_is_lost(model, photos, tmp_path):
+    """Whoever is refused says so; whoever is not has added its picture."""
+    folders = []
+    for i in range(2):
+        (tmp_path / f"{i}" / "disc").mkdir(parents=True)
+        draw("disc", 900 + i).save(tmp_path / f"{i}" / "disc" / "new.png")
+        folders.append(tmp_path / f"{i}")
+    before = len(model_folder.ModelFolder.open(model, "cpu").files)
+    with ThreadPoolExecutor() as pool:
+        codes = [*pool.map(lambda folder: main(["add", str(model), str(folder)]), folders)]
+    assert 0 in codes
+    assert len(model_folder.ModelFolder.open(model, "cpu").files) == before + codes.count(0)
+
+
+def test_a_reader_meets_no_half_addition(model, photos, tmp_path, monkeypatch):
+    """Files are opened one after another; an addition in between makes the reader begin again."""
+    table = tmp_path / "labels.csv"
+    table.write_text("file_name,label\ndisc/1.png,bars\n")
+    load, calls = model_folder.read_points, []
+
+    def slow(path):
+        calls.append(path)
+        if len(calls) == 1:
+            assert main(["add", str(model), "--labels", str(table)]) == 0
+        return load(path)
+
+    monkeypatch.setattr(model_folder, "read_points", slow)
+    opened = model_folder.ModelFolder.open(model, "cpu")
+    assert opened.card["classes"]["bars"]["labels"] == opened.class_of.count("bars") == 4
+    assert len(calls) == 3  # the addition reads as well
+
+
+# What a damaged folder, or one from somebody else, may hold.
+
+
+def test_no_flipped_bit_is_opened_as_something_else(fitted, tmp_path):
+    model = Path(shutil.copytree(fitted, tmp_path / "model"))
+    expected, draws = model_folder.ModelFolder.open(model, "cpu"), np.random.default_rng(0)
+    read = ["card.json", "points.json", "vectors.npy", "encoder/card.json", "encoder/encoder.safetensors"]
+    refused = 0
+    for name in read:
+        whole = (model / name).read_bytes()
+        for bit in draws.integers(8 * len(whole), size=20).tolist():
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            (model / name).write_bytes(damaged)
+            try:
+                opened = model_folder.ModelFolder.open(model, "cpu")
+            except ValueError as error:
+                refused += "\n" not in str(error)
+            else:
+                assert (opened.card, opened.class_of) == (expected.card, expected.class_of)
+                np.testing.assert_array_equal(opened.embeddings, expected.embeddings)
+        (model / name).write_bytes(whole)
+    assert refused > 90
+
+
+ODD = [None, True, -1, 0.5, 10**30, "", "x", [], [1], {}, {"x": None}, "\x1b[31m"]
+
+
+def entries(content, path=()):
+    """Yield the path of each entry of nested dictionaries and lists."""
+    for key, part in content.items() if isinstance(content, dict) else enumerate(content):
+        yield (*path, key)
+        if isinstance(part, dict | list):
+            yield from entries(part, (*path, key))
+
+
+def test_a_forged_card_is_used_or_refused_in_one_sentence(fitted, photos, tmp_path, capsys):
+    """With the right checksum; whatever opens does its work."""
+    model = Path(shutil.copytree(fitted, tmp_path / "model"))
+    card, draws = read_json(model / "card.json", ""), np.random.default_rng(0)
+    opened = 0
+    for path in entries(card):
+        for value in draws.permutation(np.array(ODD, dtype=object))[:1].tolist():
+            forged = copy.deepcopy(card)
+            inner = forged
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = value
+            (model / "card.json").write_bytes(json_bytes(forged))
+            try:
+                found = model_folder.ModelFolder.open(model, "cpu")
+            except ValueError as error:
+                assert str(error).count("\n") == 0  # noqa: PT017
+                continue
+            opened += 1
+            found.embed(np.zeros((1, 3, 256, 256), dtype=np.uint8))
+            as_markdown(found.card)
+            np.random.default_rng(found.card["seed"])
+    assert opened > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("card.json", {"unknown": {"threshold": "nan"}}),
+        ("card.json", {"input": {"side": 48, "channels": 3}}),
+        ("card.json", {"seed": -1}),
+        ("card.json", {"collection": ["x"]}),
+        ("encoder/card.json", {"dim": 700_000}),
+        ("encoder/card.json", {"classes": [2**70]}),
+        ("encoder/card.json", {"parameters": None}),
+        ("points.json", {"vectors_sha256": "x"}),
+    ],
+)
+def test_forged_entries_are_refused(name, change, model, photos, capsys):
+    forge(model / name, **change)
+    code, sentence = refused(capsys, "classify", model, photos / "disc" / "1.png")
+    assert code == FAILED
+    assert sentence.count("\n") == 0
+    assert "copy" in sentence
+
+
+@pytest.mark.parametrize("name", ["resnet18", "torchvision/resnet18", "efficientnet-lite0+resnet18"])
+def test_no_hub_is_asked_for_the_network_of_a_strangers_card(name, model, photos, monkeypatch, capsys):
+    import timm
+    import torchvision
+
+    monkeypatch.setattr(timm, "create_model", pytest.fail)
+    monkeypatch.setattr(torchvision.models, "get_model", pytest.fail)
+    network = read_json(model / "encoder" / "card.json", "")["backbone"]
+    forge(model / "encoder" / "card.json", backbone=network | {"name": name})
+    code, sentence = refused(capsys, "classify", model, photos / "disc" / "1.png")
+    assert code == FAILED
+    assert "not on this machine: pass it, or fetch it by load_backbone before" in sentence
+
+
+def test_a_damaged_classifier_is_replaced_by_force_alone(model, photos, capsys):
+    (model / "card.json").write_bytes((model / "card.json").read_bytes()[:-9])
+    code, sentence = refused(capsys, "fit", photos, "--out", model, *FIT)
+    assert (code, "replace it with --force" in sentence) == (WRONG_USE, True)
+    assert main(["fit", str(photos), "--out", str(model), "--force", *FIT]) == 0
+    assert model_folder.ModelFolder.open(model, "cpu").card["classes"].keys() == {"bars", "disc", "triangle"}
+
+
+def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch):
+    """A run that was stopped after its training finds damaged files in place of what it had kept."""
+    monkeypatch.setattr("metriclearn.model_selection.Candidates.clear_cache", lambda self: None)
+    monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
+    fit = ["fit", str(photos), *FIT, "--out"]
+    assert main([*fit, str(tmp_path / "one")]) == 0
+    kept = [path for path in (tmp_path / "cache" / "fits").rglob("*") if path.is_file()]
+    assert {path.suffix for path in kept} >= {".json", ".safetensors"}
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.warns(UserWarning, match="anew"):
+        assert main([*fit, str(tmp_path / "two")]) == 0
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_a_review_follows_no_link_of_a_stranger(model, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "review.csv").write_text("mine")
+    (model / "review").symlink_to(tmp_path / "mine")
+    code, sentence = refused(capsys, "review", model)
+    assert (code, "is a link: name a folder by --out" in sentence) == (FAILED, True)
+    (model / "review").unlink()
+    (model / "review").mkdir()
+    (model / "review" / "review.csv").symlink_to(tmp_path / "mine" / "review.csv")
+    assert main(["review", str(model)]) == 0
+    assert (tmp_path / "mine" / "review.csv").read_text() == "mine"
+    assert main(["review", str(model), "--out", str(model / "review" / "..")]) == 0
+
+
+def test_a_table_into_a_folder_is_refused_before_the_work(model, photos, tmp_path, capsys):
+    code, sentence = refused(capsys, "classify", model, photos, "--csv", tmp_path)
+    assert (code, "a folder: name a file" in sentence) == (WRONG_USE, True)
 
 
 # Whom a folder from somebody else may make us ask.

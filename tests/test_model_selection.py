@@ -205,6 +205,11 @@ def test_equal_images_are_judged_once():
     assert candidates.fit(["frozen"]).embedding.n_labels_ == (labels >= 0).sum()
 
 
+def test_a_label_is_not_lost_to_a_double_without_one():
+    images, labels = np.concatenate([IMAGES[:3], IMAGES]), np.concatenate([[-1] * 3, SCARCE])
+    np.testing.assert_array_equal(Candidates(images, labels, backbone=small_backbone()).judged, labels)
+
+
 def test_a_class_of_nothing_but_duplicates_is_judged_as_it_is():
     images = IMAGES.copy()
     images[SCARCE == 0] = images[0]

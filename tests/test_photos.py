@@ -501,6 +501,15 @@ def test_rows_of_a_further_table_win(folder, tmp_path):
     }
 
 
+def test_the_table_of_the_folder_may_be_named_as_well(folder):
+    (folder / "labels.csv").write_text("file_name,label\ncat/0.png,owl\n")
+    assert (
+        list_photographs(folder, folder / "labels.csv").counts
+        == list_photographs(folder).counts
+        == {"owl": 1}
+    )
+
+
 def test_paths_of_windows_and_accents_of_macos(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "1.png").touch()

@@ -509,3 +509,63 @@ def test_a_name_that_leads_to_something_else_is_told(small):
         Collection(small.storage.connection, name, name, small.storage.kind).take_name("images", keep=True)
         with pytest.raises(ValueError, match=message):
             current(small)
+
+
+def test_another_picture_under_the_same_source_and_label_is_embedded_anew(home):
+    """Also by those who come back: nothing that was stored after a version was filled stays as it was."""
+    with filled(home) as index:
+        assert reindex(index, B, B.id, switch=False).embedded == N
+        assert reindex(index, B, B.id, switch=False).embedded == 0
+        index.upsert(IMAGES[7:8] @ A.weights, LABELS[3:4], NAMES[3:4], [{"row": 3}])
+        fourth = IMAGES[3].copy()
+        IMAGES[3] = IMAGES[7]
+        try:
+            done = reindex(index, B, B.id)
+            assert done.embedded == 1
+            found = done.index.query(IMAGES[7:8] @ B.weights, 2)
+            assert set(found.sources[0]) == {NAMES[3], NAMES[7]}
+            back = reindex(done.index, A, A.id)  # brought up to date, and not filled anew
+            assert back.embedded == 0
+            IMAGES[3] = fourth
+            back.index.upsert(IMAGES[3:4] @ A.weights, LABELS[3:4], NAMES[3:4], [{"row": 3}])
+            assert reindex(back.index, B, B.id).embedded == 1
+        finally:
+            IMAGES[3] = fourth
+
+
+def test_a_folder_opened_again_has_nothing_to_embed(tmp_path):
+    home = {"path": tmp_path}
+    with filled(home) as index:
+        reindex(index, B, B.id, switch=False)
+    with EmbeddingIndex(DIM, encoder_id=A.id, versioned=True, **home) as index:
+        index.query(IMAGES[:5], 1)
+        assert reindex(index, B, B.id).embedded == 0
+
+
+@no_folder
+def test_versions_are_those_of_this_name_alone(home):
+    with filled(home, 40) as index:
+        name = index.collection
+        reindex(index, B, B.id)
+        own = {f"{name}__{A.id}", f"{name}__{B.id}"}
+        client = index.client
+        vectors = client.get_collection(name).config.params.vectors
+        for other, versioned in (
+            (f"{name}__old__{A.id}", True),  # a version of another name
+            (f"{name}__old__0123456789ab", True),
+            (f"{name}__old", False),
+        ):
+            client.create_collection(other, vectors, metadata={"encoder": A.id, "versioned": versioned})
+        assert {version.collection for version in versions(index)} == own
+        # One that was filled for this name, and that somebody else's name leads to by now.
+        alias = models.CreateAlias(collection_name=f"{name}__{A.id}", alias_name=f"{name}_stable")
+        client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+        assert {version.collection for version in versions(index)} == {f"{name}__{B.id}"}
+
+
+def test_the_earlier_collection_of_a_classifier_is_a_version():
+    images = IMAGES[:40]
+    with QdrantClassifier(1, encoder_id=A.id, path=":memory:").fit(images @ A.weights, LABELS[:40]) as fitted:
+        before = fitted.index_.storage.stored_in
+        done = reindex(fitted.index_, lambda rows: images[[int(r) for r in rows]] @ B.weights, B.id)
+        assert [version.collection for version in versions(done.index)] == [f"images__{B.id}", before]

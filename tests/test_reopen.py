@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 from sklearn.exceptions import NotFittedError
 from stand_in import stand_in
 
@@ -273,7 +273,8 @@ def test_one_who_finds_his_row_numbers_taken_takes_others(http, monkeypatch):
 def test_one_who_never_finds_free_row_numbers_says_so(http, monkeypatch):
     monkeypatch.setattr("metriclearn.index.examples.time.sleep", lambda seconds: None)
     monkeypatch.setattr(
-        "metriclearn.index.collection.Collection.retrieve", lambda self, ids, vectors=False: {}
+        "metriclearn.index.collection.Collection.retrieve",
+        lambda self, ids: {i: models.Record(id=i, payload={"added_by": "another"}) for i in ids},
     )
     classifier = QdrantClassifier(1, url=http.url).fit(points(3), ["a", "b", "c"])
     with pytest.raises(RuntimeError, match="Other programs add to the collection 'images' all the time"):

@@ -10,9 +10,10 @@ def fits(value: Any, form: Any) -> bool:
 
     Args:
         value: of Python's own types.
-        form: `int`, `float` (which a whole number is, too), `str`, `list` or `dict`; a text, a number or None
-            for itself; `[form]` for a list of such; `{...: form}` for a dictionary of such; `{"a": form}` for
-            one that has at least these entries; a tuple of forms for one of them.
+        form: `int`, `float` (which a whole number is, too), `str`, `list` or `dict`; a range for a whole
+            number in it; a text, a number or None for itself; `[form]` for a list of such; `{...: form}` for
+            a dictionary of such; `{"a": form}` for one that has at least these entries; a tuple of forms for
+            one of them.
     """
     match form:
         case tuple():
@@ -25,6 +26,8 @@ def fits(value: Any, form: Any) -> bool:
             if ... in form:
                 return all(fits(one, form[...]) for one in value.values())
             return all(name in value and fits(value[name], part) for name, part in form.items())
+        case range():
+            return type(value) is int and value in form
         case type():
             if form in (int, float):
                 return type(value) in (int, form) and abs(value) < LARGEST

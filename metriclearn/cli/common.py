@@ -40,7 +40,8 @@ def expanded(paths: Sequence[str]) -> list[str]:
         path = str(Path(name).expanduser())
         if not glob.has_magic(name) or Path(path).exists():
             found.append(name)
-        elif fitting := glob.glob(path.replace("[", "[[]")) or glob.glob(path):  # "scans [1]/*.png" before
+        # First with brackets as they stand, as in "scans [1]/*.png".
+        elif fitting := glob.glob(path.replace("[", "[[]"), recursive=True) or glob.glob(path):
             found += sorted(fitting)
         else:
             raise UsageError(f"{name!r} fits no file: name pictures, or folders of pictures.")

@@ -68,26 +68,27 @@ REVIEW_PAGE, REVIEW_TABLE = "review.html", "review.csv"
 NEIGHBOURS = 5
 REMEDY = "copy the folder again, or make a new one with metriclearn fit"
 
-_INTERVAL = {"percent": float, "low": float, "high": float, "pictures": int}
+COUNT = range(2**53)
+_INTERVAL = {"percent": float, "low": float, "high": float, "pictures": COUNT}
 CARD_FORM = {  # what of a card is used later
     "made_by": str,
     "method": tuple(METHODS),
     "backbone": (str, None),
     "encoder": str,
-    "input": {"side": (int, None), "channels": (1, 3), "ranges": dict},
-    "data": {"pictures": int, "labelled": int, "skipped": int, "smallest": [int], "largest": [int]},
-    "classes": {...: {"labels": int, "accuracy": (_INTERVAL, None)}},
-    "accuracy": _INTERVAL | {"folds": int},
-    "tried": [{"method": str, "accuracy": _INTERVAL, "folds": int}],
+    "input": {"side": (COUNT, None), "channels": (1, 3), "ranges": dict},
+    "data": {"pictures": COUNT, "labelled": COUNT, "skipped": COUNT, "smallest": [COUNT], "largest": [COUNT]},
+    "classes": {...: {"labels": COUNT, "accuracy": (_INTERVAL, None)}},
+    "accuracy": _INTERVAL | {"folds": COUNT},
+    "tried": [{"method": str, "accuracy": _INTERVAL, "folds": COUNT}],
     "verdict": str,
     "unknown": {
         "threshold": (float, None),
         "share": float,
-        "held_out": int,
+        "held_out": COUNT,
         "unseen": (_INTERVAL, None),
     },
-    "added": int,
-    "seed": int,
+    "added": COUNT,
+    "seed": range(2**32),
     "qdrant_url": (str, None),
     "collection": (str, None),
     "versions": {...: str},
@@ -213,13 +214,7 @@ class ModelFolder:
         """
         if not url:
             return QdrantClassifier.from_points(self.points(), path=IN_MEMORY)
-        with suppress(ValueError):  # nothing is there, or not what the name promises
-            stored = QdrantClassifier.open(url=url, collection=self.collection)
-            if len(stored.index_) == len(self.labelled_rows):
-                return stored
-            stored.close()
-        points = self.points(private=False)
-        return QdrantClassifier.from_points(points, url=url, collection=self.collection)
+        return QdrantClassifier.from_points(self.points(private=False), url=url, collection=self.collection)
 
     @cached_property
     def collection(self) -> str:

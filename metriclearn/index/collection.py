@@ -186,7 +186,7 @@ class Collection:
             if client.collection_exists(stored_in):
                 opened = cls.existing(connection, name, stored_in)
                 opened.check_kind(kind)
-                opened.index_payload(payload_indexes or {})
+                opened.complete_indexes(payload_indexes or {})
             else:
                 opened = cls(connection, name, stored_in, kind)
                 metadata = {"encoder": kind.encoder_id, "replaceable": replace, "versioned": versioned}
@@ -220,6 +220,13 @@ class Collection:
                 if error.status_code != 409 or self.metadata() != metadata:
                     raise
         self.index_payload(INDEXED | dict(payload_indexes or {}))
+
+    def complete_indexes(self, further: Mapping[str, Any]) -> None:
+        """Make those payload indexes that a server has not, as after a program that was killed early."""
+        with self.using() as client:
+            there = client.get_collection(self.stored_in).payload_schema
+        wanted = INDEXED | dict(further) if self.connection.location.url else further
+        self.index_payload({field: kind for field, kind in wanted.items() if field not in there})
 
     def index_payload(self, indexed: Mapping[str, Any]) -> None:
         """Make payload indexes, by key and kind; one that is there already stays as it is."""

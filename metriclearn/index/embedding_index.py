@@ -93,9 +93,9 @@ class EmbeddingIndex:
     Raises:
         ValueError: if the arguments make no sense, if the collection exists with another encoder,
             length or distance, or if the folder cannot be used or is damaged.
-        RuntimeError: if another client has the folder open. Each method raises it, too, once the index
-            is closed or its collection has been deleted or replaced.
-        ConnectionError: if no server answers, or if it refuses the key or a request.
+        RuntimeError: if another client has the folder open. Each method raises it, too, in a forked process,
+            and once the index is closed or its collection has been deleted or replaced.
+        ConnectionError: if no server answers, if it refuses the key or a request, or stays busy for seconds.
 
     Example:
         >>> import numpy as np
@@ -190,9 +190,11 @@ class EmbeddingIndex:
     ) -> list[str]:
         """Store embeddings; those that are there already are replaced.
 
-        A point's id is computed from its source, or without one from the vector and the label. So
-        the same call made twice, or made again after a crash, leaves the same points. Arrays, tensors,
-        lists, generators and columns of pandas are read by position.
+        A point's id is computed from its source, or without one from the label and the bits of the vector. So
+        the same call made twice, or made again after a crash, leaves the same points. Give sources if images
+        may be embedded again: with other batches, threads or processors the last bits change, and without
+        sources each image would be there twice. Arrays, tensors, lists, generators and columns of pandas are
+        read by position.
 
         Args:
             embeddings: float, shape `(n, dim)`.
@@ -202,7 +204,7 @@ class EmbeddingIndex:
             batch_size: points per call to the database, fewer if the embeddings are very long.
 
         Returns:
-            The ids, one per embedding. Without sources, equal embeddings of equal label share one.
+            The ids, one per embedding. Without sources, embeddings of the same bits and label share one.
 
         Raises:
             ValueError: for any input that does not fit. Nothing is written then.

@@ -88,22 +88,23 @@ class Examples:
         call = uuid.uuid4().hex
         ids, vectors, payloads = self._points(storage, {ADDED_BY: call})
 
-        def ours(part: slice) -> list[str]:
+        def writers(part: slice) -> dict[str, Any]:
+            """Return who stored these points; on a cluster a copy that lags may not know them yet."""
             pages = range(0, len(ids[part]), PER_PAGE)
             found = [storage.retrieve(ids[part][start : start + PER_PAGE]) for start in pages]
             records = [record for page in found for record in page.values()]
-            return [str(record.id) for record in records if (record.payload or {}).get(ADDED_BY) == call]
+            return {str(record.id): (record.payload or {}).get(ADDED_BY) for record in records}
 
         alone = False
         try:
             for part in (slice(FIRST), slice(FIRST, None)):
                 storage.write(ids[part], vectors[part], payloads[part], insert_only=True)
-                if not (alone := len(ours(part)) == len(ids[part])):
+                if not (alone := {*writers(part).values()} <= {call}):
                     break
         finally:  # also after an error, such as Ctrl-C
             if not alone:
                 with suppress(Exception):
-                    storage.delete(ours(slice(None)))
+                    storage.delete([point for point, by in writers(slice(None)).items() if by == call])
         return alone
 
     def _points(
@@ -254,7 +255,9 @@ class StoredExamples:
             metadata[FILLED_FROM] = digest
 
         def same() -> Collection | None:
-            with suppress(ValueError):  # not of our make: it is not replaced either
+            with suppress(
+                ValueError, RuntimeError
+            ):  # not of our make, or another program has just deleted it
                 there = Collection.find(connection, name) if digest else None
                 if there and there.metadata().get(FILLED_FROM) == digest and there.count() == len(labelled):
                     return there

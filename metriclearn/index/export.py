@@ -40,7 +40,7 @@ from metriclearn.index.folder import TABLE_FILE
 
 VECTORS_FILE = "vectors.npy"
 FORMAT_VERSION = 1  # of the JSON
-REMEDY = "copy both files again, or name a folder of exported points"
+REMEDY = "copy both files again, or export the points anew"
 
 
 @dataclass(frozen=True)

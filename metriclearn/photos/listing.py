@@ -19,7 +19,14 @@ from metriclearn.checks.arguments import check_folder
 from metriclearn.checks.arrays import is_broken
 from metriclearn.checks.labels import means_unlabelled
 from metriclearn.photos.class_names import check_class_names, enumerated, printable
-from metriclearn.photos.tables import ColumnsError, PictureNames, match_labels, read_rows
+from metriclearn.photos.tables import (
+    LABEL_COLUMN,
+    ColumnsError,
+    PictureNames,
+    label_column,
+    match_labels,
+    read_rows,
+)
 
 
 def _endings(text: str) -> frozenset[str]:
@@ -137,14 +144,12 @@ def list_photographs(folder: str | Path, labels: str | Path | None = None) -> Li
         rest = f" It names {n:,} of the {of:,} pictures; the others have no label." if n < of else ""
         folders = any("/" in name for name in listing.files)
         rest += " What folders are called does not count." if folders else ""
-        listing.notes.append(f"Labels are those of {printable(tables[0].name)}.{rest}")
+        listing.notes.append(f"Labels are those of {_source(tables[0])}.{rest}")
     else:
         named = _labels_of_folders(listing, str(folder), table=further is not None)
     if further is not None:
         rows = _labels_of(listing, further, spelled)
-        listing.notes.append(
-            f"Labels of {printable(further.name)} count for {len(rows):,} pictures that it names."
-        )
+        listing.notes.append(f"Labels of {_source(further)} count for {len(rows):,} pictures that it names.")
         named |= rows
     listing.labels = [named.get(name) for name in listing.files]
     check_class_names(listing.class_names)
@@ -207,14 +212,10 @@ def find_pictures(folder: str | Path) -> Listing:
         kinds = "JPEG, PNG, BMP, GIF, WebP or TIFF"
         other = f", only {listing.others:,} other files" if listing.others else ""
         raise ValueError(f"There is no picture in {printable(str(folder))}{other}: put {kinds} files there.")
-    with_picture = set(map(_stem, listing.files))
-    for name, reason in listing.skipped.items():
-        if (
-            PurePosixPath(name).suffix.lower() in RAW
-            and reason.startswith(OTHER_KIND)
-            and _stem(name) in with_picture
-        ):
-            listing.skipped[name] = "is the raw file of the picture beside it, which is read"
+    if raw := [name for name in listing.skipped if _suffix(name) in RAW]:
+        stems = set(map(_stem, listing.files))
+        beside = "is the raw file of the picture beside it, which is read"
+        listing.skipped |= {name: beside for name in raw if _stem(name) in stems}
     return listing
 
 
@@ -408,11 +409,7 @@ def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[
     beside = {form for file in listing.files if "/" not in file for form in (file.lower(), _stem(file))}
     for entry in sorted(os.scandir(listing.folder), key=lambda entry: entry.name):
         name, path = entry.name.lower(), listing.folder / entry.name
-        if (
-            _hidden(name)
-            or not os.path.isfile(path)
-            or (further and further.exists() and path.samefile(further))
-        ):
+        if _hidden(name) or not os.path.isfile(path):
             continue
         if name in TABLES and path.resolve().is_relative_to(listing.folder):
             try:
@@ -422,6 +419,8 @@ def _tables_of_root(listing: Listing, shown: str, further: Path | None) -> list[
                 if name in STRICT_TABLES:
                     raise
                 passed.append(str(error))
+        elif further and further.exists() and path.samefile(further):
+            continue
         elif re.fullmatch(LISTS, name) or (_suffix(name) in OTHER_TABLES and not _is_sidecar(name, beside)):
             passed.append(_how_to_use(path, os.path.join(shown, entry.name)))
     if len(found) > 1:
@@ -451,6 +450,13 @@ def _is_sidecar(name: str, beside: Container[str]) -> bool:
     """Return whether a file says something about one picture, such as 1.jpg.json beside 1.jpg."""
     parts = name.split(".")
     return any(".".join(parts[:i]) in beside for i in range(1, len(parts)))
+
+
+def _source(table: Path) -> str:
+    """Return the name of a table of labels, and which column counts if that was guessed."""
+    column = label_column(table)
+    guessed = "" if column.strip().lower() == LABEL_COLUMN else f" (column {printable(column.strip())})"
+    return printable(table.name) + (guessed if column else " (a column per class)")
 
 
 def _labels_of(

@@ -1,6 +1,6 @@
 """Tables of labels: read row by row, and matched with the pictures that they name.
 
-    file_name,label                    CSV; commas, semicolons or tabs; UTF-8, or UTF-16 as Excel writes it
+    file_name,label                    CSV, also with semicolons, tabs or bars; UTF-8, or UTF-16 as of Excel
     filename,cat,dog                   a column per class, with 1 for the one that is meant
     {"file_name": "1.jpg", "label": "cat"}                  JSON, an object per line or a list of them
     {"classes": ["cat", "dog"], "labels": {"1": 0}}         labels.json of FiftyOne
@@ -29,7 +29,16 @@ FILE_COLUMNS, LABEL_COLUMN = ("file_name", "image_path", "path", "file"), "label
 FILE_COLUMNS_ELSEWHERE = (
     *("filename", "filepath", "file_path", "image_name", "image_file", "image", "img", "image_id", "id"),
 )
-LABEL_COLUMNS_ELSEWHERE = ("class", "class_name", "category", "choice", "target", "species", "breed")
+LABEL_COLUMNS_ELSEWHERE = (
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "choice",
+    "target",
+    "species",
+    "breed",
+)
 BOX_COLUMNS = {"xmin", "x_min", "bbox", "region_shape_attributes"}
 LARGEST_TABLE = 100_000_000  # bytes
 LARGEST_LINE = 1_000_000  # characters of the first line, which tells what parts the columns
@@ -90,7 +99,13 @@ def read_rows(table: Path, column: str | None = None) -> Iterator[TableRow]:
         for record in chain([first], records):
             yield _row(record, columns, name)
     except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{name} cannot be read as a table ({error}): save it as CSV in UTF-8.") from None
+        why = printable(str(error))
+        raise ValueError(f"{name} cannot be read as a table ({why}): save it as CSV in UTF-8.") from None
+
+
+def label_column(table: Path) -> str:
+    """Return which column of a table that can be read holds the labels, or "" if there is one per class."""
+    return _columns(next(_records(table)), printable(table.name), None).label
 
 
 def _records(table: Path) -> Iterator[Mapping[str, Any]]:
@@ -116,13 +131,13 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
     while first.isspace():  # "" at the end is none
         start = file.tell()
         first = file.readline(LARGEST_LINE)
-    if parted := re.fullmatch(r'"?sep=(.)"?\s*', first):  # a note of Excel to itself
+    if parted := re.fullmatch(r'"?sep=([^\w\s"]|\t)"?\s*', first):  # a note of Excel to itself
         delimiter = parted[1]
     else:
-        delimiter = max(",;\t", key=first.count)
+        delimiter = max(",;\t|", key=first.count)
         file.seek(start)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
-    lines = (line for line in reader if any(cell.strip() for cell in line))
+    lines = ([*map(_unquoted, line)] for line in reader if any(cell.strip() for cell in line))
     header = [name.strip() for name in next(lines, [])]
     while header and not header[-1]:  # a spreadsheet may write more columns than are filled
         header.pop()
@@ -135,6 +150,11 @@ def _csv_records(file: TextIO, name: str) -> Iterator[Mapping[str, str]]:
             found = f"{len(header)} columns, but {len(line)} in the row of {printable(line[0])}"
             raise ValueError(f"{name} has {found}: set texts that hold a comma in quotes.")
         yield dict(zip(header, line, strict=True))
+
+
+def _unquoted(cell: str) -> str:
+    """Return a cell without its quotes, which the reader keeps if a blank comes before them."""
+    return cell.strip()[1:-1] if cell[:1] == " " and re.fullmatch(r'"[^"]*"', cell.strip()) else cell
 
 
 def _json(text: str) -> Any:
@@ -181,13 +201,13 @@ class _Columns:
 
 
 def _columns(first: Mapping[str, Any], name: str, column: str | None) -> _Columns:
-    by_name = {str(column).strip().lower(): str(column) for column in first}
+    by_name = {_plain_column(str(column)): str(column) for column in first}
     if BOX_COLUMNS & by_name.keys():
         raise ColumnsError(f"{name} {BOXES}.")
     files = [column for column in FILE_COLUMNS if column in by_name] or [
         column for column in FILE_COLUMNS_ELSEWHERE if column in by_name
     ][:1]
-    wanted = (LABEL_COLUMN if column is None else column).strip().lower()
+    wanted = LABEL_COLUMN if column is None else _plain_column(column)
     labels = [wanted] if wanted in by_name else []
     classes: tuple[str, ...] = ()
     if column is None and not labels:
@@ -205,6 +225,11 @@ def _columns(first: Mapping[str, Any], name: str, column: str | None) -> _Column
     return _Columns(by_name[files[0]], label, by_name.get("sha256", ""), classes)
 
 
+def _plain_column(name: str) -> str:
+    """Return how the name of a column is compared: "File Name" as "file_name"."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
 def _row(record: Mapping[str, Any], columns: _Columns, name: str) -> TableRow:
     file = str(record.get(columns.file) or "")
     digest = str(record.get(columns.digest) or "") if columns.digest else ""
@@ -213,7 +238,8 @@ def _row(record: Mapping[str, Any], columns: _Columns, name: str) -> TableRow:
         bits = {column: _bit(record.get(column)) for column in columns.classes}
         if odd := [column for column, bit in bits.items() if bit is None]:
             raise ValueError(
-                f"{name} has a column {printable(odd[0])} that is not 0 or 1 for {printable(file)}."
+                f"{name} is neither 0 nor 1 for {printable(file)} in the column {printable(odd[0])}: "
+                "correct the row."
             )
         value = [column for column, bit in bits.items() if bit]
         value = value[0] if len(value) == 1 else value or ""
