@@ -356,7 +356,7 @@ def test_a_damaged_classifier_is_replaced_by_force_alone(model, photos, capsys):
     assert model_folder.ModelFolder.open(model, "cpu").card["classes"].keys() == {"bars", "disc", "triangle"}
 
 
-def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch):
+def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch, capsys):
     """A run that was stopped after its training finds damaged files in place of what it had kept."""
     monkeypatch.setattr("metriclearn.model_selection.Candidates.clear_cache", lambda self: None)
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
@@ -366,8 +366,11 @@ def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch
     assert {path.suffix for path in kept} >= {".json", ".safetensors"}
     for path in kept:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.warns(UserWarning, match="anew"):
-        assert main([*fit, str(tmp_path / "two")]) == 0
+    capsys.readouterr()
+    assert main([*fit, str(tmp_path / "two")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said
+    assert all(line.startswith("metriclearn fit: ") and "anew" in line for line in said)
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 

@@ -1020,7 +1020,7 @@ def test_two_readers_at_a_time(folder, tmp_path):
 def test_a_full_disk_is_noticed_before(folder, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.warns(match=r"7 pictures need 0\.0 GB in the cache .*: make room, or set METRICLEARN_CACHE"):
+    with pytest.warns(match=r"7 pictures need 1 MB in the cache .*: make room, or set METRICLEARN_CACHE"):
         photographs = read_photographs(folder, cache=tmp_path / "cache")
     assert not [*tmp_path.glob("cache/photographs/*/*")]
     np.testing.assert_array_equal(photographs.pixels[0], read_picture(folder / "cat" / "0.png").pixels)

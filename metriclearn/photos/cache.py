@@ -282,7 +282,7 @@ def _make_room(folder: Path, place: Path, n: int) -> None:
         free, wanted = shutil.disk_usage(place).free, n * ROW
     if wanted > free:
         raise OSError(
-            f"{n} pictures need {wanted / 1e9:.1f} GB in the cache {folder}, and {free / 1e9:.1f} GB are "
+            f"{n:,} pictures need {wanted / 1e6:,.0f} MB in the cache {folder}, and {free / 1e6:,.0f} MB are "
             "free: make room, or set METRICLEARN_CACHE to a folder with more."
         )
 
