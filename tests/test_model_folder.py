@@ -356,7 +356,7 @@ def test_a_damaged_classifier_is_replaced_by_force_alone(model, photos, capsys):
     assert model_folder.ModelFolder.open(model, "cpu").card["classes"].keys() == {"bars", "disc", "triangle"}
 
 
-def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch):
+def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch, capsys):
     """A run that was stopped after its training finds damaged files in place of what it had kept."""
     monkeypatch.setattr("metriclearn.model_selection.Candidates.clear_cache", lambda self: None)
     monkeypatch.setenv("METRICLEARN_CACHE", str(tmp_path / "cache"))
@@ -366,23 +366,24 @@ def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch
     assert {path.suffix for path in kept} >= {".json", ".safetensors"}
     for path in kept:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.warns(UserWarning, match="anew"):
-        assert main([*fit, str(tmp_path / "two")]) == 0
+    capsys.readouterr()
+    assert main([*fit, str(tmp_path / "two")]) == 0
+    assert "is damaged: it is computed anew." in capsys.readouterr().err
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-def test_a_review_follows_no_link_of_a_stranger(model, tmp_path, capsys):
+def test_a_review_follows_no_link_of_a_stranger(model, photos, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "review.csv").write_text("mine")
     (model / "review").symlink_to(tmp_path / "mine")
-    code, sentence = refused(capsys, "review", model)
+    code, sentence = refused(capsys, "review", model, photos)
     assert (code, "is a link: name a folder by --out" in sentence) == (FAILED, True)
     (model / "review").unlink()
     (model / "review").mkdir()
     (model / "review" / "review.csv").symlink_to(tmp_path / "mine" / "review.csv")
-    assert main(["review", str(model)]) == 0
+    assert main(["review", str(model), str(photos)]) == 0
     assert (tmp_path / "mine" / "review.csv").read_text() == "mine"
-    assert main(["review", str(model), "--out", str(model / "review" / "..")]) == 0
+    assert main(["review", str(model), str(photos), "--out", str(model / "review" / "..")]) == 0
 
 
 def test_a_table_into_a_folder_is_refused_before_the_work(model, photos, tmp_path, capsys):

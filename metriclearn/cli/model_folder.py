@@ -79,6 +79,14 @@ CARD_FORM = {  # what of a card is used later
     "data": {"pictures": COUNT, "labelled": COUNT, "skipped": COUNT, "smallest": [COUNT], "largest": [COUNT]},
     "classes": {...: {"labels": COUNT, "accuracy": (_INTERVAL, None)}},
     "accuracy": _INTERVAL | {"folds": COUNT},
+    "groups": {
+        "by": (str, None),
+        "number": COUNT,
+        "alone": COUNT,
+        "near_pairs": COUNT,
+        "near_pairs_kept": bool,
+        "classes_not_judged": COUNT,
+    },
     "tried": [{"method": str, "accuracy": _INTERVAL, "folds": COUNT}],
     "verdict": str,
     "unknown": {
