@@ -252,6 +252,25 @@ def test_a_reader_meets_no_half_addition(model, photos, tmp_path, monkeypatch):
     assert len(calls) == 3  # the addition reads as well
 
 
+def test_a_folder_left_by_a_killed_run_is_read_though_it_is_write_protected(
+    model, photos, tmp_path, monkeypatch, capsys
+):
+    """The files that count lie in .ready, still; a reader leaves them there."""
+    (model / ".ready").mkdir()
+    for name in ("card.json", "points.json"):
+        (model / name).rename(model / ".ready" / name)
+        (model / name).write_bytes(b"older")
+    before = content(model)
+    with monkeypatch.context() as patch:
+        for name in ("replace", "unlink", "mkdir", "rmdir"):
+            patch.setattr(os, name, pytest.fail)
+        assert len(model_folder.ModelFolder.open(model, "cpu").files) == 12
+    assert content(model) == before
+    assert main(["fit", str(photos), "--out", str(model), *FIT]) == 0
+    assert "is there already, and complete" in capsys.readouterr().out
+    assert not (model / ".ready").exists()
+
+
 # What a damaged folder, or one from somebody else, may hold.
 
 
