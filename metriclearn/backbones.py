@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
@@ -407,38 +406,6 @@ def as_backbone(
         if isinstance(part, Backbone):  # which may have been changed since it was built
             part.structure = structure(part, NO_STRUCTURE)
     return backbone.to(check_device(device))
-
-
-def is_on_this_machine(name: str) -> bool:
-    """Return whether `load_backbone` finds a network here: it came with a package, or was fetched before."""
-    return all(part in PACKAGED or _was_fetched(part) for part in name.split("+"))
-
-
-def _was_fetched(name: str) -> bool:
-    if name.startswith("torchvision/"):
-        from torchvision import models
-
-        short = name.removeprefix("torchvision/")
-        known = short in models.list_models(models)
-        return known and _was_downloaded(models.get_model_weights(short).DEFAULT.url)
-    import timm
-    from huggingface_hub import try_to_load_from_cache
-
-    settings = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    if settings is None:
-        return False
-    repository, _, revision = (settings.hf_hub_id or "").partition("@")
-    files = (settings.hf_hub_filename, "model.safetensors", "pytorch_model.bin")
-    return _was_downloaded(settings.url) or any(
-        isinstance(try_to_load_from_cache(repository, file, revision=revision or None), str)
-        for file in files
-        if repository and file
-    )
-
-
-def _was_downloaded(url: Any) -> bool:
-    """Return whether a file lies where PyTorch keeps what it has downloaded."""
-    return bool(url) and (Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(str(url)).name).is_file()
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from metriclearn.augment import AUGMENTS, Augment
-from metriclearn.backbones import LITE0, Backbone, BackboneEncoder, as_backbone, is_on_this_machine
+from metriclearn.backbones import LITE0, PACKAGED, Backbone, BackboneEncoder, as_backbone
 from metriclearn.checks.arguments import check_choice, check_device, check_folder, shown
 from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, check_images
 from metriclearn.checks.forms import fits
@@ -407,7 +407,7 @@ def weights_to_save(encoder: Encoder | BackboneEncoder) -> dict[str, torch.Tenso
 def _same_backbone(card: dict[str, Any], given: str | nn.Module | None, where: torch.device) -> Backbone:
     """Return the backbone that a card names, or the one given, if it has the weights that the card says."""
     name = card["name"]
-    if given is None and not is_on_this_machine(name):
+    if given is None and not _is_on_this_machine(name):
         raise ValueError(
             f"The encoder stands on {shown(name)}, a backbone of yours or one whose weights are not on this "
             "machine: pass it, or fetch it by load_backbone before."
@@ -419,3 +419,35 @@ def _same_backbone(card: dict[str, Any], given: str | nn.Module | None, where: t
             "settings or code: pass that one."
         )
     return backbone
+
+
+def _is_on_this_machine(name: str) -> bool:
+    """Return whether `load_backbone` finds a network here: it came with a package, or was fetched before."""
+    return all(part in PACKAGED or _was_fetched(part) for part in name.split("+"))
+
+
+def _was_fetched(name: str) -> bool:
+    if name.startswith("torchvision/"):
+        from torchvision import models
+
+        short = name.removeprefix("torchvision/")
+        known = short in models.list_models(models)
+        return known and _was_downloaded(models.get_model_weights(short).DEFAULT.url)
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    settings = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if settings is None:
+        return False
+    repository, _, revision = (settings.hf_hub_id or "").partition("@")
+    files = (settings.hf_hub_filename, "model.safetensors", "pytorch_model.bin")
+    return _was_downloaded(settings.url) or any(
+        isinstance(try_to_load_from_cache(repository, file, revision=revision or None), str)
+        for file in files
+        if repository and file
+    )
+
+
+def _was_downloaded(url: Any) -> bool:
+    """Return whether a file lies where PyTorch keeps what it has downloaded."""
+    return bool(url) and (Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(str(url)).name).is_file()

@@ -36,6 +36,7 @@ from metriclearn.files import (
     LARGEST_CARD,
     json_bytes,
     plain,
+    read_file,
     read_json,
     read_unchanged,
     replace_files,
@@ -79,6 +80,14 @@ CARD_FORM = {  # what of a card is used later
     "data": {"pictures": COUNT, "labelled": COUNT, "skipped": COUNT, "smallest": [COUNT], "largest": [COUNT]},
     "classes": {...: {"labels": COUNT, "accuracy": (_INTERVAL, None)}},
     "accuracy": _INTERVAL | {"folds": COUNT},
+    "groups": {
+        "by": (str, None),
+        "number": COUNT,
+        "alone": COUNT,
+        "near_pairs": COUNT,
+        "near_pairs_kept": bool,
+        "classes_not_judged": COUNT,
+    },
     "tried": [{"method": str, "accuracy": _INTERVAL, "folds": COUNT}],
     "verdict": str,
     "unknown": {
@@ -333,9 +342,8 @@ def model_path(folder: str) -> Path:
 
 def holds_classifier(folder: Path) -> bool:
     """Return whether `metriclearn fit` wrote the card in a folder, even if it is damaged now."""
-    card = folder / CARD
-    with suppress(OSError):
-        return card.is_file() and b'"made_by"' in card.read_bytes()
+    with suppress(OSError, ValueError):
+        return b'"made_by"' in read_file(folder / CARD, REMEDY, LARGEST_CARD)
     return False
 
 

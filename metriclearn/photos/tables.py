@@ -214,7 +214,7 @@ def _columns(first: Mapping[str, Any], name: str, column: str | None) -> _Column
         if not labels and len(others) > 1 and all(_bit(first[other]) is not None for other in others):
             classes = tuple(others)
     if len(files) != 1 or (len(labels) != 1 and not classes):
-        there = ", ".join(map(printable, filter(None, by_name))) or "none"
+        there = enumerated(filter(None, by_name), 12)
         raise ColumnsError(
             f"{name} needs one column {', '.join(FILE_COLUMNS[:-1])} or {FILE_COLUMNS[-1]}, and one column "
             f"{excerpt(wanted)}: its columns are {there}."
