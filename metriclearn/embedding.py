@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from metriclearn.augment import AUGMENTS, Augment
-from metriclearn.backbones import LITE0, PACKAGED, Backbone, BackboneEncoder, as_backbone
+from metriclearn.backbones import LITE0, PACKAGED, Backbone, as_backbone
 from metriclearn.checks.arguments import check_choice, check_device, check_folder, shown
 from metriclearn.checks.arrays import DIFFER, FloatArray, ImageArray, as_array, check_images
 from metriclearn.checks.forms import fits
@@ -34,7 +34,7 @@ from metriclearn.files import (
     read_unchanged,
     write_files,
 )
-from metriclearn.finetune import TUNE, embed_images, train_on_backbone
+from metriclearn.finetune import TUNE, BackboneEncoder, embed_images, train_on_backbone
 from metriclearn.losses import LOSSES, Loss
 from metriclearn.models import Encoder
 from metriclearn.training import DEFAULT_STEPS, train_metric

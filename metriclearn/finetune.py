@@ -18,17 +18,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriclearn.augment import Augment, check_augment
-from metriclearn.backbones import Backbone, BackboneEncoder
+from metriclearn.backbones import Backbone
 from metriclearn.batches import ImagePool, batch_of, default_batch_size, in_batches
 from metriclearn.checks.arguments import check_count, check_flag
 from metriclearn.checks.arrays import FloatArray, ImageArray
 from metriclearn.checks.labels import LabelArray, is_labelled
 from metriclearn.default_settings import default_settings
+from metriclearn.fingerprint import fingerprint
 from metriclearn.losses import Loss
-from metriclearn.models import Encoder
+from metriclearn.models import Encoder, replaced
 from metriclearn.training import DEFAULT_STEPS, Run, check_run, metric_steps, sample_pool, train_metric
 
 TUNE = ("frozen", "head", "last", "all")
@@ -42,6 +44,94 @@ REMEMBERED = 3  # sets of images whose features are kept in memory,
 FEW = 8  # but for smaller sets: to look at them again takes no longer than to know them again
 Report = Callable[[int, nn.Module], None]
 _remembered: OrderedDict[tuple[object, ...], FloatArray] = OrderedDict()
+
+
+class BackboneEncoder(nn.Module):
+    """A backbone and a small head on its features: photographs in, embeddings out.
+
+    Args:
+        backbone: the network below, never in training mode: its batch norms keep what a million images gave.
+        head: from centred features `(n, width)` to codes `(n, dim)`.
+        centre: what is taken from the features first, shape `(width,)`: the mean over the pool.
+        tune: what was trained on the task: `"frozen"`, `"head"`, `"last"` or `"all"`.
+        dim: N, the length of the embedding.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, centre: Tensor, tune: str, dim: int) -> None:
+        super().__init__()
+        self.backbone, self.head, self.tune, self.dim = backbone, head, tune, dim
+        self.centre: Tensor
+        self.register_buffer("centre", centre)
+        self.pixels_seen = backbone.pixels_seen
+        self.origin = backbone.fingerprint  # of the network before anything was trained
+        self.untrained = self._untrained()
+
+    @classmethod
+    @default_settings()
+    def of(cls, backbone: Backbone, weights: dict[str, Tensor], tune: str, dim: int) -> "BackboneEncoder":
+        """Return an encoder with weights that `trained` gave; it may share the backbone, or copy it.
+
+        Raises:
+            KeyError: if some of them are missing.
+            RuntimeError: for weights of another shape.
+        """
+        width = len(weights["centre"])
+        head = new_head(tune, width, dim)
+        if tune in ("last", "all"):
+            backbone = copy.deepcopy(backbone)
+        encoder = cls(backbone, head, torch.zeros(width), tune, dim).to(backbone.device)
+        # No others: a file must not change a backbone that is shared.
+        encoder.load_state_dict({name: weights[name] for name in encoder.trained()}, strict=False)
+        return encoder
+
+    def train(self, mode: bool = True) -> "BackboneEncoder":
+        """Set the head's mode; the backbone's batch norms stay as they are."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the codes of images, float32 of shape `(n, dim)`, of any length."""
+        codes: Tensor = self.head(self.backbone(x) - self.centre)
+        return codes
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the embeddings of images: the codes at unit length, float32 of shape `(n, dim)`."""
+        return F.normalize(self(x), dim=1)
+
+    def embed_maps(self, maps: Tensor) -> Tensor:
+        """Return the embeddings of what the trunk made of images, float32 of shape `(n, dim)`."""
+        return self.embed_features(self.backbone.features(maps))
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Return the embeddings of the backbone's features, float32 of shape `(n, dim)`."""
+        return F.normalize(self.head(features - self.centre), dim=1)
+
+    def trained(self) -> dict[str, Tensor]:
+        """Return the weights that the task has changed: what a file must hold beside the backbone's name."""
+        parts = {"frozen": (), "head": ("head.",), "last": ("head.", "backbone.tail.")}
+        mine = ("centre", *parts.get(self.tune, ("head.", "backbone.")))
+        return {name: weight for name, weight in self.state_dict().items() if name.startswith(mine)}
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with any weight, the backbone's included."""
+        about = (self.origin, self.tune, self.dim, *replaced(self.head, self._new_head))
+        if (found := self._untrained()) != self.untrained:
+            about += (found,)
+        return fingerprint(self.trained(), repr(about))
+
+    def _new_head(self) -> nn.Module:
+        return new_head(self.tune, len(self.centre), self.dim)
+
+    def _untrained(self) -> str:
+        """Return a hash of the weights that stay as they are while the task is learned."""
+        trained = self.trained()
+        return fingerprint({name: w for name, w in self.state_dict().items() if name not in trained})
+
+
+def new_head(tune: str, width: int, dim: int) -> nn.Module:
+    """Return a head as it is before it learns, for features of some width."""
+    return nn.Identity() if tune == "frozen" else Encoder((width,), dim)
 
 
 @default_settings()

@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import check_random_state
 from torch import nn
 
-from metriclearn.backbones import LITE0, STRIDE, Backbone, BackboneEncoder, as_backbone
+from metriclearn.backbones import LITE0, STRIDE, Backbone, as_backbone
 from metriclearn.batches import in_batches
 from metriclearn.checks.arguments import check_choice, check_device, check_folder, check_number, check_seed
 from metriclearn.checks.arrays import FloatArray, ImageArray, check_images
@@ -44,7 +44,7 @@ from metriclearn.cross_validation import (
 )
 from metriclearn.embedding import MetricEmbedding
 from metriclearn.files import cached_array
-from metriclearn.finetune import features_of, frozen_encoder, train_head, train_on_backbone
+from metriclearn.finetune import BackboneEncoder, features_of, frozen_encoder, train_head, train_on_backbone
 from metriclearn.metrics import Interval, clustered_interval
 from metriclearn.models import Encoder
 from metriclearn.photos import Photographs, downscale

@@ -441,9 +441,16 @@ def test_a_strangers_card_learns_neither_key_nor_picture(
     assert asked == []
 
 
-def test_the_card_records_a_server_without_its_password():
-    assert model_folder.without_password("https://me:secret@host:6333/path?key=1") == "https://host:6333/path"
-    assert model_folder.without_password("http://localhost:6333") == "http://localhost:6333"
+@pytest.mark.parametrize("command", ["fit", "add", "classify"])
+def test_an_address_with_a_password_is_refused_and_not_shown(command, model, photos, capsys):
+    paths = [photos, "--out", model.parent / "new"] if command == "fit" else [model, photos]
+    code, sentence = refused(
+        capsys, command, *paths, "--qdrant-url", "https://me:secret@host:6333/?key=hidden"
+    )
+    assert (code, sentence.count("\n")) == (WRONG_USE, 0)
+    assert "leave out user, password" in sentence
+    assert "secret" not in sentence
+    assert "hidden" not in sentence
 
 
 # Files of more than 8 bits.

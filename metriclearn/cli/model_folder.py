@@ -19,13 +19,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import numpy.typing as npt
 
 from metriclearn import MetricEmbedding, QdrantClassifier
-from metriclearn.backbones import BackboneEncoder
 from metriclearn.checks.arguments import check_device, shown
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.forms import fits
@@ -42,6 +40,7 @@ from metriclearn.files import (
     replace_files,
     writing,
 )
+from metriclearn.finetune import BackboneEncoder
 from metriclearn.index.collection import Collection
 from metriclearn.index.connection import IN_MEMORY, POINTS_FILE, Connection, connect, find_location
 from metriclearn.index.examples import classifier_points
@@ -348,7 +347,7 @@ def holds_classifier(folder: Path) -> bool:
 
 
 def check_server(url: str | None) -> str | None:
-    """Return the address of a Qdrant server as a card records it, without user and password, once it answers.
+    """Return the address of a Qdrant server, once it answers; an address holds no user and no password.
 
     Args:
         url: what the user named. Without it no server is asked, whatever a card or QDRANT_URL say.
@@ -357,14 +356,7 @@ def check_server(url: str | None) -> str | None:
         UsageError: if it is no address.
         ConnectionError: if no server answers there.
     """
-    if not url:
-        return None
-    with wrong_use():
-        connect(find_location(None, url)).close()
-    return without_password(url)
-
-
-def without_password(url: str) -> str:
-    """Return an address without user, password and query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    if url:
+        with wrong_use():
+            connect(find_location(None, url)).close()
+    return url or None

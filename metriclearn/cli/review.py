@@ -109,7 +109,7 @@ def _photographs(model: ModelFolder, folders: Sequence[str]) -> tuple[Photograph
     for folder in folders:
         if not Path(folder).expanduser().is_dir():
             raise UsageError(f"{folder!r} is no folder: name the folders of the classifier's pictures.")
-    photographs = decode_listing(joined([find_pictures(folder) for folder in folders]))
+    photographs = decode_listing(joined([find_pictures(folder) for folder in folders]), ranges=model.ranges)
     found = _files_of_rows(model, photographs)
     where = enumerated(folders)
     if not found:

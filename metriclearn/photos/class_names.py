@@ -25,9 +25,8 @@ def check_class_names(names: Iterable[str]) -> None:
             differ = "case or blanks"
             if _same_case(name) != _same_case(other):
                 differ = "how Unicode writes their letters"
-            raise ValueError(
-                f'The classes "{excerpt(other)}" and "{excerpt(name)}" differ only in {differ}: give both one name.'
-            )
+            both = f'"{excerpt(other)}" and "{excerpt(name)}"'
+            raise ValueError(f"The classes {both} differ only in {differ}: give both one name.")
         alike[plain] = name
 
 
