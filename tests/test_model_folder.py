@@ -374,18 +374,18 @@ def test_a_damaged_step_in_the_cache_is_made_again(photos, tmp_path, monkeypatch
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-def test_a_review_follows_no_link_of_a_stranger(model, tmp_path, capsys):
+def test_a_review_follows_no_link_of_a_stranger(model, photos, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "review.csv").write_text("mine")
     (model / "review").symlink_to(tmp_path / "mine")
-    code, sentence = refused(capsys, "review", model)
+    code, sentence = refused(capsys, "review", model, photos)
     assert (code, "is a link: name a folder by --out" in sentence) == (FAILED, True)
     (model / "review").unlink()
     (model / "review").mkdir()
     (model / "review" / "review.csv").symlink_to(tmp_path / "mine" / "review.csv")
-    assert main(["review", str(model)]) == 0
+    assert main(["review", str(model), str(photos)]) == 0
     assert (tmp_path / "mine" / "review.csv").read_text() == "mine"
-    assert main(["review", str(model), "--out", str(model / "review" / "..")]) == 0
+    assert main(["review", str(model), str(photos), "--out", str(model / "review" / "..")]) == 0
 
 
 def test_a_table_into_a_folder_is_refused_before_the_work(model, photos, tmp_path, capsys):

@@ -243,7 +243,7 @@ def test_actions_are_pinned_by_commit():
 def test_the_installer_is_verified_before_it_verifies():
     """The part of the lock that make hands to pip holds uv alone, with its version and its hashes."""
     shown = subprocess.run(
-        ["make", "-n", ".uv/bin/uv"], cwd=ROOT, capture_output=True, check=True, text=True
+        ["make", "-B", "-n", ".uv/bin/uv"], cwd=ROOT, capture_output=True, check=True, text=True
     ).stdout
     [extract] = re.findall(r"^sed .* requirements\.lock", shown, flags=re.MULTILINE)
     found = subprocess.run(extract, shell=True, cwd=ROOT, capture_output=True, check=True, text=True).stdout
