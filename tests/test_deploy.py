@@ -139,12 +139,12 @@ def test_strict_mode_passes_each_kind_of_query(strict_server, tmp_path):
         classifier.partial_fit(points[:9], labels[:9])
         assert classifier.kneighbors()[1].shape == (n + 9, 5)
     assert QdrantClassifier.open(collection="votes", **where).score(points, labels) > 0.2
-    with EmbeddingIndex(8, collection="map", payload_indexes={"suspect": "bool"}, **where) as index:
+    with EmbeddingIndex(8, collection="map", payload_indexes={"odd": "bool"}, **where) as index:
         ids = index.upsert(points[:40], labels[:40])
         assert embedding_map(index)[0].shape == (40, 2)
         # The plain client, as in notebook 7.
-        suspect = models.FieldCondition(key="suspect", match=models.MatchValue(value=True))
-        index.client.set_payload(index.collection, {"suspect": True}, points=ids[:8])
+        suspect = models.FieldCondition(key="odd", match=models.MatchValue(value=True))
+        index.client.set_payload(index.collection, {"odd": True}, points=ids[:8])
         only = models.Filter(must=[suspect])
         hits = index.client.facet(index.collection, key="label", limit=10, facet_filter=only).hits
         assert sum(hit.count for hit in hits) == 8
@@ -198,7 +198,7 @@ def test_the_check_of_notebooks_finds_what_they_filter_by():
     found = [
         payload_keys(Path("notebooks", name)) for name in ("07_know_your_data.ipynb", "09_label_less.ipynb")
     ]
-    assert found == [({"label", "suspect"}, {"suspect"}), ({"label_by"}, {"label_by", "labelled"})]
+    assert found == [({"label", "odd"}, {"odd"}), ({"label_by"}, {"label_by", "labelled"})]
 
 
 def test_both_files_ask_for_the_same():

@@ -124,7 +124,7 @@ LAYOUTS = {
         FLAT,
         {"metadata.csv": lines("file_name,text", "1.png,a cat")},
         {},
-        ("Passed over: metadata.csv needs one column", "its columns are file_name, text.", SORT),
+        ("Passed over: metadata.csv needs one column", "its columns are file_name and text.", SORT),
     ),
     "features of Hugging Face beside folders": Layout(
         FOUR,
@@ -271,7 +271,7 @@ LAYOUTS = {
         "HAM/1.jpg HAM/2.jpg",
         {"metadata.csv": lines("lesion_id,image_id,dx", "L,1,nv")},
         {"HAM": 2},
-        ("one column label: its columns are lesion_id, image_id, dx.", "are of one class (HAM)"),
+        ("one column label: its columns are lesion_id, image_id and dx.", "are of one class (HAM)"),
     ),
     "Keras, flow_from_dataframe": Layout(
         FLAT, {"labels.csv": lines(",filename,class", "0,1.png,cat", "1,2.png,dog")}, ONE_EACH
@@ -377,7 +377,7 @@ LAYOUTS = {
         {},
         (
             "Passed over: export.ndjson needs one column file_name",
-            "its columns are data_row, projects.",
+            "its columns are data_row and projects.",
             SORT,
         ),
     ),
@@ -424,7 +424,7 @@ LAYOUTS = {
     "a table without a header": Layout(
         FLAT,
         {"labels.csv": lines("1.png,cat", "2.png,dog")},
-        says=("labels.csv needs one column file_name", "its columns are 1.png, cat."),
+        says=("labels.csv needs one column file_name", "its columns are 1.png and cat."),
     ),
 }
 
