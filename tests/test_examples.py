@@ -107,7 +107,7 @@ def test_points_made_from_arrays_are_those_that_fit_stores(written):
         stored = {record.id: record.payload for record in classifier.index_.storage.records()}
     rows = dict(zip(np.flatnonzero(KNOWN).tolist(), range(KNOWN.sum()), strict=True))
     with QdrantClassifier(5, path=":memory:", encoder_id="first") as numbered:
-        everything = [name or "none" for name in NAMES]
+        everything = [name or "other" for name in NAMES]
         numbered.fit(VECTORS, everything)
         ids = {record.payload["source"]: record.id for record in numbered.index_.storage.records()}
     assert points.ids == [ids[str(i)] for i in range(N)]

@@ -99,7 +99,7 @@ def test_groups_may_be_named(by, groups, alone, scenes, tmp_path, capsys):
         ("pattern:page", WRONG_USE, "finds no group for any of 48 pictures"),
         ("pattern:jpg", WRONG_USE, "puts all 48 pictures into one group"),
         (r"pattern:\d\d_\d", WRONG_USE, "gives no two pictures one group"),
-        ("column:night", WRONG_USE, "and one column night: its columns are file_name, day."),
+        ("column:night", WRONG_USE, "and one column night: its columns are file_name and day."),
         ("level:1", FAILED, "lie in 2 groups, but fewer than two classes in more than one"),
     ],
 )
