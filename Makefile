@@ -53,7 +53,7 @@ check: .venv/installed ## run the fast part in three minutes: style, types, test
 test: .venv/installed ## run all that CI runs: style, types, tests, and every notebook's printed results
 	@$(RUN) tools/build_site.py & $(STYLE) && wait $$!
 	@mkdir -p build && $(ALL_FILES) > build/files-before
-	$(ONE_THREAD) $(NBVAL) $(LANES) --durations 25 $(REVERSED) $(SOLUTIONS) tests
+	$(ONE_THREAD) $(NBVAL) $(LANES) --durations 25 $(REVERSED) $(SOLUTIONS) tests/test_cells_twice.py tests
 	@$(ALL_FILES) | diff build/files-before - || { echo "A notebook left these files behind."; exit 1; }
 
 test-elsewhere: .venv/installed ## re-check every notebook as other machines would run it (four times as long)

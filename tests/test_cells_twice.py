@@ -20,11 +20,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell
 from sklearn.manifold import TSNE
 
-from metriclearn import data, finetune, training
-from metriclearn.backbones import load_backbone
+from metriclearn import backbones, data, finetune, training
 from metriclearn.cli.main import main
 from metriclearn.course import engine
 
@@ -99,7 +99,7 @@ def shortened(monkeypatch):
     monkeypatch.setattr(engine, "widened", few_copies)
     monkeypatch.setattr(time, "process_time", long_seconds)
     monkeypatch.setattr(subprocess, "run", in_this_process)
-    monkeypatch.setattr(load_backbone(), "size", SIDE)
+    monkeypatch.setattr(backbones._loaded(backbones.LITE0, torch.device("cpu")), "size", SIDE)
     monkeypatch.setattr(data, "mnist_data", DIGITS)
     monkeypatch.setattr(TSNE, "fit_transform", lambda self, rows: rows[:, :2])
     return lambda source: LOOPS.sub(f"for _ in range({STEPS})", source)
