@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -288,9 +287,8 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: if that is not possible; what lay there is then untouched.
     """
-    beside = path.with_name(f".{os.getpid()}-{threading.get_ident()}{NEW}")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _hidden(path, NEW)
+    with writing(path), locked(path, seconds=PATIENCE):
         try:
             beside.write_bytes(content)
             _flush(beside)
@@ -304,8 +302,7 @@ def write_file(path: Path, content: bytes) -> None:
 def write_output(path: Path, content: bytes) -> None:
     """Write a file that a user has named: whole or not at all, if it is one.
 
-    Through a link it is written to where that leads. Into a device, a pipe or our own standard output it is
-    written as it comes.
+    Through a link it goes to where that leads; into a device, a pipe or our own standard output as it comes.
 
     Raises:
         OSError: if that is not possible, as for a folder.
@@ -387,10 +384,9 @@ def _remove_lock(name: str) -> None:
 
 def _lock(folder: Path) -> IO[bytes] | None:
     """Return the open file that is locked now, or None if another writer has it."""
-    if not folder.parent.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     inside = folder.is_dir() and not os.access(folder.parent, os.W_OK)
-    path = (folder if inside else folder.parent) / f".{folder.name}.lock"
+    path = folder / ".lock" if inside else _hidden(folder, ".lock")
     while True:
         file = open(path, "ab", opener=_no_link)  # noqa: SIM115
         try:
@@ -418,8 +414,7 @@ def replace_files(folder: Path, files: Mapping[str, bytes], names: Sequence[str]
         rename .new to .ready          from here on the new files count, and `read_file` finds them there
         move each file to its place    `finish_replacing` does so for a run that was killed meanwhile
 
-    Only files whose names the caller states are ever replaced or removed. Whatever else lies in the folder
-    stays. The caller has locked the folder.
+    Only files of the names stated are ever replaced or removed. The caller has locked the folder.
 
     Args:
         folder: made if missing, by one renaming; it is then there whole or not at all.
@@ -486,7 +481,12 @@ def check_replaceable(folder: Path, names: Sequence[str]) -> None:
 
 
 def _beside(folder: Path) -> Path:
-    return folder / NEW if folder.exists() else folder.with_name(f".{folder.name}{NEW}")
+    return folder / NEW if folder.exists() else _hidden(folder, NEW)
+
+
+def _hidden(path: Path, ending: str) -> Path:
+    """Return the path of a hidden file beside another; its name is not too long if the other's is not."""
+    return path.with_name(f".{path.name[-50:]}{ending}")
 
 
 def _is_foreign(path: Path, root: Path, names: Sequence[str]) -> bool:

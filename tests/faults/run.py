@@ -76,6 +76,11 @@ def job(what, number, numbers, moments):
     return name, tally, memory() - _made["memory"]
 
 
+def silence():
+    """Let the libraries that decode pictures say nothing about each damaged one."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def clear(_):
     """Remove this process's folders."""
     if _made:
@@ -126,7 +131,7 @@ def main():
     workers = min(4, os.cpu_count() or 1)
     todo = jobs(options.inputs, options.moments)
     clear(None)
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=silence) as pool:
         futures = [pool.submit(job, *one) for one in todo]
         for done, future in enumerate(futures, 1):
             name, tally, grown = future.result()
