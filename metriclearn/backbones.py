@@ -33,7 +33,16 @@ BORDER = 32  # pixels that are cut off at ImageNet's tests
 RGB = 3
 STRIDE = 32  # pixels per number in the last maps of nearly every network for photographs
 # What of a backbone is none of its structure: labels, how the image is cut, and what was worked out from it.
-NO_STRUCTURE = ("name", "crop", "aspect", "classifier", "known_crop", "known_structure", "structure")
+NO_STRUCTURE = (
+    "name",
+    "crop",
+    "aspect",
+    "classifier",
+    "known_crop",
+    "known_structure",
+    "structure",
+    "settled",
+)
 LONGEST = 2.0  # the longer side of what a network is shown, as a multiple of the shorter one
 
 
@@ -110,7 +119,18 @@ class Backbone(nn.Module):
         self.known_crop = crop
         self.known_structure = ""  # of a network that its name tells all about
         self.eval()
-        self.structure = structure(self, NO_STRUCTURE)
+        self.note_structure()
+
+    def note_structure(self) -> None:
+        """Take what is no weight for what it is now: that of a network which nobody has asked yet."""
+        self.structure = structure(self, NO_STRUCTURE, written=True)
+        self.settled = structure(self, NO_STRUCTURE)
+
+    @property
+    def present_structure(self) -> str:
+        """16 hexadecimal digits that change if anything but weights has been changed since."""
+        now = structure(self, NO_STRUCTURE)
+        return self.structure if now == self.settled else fingerprint({}, repr((self.structure, now)))
 
     @property
     def fingerprint(self) -> str:
@@ -120,7 +140,7 @@ class Backbone(nn.Module):
     @property
     def cache_key(self) -> str:
         """16 hexadecimal digits that change with all that the features depend on, as it is now."""
-        return self._fingerprint(structure(self, NO_STRUCTURE))
+        return self._fingerprint(self.present_structure)
 
     def _fingerprint(self, found: str) -> str:
         about = (self.name, self.known_crop, *((found,) if found != self.known_structure else ()))
@@ -316,7 +336,7 @@ def as_backbone(
         backbone = Backbone(backbone, name=type(backbone).__name__)
     for part in backbone.modules():
         if isinstance(part, Backbone):  # which may have been changed since it was built
-            part.structure = structure(part, NO_STRUCTURE)
+            part.note_structure()
     return backbone.to(check_device(device))
 
 

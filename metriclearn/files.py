@@ -341,8 +341,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 def locked(folder: Path, seconds: float = 0) -> Iterator[None]:
     """Lock a folder, which need not be there yet: one writer at a time, of all programs and threads.
 
-    The system itself lets go of the lock when a program dies. What is locked is an empty file beside the
-    folder, which is gone afterwards.
+    The lock is an empty file beside the folder. When a program dies, the system lets go of its lock.
 
     Args:
         folder: what is to be written.
@@ -384,7 +383,8 @@ def _remove_lock(name: str) -> None:
 
 def _lock(folder: Path) -> IO[bytes] | None:
     """Return the open file that is locked now, or None if another writer has it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.parent.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
     inside = folder.is_dir() and not os.access(folder.parent, os.W_OK)
     path = folder / ".lock" if inside else _hidden(folder, ".lock")
     while True:

@@ -124,9 +124,12 @@ class BackboneEncoder(nn.Module):
         return new_head(self.tune, len(self.centre), self.dim)
 
     def _untrained(self) -> str:
-        """Return a hash of the weights that stay as they are while the task is learned."""
+        """Return a hash of all that stays as it is while the task is learned: weights, settings and code."""
         trained = self.trained()
-        return fingerprint({name: w for name, w in self.state_dict().items() if name not in trained})
+        kept = {name: weight for name, weight in self.state_dict().items() if name not in trained}
+        # A network of one's own may keep what it has seen, so its structure counts as it was at first.
+        known = self.backbone.known_structure
+        return fingerprint(kept, self.backbone.present_structure if known else "")
 
 
 def new_head(tune: str, width: int, dim: int) -> nn.Module:
@@ -303,7 +306,9 @@ def features_of(backbone: Backbone, images: ImageArray) -> FloatArray:
     if len(images) < FEW:
         return in_batches(backbone.forward, images, what=what)
     pixels = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-    key = backbone.cache_key, str(backbone.device), images.shape, images.dtype.str, pixels
+    # Of a network that no name tells all about, only what this very one gave: a description may lack a part.
+    itself = None if backbone.known_structure else backbone
+    key = itself, backbone.cache_key, str(backbone.device), images.shape, images.dtype.str, pixels
     found = _remembered.pop(key, None)  # and put back as the latest
     if found is None:
         found = in_batches(backbone.forward, images, what=what)

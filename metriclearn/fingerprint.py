@@ -47,7 +47,7 @@ def fingerprint(weights: Mapping[str, Any], architecture: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
-def structure(network: nn.Module, without: tuple[str, ...] = ()) -> str:
+def structure(network: nn.Module, without: tuple[str, ...] = (), *, written: bool = False) -> str:
     """Return 16 hexadecimal digits that change with all of a network that is no weight.
 
     That is its layers and their settings, attributes, buffers that `state_dict()` leaves out, hooks, and code
@@ -56,8 +56,10 @@ def structure(network: nn.Module, without: tuple[str, ...] = ()) -> str:
     Args:
         network: any module; neither the device nor the mode, training or evaluation, counts.
         without: attributes of the network itself that do not count.
+        written: whether numbers and texts count that its own code sets when it is asked, such as a counter:
+            before it is asked they are settings.
     """
-    description = _Description()
+    description = _Description(written)
     description.seen[id(network)] = 0, network
     text = description.of_module(network, without)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -74,7 +76,8 @@ def _bytes(tensor: Tensor) -> bytes:
 class _Description:
     """Texts that describe values: equal for equal ones, whichever process they live in."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: bool = False) -> None:
+        self.written = written
         self.seen: dict[int, tuple[int, object]] = {}  # kept alive, so that no other object gets its id
 
     def of(self, value: Any) -> str:
@@ -91,8 +94,8 @@ class _Description:
             return f"array {value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
         if isinstance(value, torch.device | weakref.ReferenceType) or type(value).__module__ == "_thread":
             return type(value).__name__
-        if isinstance(value, ModuleType):
-            return f"module {value.__name__}"
+        if isinstance(value, ModuleType):  # with its source, if it is one's own
+            return f"module {value.__name__} {'' if _is_library(value.__name__) else _source(value)}"
         if isinstance(value, MethodType):
             return f"method {self.of(value.__func__)} of {self.of(value.__self__)}"
         # What may refer to itself, or be referred to from many places, is described where it is met first.
@@ -129,13 +132,17 @@ class _Description:
         weights = own["_parameters"] | own["_buffers"]
         shapes = {name: w if w is None else (w.dtype, tuple(w.shape)) for name, w in weights.items()}
         other = {name: own["_buffers"][name] for name in sorted(own["_non_persistent_buffers_set"])}
-        # What the network itself writes when it is asked is no setting.
         written = _names(forward.__code__, "STORE_ATTR") if isinstance(forward, FunctionType) else set()
+        written = {name for name in written if not self.counts(own.get(name))}
         names = own.keys() - OF_EVERY_MODULE - {*without} - written
         settings = {name: own[name] for name in sorted(names)}
         hooks = [[*own[name].values()] for name in HOOKS]
         layers = [(name, layer) for name, layer in own["_modules"].items() if name not in without]
         return f"network {self.of((type(module), shapes, other, settings, hooks, layers))}"
+
+    def counts(self, value: object) -> bool:
+        """Return whether a value that the network's own code sets counts as a setting."""
+        return self.written and isinstance(value, bool | int | float | str)
 
     def of_function(self, function: FunctionType) -> str:
         """Return a text for a function: its name if a library has it, else its code and what this reads."""
@@ -147,9 +154,10 @@ class _Description:
             return f"{name} {self.of((given, around))}" if "<locals>" in name else name
         names = sorted(_names(code, "LOAD_GLOBAL", "LOAD_NAME"))
         read = {name: function.__globals__.get(name) for name in names}
-        for written in _names(code, "STORE_GLOBAL", "STORE_DEREF"):  # a counter, say: no setting
-            read.pop(written, None)
-            around.pop(written, None)
+        for one in _names(code, "STORE_GLOBAL", "STORE_DEREF"):
+            for values in (read, around):
+                if one in values and not self.counts(values[one]):
+                    del values[one]
         return f"function {code.co_name} {_code(function)} {self.of((given, around, read))}"
 
     def of_class(self, kind: type) -> str:
@@ -173,11 +181,22 @@ class _Description:
 
 def _of_library(value: Any) -> bool:
     """Return whether a function or class comes with Python, with this package or with an installed one."""
-    top = (value.__module__ or "").partition(".")[0]
+    return _is_library(value.__module__ or "")
+
+
+def _is_library(module: str) -> bool:
+    top = module.partition(".")[0]
     if top in sys.stdlib_module_names or top == __package__.partition(".")[0]:
         return True
     file = getattr(sys.modules.get(top), "__file__", None)
     return file is not None and any(folder in Path(file).resolve().parents for folder in LIBRARIES)
+
+
+def _source(module: ModuleType) -> str:
+    try:
+        return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+    except (OSError, TypeError):
+        return ""
 
 
 def _is_filled(cell: Any) -> bool:

@@ -1129,3 +1129,84 @@ def test_help_is_quick_and_shows_examples():
     assert "metriclearn check photos" in done.stdout
     for heavy in ("torch", "sklearn", "qdrant_client", "numpy"):
         assert not re.search(rf"\| +{heavy}$", done.stderr, flags=re.MULTILINE), heavy
+
+
+# What a slip of the keyboard must not cost.
+
+
+def test_a_picture_named_as_the_table_stays(fitted, tmp_path, capsys):
+    """`classify model --csv new/*.png` names the first picture as the table."""
+    folder = draw_folder(tmp_path / "new", n=2, kinds=("disc",))
+    picture = folder / "disc" / "0.jpg"
+    before = picture.read_bytes()
+    assert main(["classify", str(fitted), "--csv", str(picture), str(folder / "disc" / "1.png")]) == WRONG_USE
+    assert "is there already, and is another file: name a new one" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+    table = tmp_path / "out.csv"
+    for _ in range(2):  # its own table is replaced
+        assert main(["classify", str(fitted), str(picture), "--csv", str(table)]) == 0
+
+
+def test_notes_where_the_review_goes_stay(fitted, photos, tmp_path, capsys):
+    for name in ("review.csv", "review.html"):
+        out = tmp_path / name.replace(".", "-")
+        assert main(["review", str(fitted), str(photos), "--out", str(out)]) == 0
+        (out / name).write_text("my own notes")
+        assert main(["review", str(fitted), str(photos), "--out", str(out)]) == WRONG_USE
+        assert (out / name).read_text() == "my own notes"
+        assert "name a new one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["classify", "MODEL", ""], ["fit", "PHOTOS", "--out", ""]])
+def test_an_empty_path_is_no_folder(arguments, fitted, photos, capsys):
+    named = {"MODEL": str(fitted), "PHOTOS": str(photos)}
+    assert main([named.get(argument, argument) for argument in arguments]) == WRONG_USE
+    assert "A path is empty: name a file or a folder." in capsys.readouterr().err
+
+
+def test_a_file_may_begin_with_a_tilde(fitted, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    draw("disc", 1).save("~nobody.png")
+    assert main(["classify", str(fitted), "~nobody.png"]) == 0
+    assert main(["classify", str(fitted), "~nobody.jpg"]) == WRONG_USE
+    assert "'~nobody.jpg' is not there" in capsys.readouterr().err
+
+
+def test_fit_takes_an_empty_folder(tmp_path):
+    folder = draw_folder(tmp_path / "in", n=3)
+    (tmp_path / "out").mkdir()
+    assert (
+        main(["fit", str(folder), "--out", str(tmp_path / "out"), "--method", "frozen", "--device", "cpu"])
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["\U0001f469\u200d\U0001f52c", "\u06af\u0631\u0628\u0647\u200c\u0647\u0627", "th\u00e9\u00a0noir"]
+)
+def test_letters_that_join_others_are_letters(name, tmp_path, capsys):
+    folder = draw_folder(tmp_path / "in", n=2)
+    (folder / "disc").rename(folder / name)
+    assert main(["check", str(folder)]) == 0
+    assert name in capsys.readouterr().out
+    shutil.copytree(
+        folder / name, folder / name.replace("\u200c", "").replace("\u200d", "").replace("\u00a0", " ")
+    )
+    assert main(["check", str(folder)]) != 0  # two names that look alike
+
+
+def test_blanks_around_a_class_are_none(tmp_path, capsys):
+    folder = draw_folder(tmp_path / "in", n=2)
+    (folder / "disc").rename(folder / "disc ")
+    (tmp_path / "table.csv").write_text('file_name,label\nbars/0.jpg,"disc "\n')
+    assert main(["check", str(folder), "--labels", str(tmp_path / "table.csv"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == {"bars": 1, "disc": 3, "triangle": 2}
+
+
+def test_two_rows_of_one_picture_may_say_the_same(tmp_path, capsys):
+    folder = draw_folder(tmp_path / "in", n=2)
+    (tmp_path / "table.csv").write_text("file_name,label\nbars/0.jpg,disc\nbars/0.jpg,disc\n")
+    assert main(["check", str(folder), "--labels", str(tmp_path / "table.csv")]) == 0
+    (tmp_path / "table.csv").write_text("file_name,label\nbars/0.jpg,disc\nbars/0.jpg,bars\n")
+    assert main(["check", str(folder), "--labels", str(tmp_path / "table.csv")]) != 0
+    assert "twice: keep the row that is right" in capsys.readouterr().err

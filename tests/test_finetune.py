@@ -251,3 +251,36 @@ def test_a_network_that_counts_its_calls_can_be_read_back(tmp_path):
 def test_what_does_not_fit(options, images, words):
     with pytest.raises(ValueError, match=words):
         MetricEmbedding(**options).fit(images, SCARCE)
+
+
+class Clamp(nn.Module):
+    """A network with a setting that its own code writes again, and one that only this does."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.calls = most, 0
+
+    def forward(self, x):
+        self.most, self.calls = float(self.most), self.calls + 1
+        return nn.functional.adaptive_avg_pool2d(x, 4).flatten(1).clamp(max=self.most)
+
+
+def test_a_setting_that_the_network_writes_again_is_one():
+    """Two networks that answer differently have two ids, and neither gets what the other gave."""
+    together = [
+        MetricEmbedding(8, backbone=Clamp(most), tune="frozen").fit(IMAGES, SCARCE) for most in (0.2, 0.5)
+    ]
+    assert together[0].encoder_id_ != together[1].encoder_id_
+    finetune._remembered.clear()
+    alone = MetricEmbedding(8, backbone=Clamp(0.5), tune="frozen").fit(IMAGES, SCARCE)
+    assert alone.encoder_id_ == together[1].encoder_id_
+    assert np.array_equal(alone.transform(IMAGES), together[1].transform(IMAGES))
+
+
+def test_a_hook_on_a_fitted_encoder_makes_it_another():
+    embedding = MetricEmbedding(backbone=LITE0, tune="frozen").fit(IMAGES, SCARCE)
+    identity = embedding.encoder_id_
+    embedding.transform(IMAGES)
+    assert embedding.encoder_id_ == identity
+    embedding.encoder_.backbone.tail.register_forward_hook(lambda module, given, found: found**2)
+    assert embedding.encoder_id_ != identity

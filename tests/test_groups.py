@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from metriclearn.checks.labels import check_groups
 from metriclearn.cli.main import FAILED, WRONG_USE, main
 
 
@@ -117,3 +119,16 @@ def test_where_all_pictures_are_alike_there_is_still_an_answer(cache, tmp_path, 
     assert code == 0
     assert card["accuracy"]["percent"] == 100
     assert "near pairs were not kept in one fold" in said
+
+
+def test_one_group_in_two_spellings_is_one():
+    groups = ["caf\u00e9", "cafe\u0301", " caf\u00e9 ", "b", "b", "c"]
+    assert check_groups(groups, 6).tolist() == [0, 0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["string", "object", "category"])
+def test_missing_values_of_pandas_are_no_group(kind):
+    groups = pd.Series(["a", None, "a", None], dtype=kind)
+    assert check_groups(groups, 4).tolist() == [0, 1, 0, 2]
+    assert check_groups(pd.Series([1, None, 1, None], dtype="Int64"), 4).tolist() == [0, 1, 0, 2]
+    assert check_groups(np.array([1, np.nan, 1, np.nan]), 4).tolist() == [0, 1, 0, 2]

@@ -733,7 +733,11 @@ BAD_TABLES = {
     "too few cells": (TWO + "2.png\n", ValueError, "has 2 columns, but 1 in the row of 2.png"),
     "too many cells": (TWO + "2.png,a,b\n", ValueError, "set texts that hold a comma in quotes"),
     "an open quote": (TWO + '2.png,"a\n', ValueError, "cannot be read as a table"),
-    "UTF-16 without its mark": (TWO.encode("utf-16-le"), ValueError, "needs one column file_name"),
+    "UTF-16 without its mark": (
+        TWO.encode("utf-16-le"),
+        ValueError,
+        "is no text in UTF-8: save it as CSV in UTF-8",
+    ),
     "Latin 1": ("file,label\n0.png,\u00e4\n".encode("latin-1"), ValueError, "save it as CSV in UTF-8"),
     "zeros": (TWO + "2.png\0,a\n", ValueError, "name a file in the folder|cannot be read as a table"),
     "case": (TWO + "2.png,A\n", ValueError, 'The classes "A" and "a" differ only in case or blanks'),

@@ -74,7 +74,7 @@ def test_a_server_is_asked_only_if_one_is_named(monkeypatch):
     assert check_environment.check_server() == "QDRANT_URL is not set: no server is used"
     for url, message in (
         ("http://localhost:9", "No Qdrant server answers at http://localhost:9: start one"),
-        ("localhost", "url is 'localhost': write an address"),
+        ("localhost", "url is no address of a server"),
     ):
         monkeypatch.setenv("QDRANT_URL", url)
         with pytest.raises(check_environment.ProblemError, match=f"^{message}.*[^.]$"):

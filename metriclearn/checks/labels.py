@@ -74,14 +74,19 @@ def check_class_labels(y: Any, n: int) -> LabelArray:
 def check_groups(groups: Any, n: int) -> LabelArray:
     """Return the groups of n images as numbers from 0 on, int64 of shape `(n,)`.
 
-    A group is named by a whole number or a text. Each image of no group, which is -1, None or an empty text,
-    becomes a group of its own. Anything else raises a ValueError.
+    A group is named by a whole number or a text; blanks at the ends do not count, nor how Unicode writes a
+    letter. Each image of no group, which is -1, None, NaN or an empty text, becomes a group of its own.
+    Anything else raises a ValueError.
     """
     given = as_array(groups, "The groups")
     if given.shape != (n,):
         raise ValueError(f"The groups have shape {given.shape}: pass one for each of the {n} images.")
     found, numbers = np.empty(n, dtype=np.int64), dict[Any, int]()
     for row, name in enumerate(given.tolist()):
+        if isinstance(name, str):
+            name = unicodedata.normalize("NFC", name.strip())
+        elif type(name).__name__ in ("NAType", "NaTType") or (isinstance(name, float) and name != name):
+            name = None
         if not (
             name is None or isinstance(name, int | str) or (isinstance(name, float) and name.is_integer())
         ):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metriclearn.cli import card
-from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of
+from metriclearn.cli.common import Result, UsageError, label_counts, path_of, photographs_of
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
     NEIGHBOURS,
@@ -91,7 +91,7 @@ def _extended(model: ModelFolder, options: argparse.Namespace) -> tuple[ModelFol
         embeddings = np.concatenate([model.embed(batch) for batch in photographs.batches()])
         return model.extended(photographs, embeddings), photographs.listing.notes
     if options.labels:
-        return model.relabelled(_corrections(model, Path(options.labels).expanduser())), []
+        return model.relabelled(_corrections(model, path_of(options.labels))), []
     return model, []
 
 

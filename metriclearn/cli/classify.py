@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from metriclearn import QdrantClassifier
-from metriclearn.cli.common import Result, UsageError, expanded, write_table, wrong_use
+from metriclearn.cli.common import (
+    Result,
+    UsageError,
+    check_output,
+    expanded,
+    path_of,
+    table_bytes,
+    write_table,
+    wrong_use,
+)
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
 from metriclearn.photos.cache import progress_bar
 from metriclearn.photos.class_names import printable
@@ -27,8 +36,9 @@ def run(options: argparse.Namespace) -> Result:
     """Classify pictures."""
     model = open_model(options.model, options.device)
     check_server(options.qdrant_url)
-    if options.csv and Path(options.csv).expanduser().is_dir():
-        raise UsageError(f"--csv is {options.csv!r}, a folder: name a file.")
+    table = path_of(options.csv) if options.csv else None
+    if table:
+        check_output(table, table_bytes(COLUMNS, []))
     files = [*_files(options.paths)]
     pictures = _pictures(files, model.ranges)
     answers: list[dict[str, Any]] = []
@@ -37,9 +47,9 @@ def run(options: argparse.Namespace) -> Result:
             names = [name for name, _ in files[start : start + AT_ONCE]]
             answers += _answers(names, [*islice(pictures, len(names))], model, classifier)
             bar.update(len(names))
-    if options.csv:
+    if table:
         rows = [[_cell(answer, column) for column in COLUMNS] for answer in answers]
-        write_table(Path(options.csv).expanduser(), COLUMNS, rows)
+        write_table(table, COLUMNS, rows)
     return {"answers": answers}, "\n".join(map(_line, answers))
 
 
@@ -96,7 +106,7 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path | UnreadableError]]
         UsageError: if a path does not exist, or a folder holds no picture.
     """
     for name in expanded(paths):
-        path = Path(name).expanduser()
+        path = path_of(name)
         if path.is_dir():
             with wrong_use():
                 found = find_pictures(path)

@@ -3,8 +3,9 @@
 import csv
 import glob
 import io
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,20 @@ def wrong_use() -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
+def path_of(name: str) -> Path:
+    """Return a path that the user named; `~` is the home folder, unless a file is really called so.
+
+    Raises:
+        UsageError: if it is empty.
+    """
+    if not name.strip():
+        raise UsageError("A path is empty: name a file or a folder.")
+    with suppress(RuntimeError):  # there is no such user
+        if not os.path.lexists(name):
+            return Path(name).expanduser()
+    return Path(name)
+
+
 def expanded(paths: Sequence[str]) -> list[str]:
     """Return paths, each pattern such as `new/*.jpg` replaced by what it fits: not every shell does so.
 
@@ -37,7 +52,7 @@ def expanded(paths: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for name in paths:
-        path = str(Path(name).expanduser())
+        path = str(path_of(name))
         if not glob.has_magic(name) or Path(path).exists():
             found.append(name)
         # First with brackets as they stand, as in "scans [1]/*.png".
@@ -57,11 +72,11 @@ def photographs_of(folder: str, labels: str | None, ranges: "Ranges | None" = No
     """
     from metriclearn.photos import read_photographs
 
-    if not Path(folder).expanduser().is_dir():
+    if not path_of(folder).is_dir():
         raise UsageError(f"{folder!r} is no folder: name a folder of pictures.")
-    if labels is not None and not Path(labels).expanduser().is_file():
+    if labels is not None and not path_of(labels).is_file():
         raise UsageError(f"{labels!r} is no file: name a CSV file.")
-    return read_photographs(folder, labels, ranges=ranges)
+    return read_photographs(path_of(folder), labels and path_of(labels), ranges=ranges)
 
 
 def label_counts(labels: "LabelArray", class_names: Sequence[str]) -> dict[str, int]:
@@ -78,6 +93,21 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]
     from metriclearn.files import write_output
 
     write_output(path, table_bytes(columns, rows))
+
+
+def check_output(path: Path, beginning: bytes) -> None:
+    """Check that a file to be written is new, or was written by the same command: it begins in the same way.
+
+    Raises:
+        UsageError: if it is a folder, or another file, such as a picture.
+    """
+    if path.is_dir():
+        raise UsageError(f"{str(path)!r} is a folder: name a file.")
+    if path.is_file():
+        with path.open("rb") as file:
+            found = file.read(len(beginning))
+        if found and found != beginning:
+            raise UsageError(f"{str(path)!r} is there already, and is another file: name a new one.")
 
 
 def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from metriclearn.backbones import load_backbone
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
-from metriclearn.cli.common import Result, UsageError, label_counts, photographs_of, wrong_use
+from metriclearn.cli.common import Result, UsageError, label_counts, path_of, photographs_of, wrong_use
 from metriclearn.cli.groups import groups_of
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
@@ -62,7 +62,7 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
     names, folder = photographs.class_names, str(photographs.folder)
     shown = (candidates.key, options.method, options.group_by, names, photographs.files, folder)
     made_by = hashlib.sha256(repr(shown).encode()).hexdigest()[:32]  # changes with all that it shows
-    if out.exists() and not options.force:
+    if holds_classifier(out) and not options.force:
         with suppress(ValueError, OSError):  # it is damaged, or of another version
             there = ModelFolder.open(out, device).card
             if there["made_by"] == made_by:
@@ -103,7 +103,7 @@ def _place(out: str, pictures: str) -> Path:
         UsageError: if that is a file, or lies within the folder of pictures, where it would be read as a
             class, or around it.
     """
-    path, source = Path(out).expanduser().resolve(), Path(pictures).expanduser().resolve()
+    path, source = path_of(out).resolve(), path_of(pictures).resolve()
     if path.exists() and not path.is_dir():
         raise UsageError(f"{out!r} is a file: name a new folder as MODEL.")
     if path.is_relative_to(source):
@@ -130,7 +130,7 @@ def _check_replaceable(path: Path, out: str) -> None:
 
 def _remove_old_review(out: Path, labels: str | None) -> None:
     """Remove the review of the classifier that was there before, unless these labels came from its table."""
-    table = Path(labels).expanduser().resolve() if labels else None
+    table = path_of(labels).resolve() if labels else None
     for page in (out / REVIEW / REVIEW_PAGE, out / REVIEW / REVIEW_TABLE):
         if page.resolve() == page != table:  # and no link leads out of the folder
             page.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metriclearn.checks.labels import LabelArray, check_groups, is_labelled
+from metriclearn.checks.labels import LabelArray, check_groups, is_labelled, names_no_class
 from metriclearn.cli.common import UsageError, wrong_use
 from metriclearn.cross_validation import stratified_folds, without_duplicates
 from metriclearn.curation import duplicate_groups, duplicates
@@ -82,7 +82,8 @@ def _names(photographs: Photographs, by: str, table: str | None) -> list[str | N
     if form == "column" and what.strip():
         with wrong_use():
             cells = read_column(photographs.folder, what.strip(), table)
-        found = [cells.get(name) for name in photographs.files]
+        named = [cells.get(name) for name in photographs.files]
+        found = [None if cell is None or names_no_class(cell) else cell for cell in named]
     elif form == "pattern" and what:
         found = _matches(photographs, what)
     elif form == "level" and re.fullmatch(r"[1-9]\d{0,2}", what):

@@ -28,7 +28,7 @@ from metriclearn.checks.arguments import check_device, shown
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.forms import fits
 from metriclearn.checks.labels import LabelArray, is_labelled
-from metriclearn.cli.common import UsageError, wrong_use
+from metriclearn.cli.common import UsageError, path_of, wrong_use
 from metriclearn.embedding import encoder_files
 from metriclearn.files import (
     LARGEST_CARD,
@@ -333,7 +333,7 @@ def model_path(folder: str) -> Path:
     Raises:
         UsageError: if there is none.
     """
-    path = Path(folder).expanduser()
+    path = path_of(folder)
     if not (path / CARD).is_file():
         raise UsageError(f"{folder!r} is no classifier: name a folder that metriclearn fit wrote.")
     return path

@@ -3,12 +3,11 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.cli.common import Result, UsageError, expanded, table_bytes
+from metriclearn.cli.common import Result, UsageError, check_output, expanded, path_of, table_bytes
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
 from metriclearn.curation import duplicates, what_to_review
@@ -61,16 +60,20 @@ def run(options: argparse.Namespace) -> Result:
         }
         for finding in findings
     ]
-    out = Path(options.out).expanduser() if options.out else model.path / REVIEW
+    out = path_of(options.out) if options.out else model.path / REVIEW
     page_file, table_file = out / REVIEW_PAGE, out / REVIEW_TABLE
     table = table_bytes(COLUMNS, [[*row.values()] for row in rows])
     page = review_page(photographs, texts, model.class_names, findings, rows).encode()
+    if out.is_symlink() and not options.out:  # the model may be a stranger's: no link in it leads anywhere
+        raise FileExistsError(f"{out} is a link: name a folder by --out.")
+    beginnings = {table_file: table_bytes(COLUMNS, []), page_file: page[: page.index(b"</title>")]}
+    for file, beginning in beginnings.items():
+        if options.out or not file.is_symlink():  # a link in the model is replaced itself
+            check_output(file, beginning)
     if options.out:
         write_output(table_file, table)
         write_output(page_file, page)
-    else:  # the model may be a stranger's: no link in it leads anywhere
-        if out.is_symlink():
-            raise FileExistsError(f"{out} is a link: name a folder by --out.")
+    else:
         with locked(model.path, PATIENCE):
             write_file(table_file, table)
             write_file(page_file, page)
@@ -107,7 +110,7 @@ def _photographs(model: ModelFolder, folders: Sequence[str]) -> tuple[Photograph
         ValueError: if those that do have no labels of two classes.
     """
     for folder in folders:
-        if not Path(folder).expanduser().is_dir():
+        if not path_of(folder).is_dir():
             raise UsageError(f"{folder!r} is no folder: name the folders of the classifier's pictures.")
     photographs = decode_listing(joined([find_pictures(folder) for folder in folders]), ranges=model.ranges)
     found = _files_of_rows(model, photographs)

@@ -179,9 +179,8 @@ def connect(location: Location, api_key: Any = None) -> Connection:
     if api_key is not None:
         api_key = check_text(api_key, "api_key", secret=True)
     if location.url:
-        return Connection(
-            connect_to_server(location.url, api_key or os.environ.get("QDRANT_API_KEY")), location
-        )
+        key = (api_key or os.environ.get("QDRANT_API_KEY", "")).strip()
+        return Connection(connect_to_server(location.url, key or None), location)
     if location.exported:
         raise ValueError(
             f"The folder {location.folder} holds exported points, which Qdrant cannot open: use "
@@ -288,14 +287,14 @@ def _retry(
             if answer.status_code not in BUSY:
                 return answer
             asked = answer.headers.get("Retry-After", "")
-            seconds = min(max(seconds, int(asked) if asked.isdecimal() else 0), LONGEST_PAUSE)
+            seconds = min(max(seconds, int(asked[:9]) if asked.isdecimal() else 0), LONGEST_PAUSE)
         time.sleep(seconds)
     return send(request)
 
 
 def _check_url(url: Any) -> str:
     address = check_text(url, "url", secret=True)
-    if re.search(r"[@?#]", address):  # not shown, since it may hold a secret
+    if re.search(r"[@?#;]|%40", address):  # not shown, since it may hold a secret
         raise ValueError(
             "url is more than an address: leave out user, password and what follows a question mark, and "
             "give the key as api_key or in the environment variable QDRANT_API_KEY."
@@ -306,7 +305,7 @@ def _check_url(url: Any) -> str:
     except ValueError:  # a port that is none
         good = False
     if not good or re.search(r"[\s\x00-\x1f]", address):
-        raise ValueError(f"url is {address!r}: write an address like 'http://localhost:6333'.")
+        raise ValueError("url is no address of a server: write one like 'http://localhost:6333'.")
     return address
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from metriclearn.checks.labels import means_unlabelled, names_no_class
 
 LONGEST_NAME = 120  # letters of it in a message
+JOINERS = "\u200c\u200d"  # between letters of Persian, and parts of an emoji
 UNKNOWN = "unknown"  # what a classifier answers, and so no class
 
 
@@ -51,7 +52,7 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+        letter if _is_shown(letter) else letter.encode("unicode_escape").decode("ascii") for letter in text
     )
 
 
@@ -68,8 +69,13 @@ def enumerated(names: Iterable[str], most: int = 5) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]])) if shown else "none"
 
 
+def _is_shown(letter: str) -> bool:
+    """Return whether a letter may be shown: one that can be seen, joins two others, or is a blank."""
+    return letter.isprintable() or letter in JOINERS or unicodedata.category(letter) == "Zs"
+
+
 def _same_case(name: str) -> str:
-    return " ".join(name.split()).casefold()
+    return " ".join(name.translate(dict.fromkeys(map(ord, JOINERS))).split()).casefold()
 
 
 def _reason_to_rename(name: str) -> str | None:

@@ -356,7 +356,7 @@ def _labels_of_folders(listing: Listing, shown: str, *, table: bool) -> dict[str
         for entry in os.scandir(listing.folder)
         if entry.is_dir(follow_symlinks=False)
         and not _hidden(entry.name)
-        and entry.name not in used
+        and entry.name.strip() not in used
         and not means_unlabelled(entry.name)
         and not any(
             name.startswith(f"{entry.name}/") for name in [*listing.skipped, *(listing.files * no_class)]
@@ -393,7 +393,7 @@ def _parts(folders: Mapping[str, bool]) -> list[str]:
 
 def _class_folder(name: str) -> str | None:
     first, slash, _ = name.partition("/")
-    return None if not slash or means_unlabelled(first) else first
+    return None if not slash or means_unlabelled(first) else first.strip()
 
 
 # Labels by a table.

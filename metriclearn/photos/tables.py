@@ -114,6 +114,8 @@ def _records(table: Path) -> Iterator[Mapping[str, Any]]:
         mark = raw.read(2)
     if mark == b"PK":
         raise ColumnsError(f"{excerpt(table.name)} is a workbook of a spreadsheet: save it as CSV in UTF-8.")
+    if b"\0" in mark:
+        raise ValueError(f"{excerpt(table.name)} is no text in UTF-8: save it as CSV in UTF-8.")
     encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with table.open(encoding=encoding, newline="") as file:
         if table.suffix.lower() == ".json":
@@ -381,7 +383,7 @@ def _match(table: Path, pictures: PictureNames, below: str, column: str | None) 
         if not rows:
             first, n = match.missing
             match.missing = (first if n else given, n + 1)
-        elif rows[0] in match.labels:
+        elif match.labels.get(rows[0], label) != label:
             raise ValueError(
                 f"{excerpt(table.name)} names {excerpt(given)} twice: keep the row that is right."
             )
