@@ -272,14 +272,13 @@ class StoredExamples:
         with connection.using(name) as client:
             earlier = resolve(client, name)
         storage = _fill(connection, collection, points.kind, metadata, write)
-        if not same():
-            storage.take_name(name, keep=True)  # what has come meanwhile is in use
-            if earlier not in (None, name):
-                with suppress(RuntimeError):  # another program has deleted it
-                    Collection(connection, name, str(earlier), points.kind).drop()
-        if (there := same()) and there.stored_in != storage.stored_in:  # another program was faster
+        if there := same():  # another program was faster
             storage.drop()
             return cls._of(there)
+        storage.take_name(name, keep=True)  # what has come meanwhile is in use, and from now on this, too
+        if earlier not in (None, name):
+            with suppress(RuntimeError):  # another program has deleted it
+                Collection(connection, name, str(earlier), points.kind).drop()
         return cls._of(storage)
 
     @classmethod
