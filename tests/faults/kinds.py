@@ -58,6 +58,7 @@ class Kind:
         files: below the folder, those that are damaged.
         read: reads the folder, and returns what it holds.
         damage: returns other bytes for those of a file.
+        share: how many inputs it gets beside the others: fewer where one takes long.
         whose: "ours" if the content must never change without a word, "theirs" if any content is allowed.
     """
 
@@ -66,6 +67,7 @@ class Kind:
     read: Callable[[Path], object]
     damage: Callable = mutate
     whose: str = "ours"
+    share: float = 1.0
 
 
 @dataclass
@@ -319,12 +321,17 @@ def kinds(root, cached):
         (Kind("model: examples", points, read_model), "model"),
         (Kind("model: examples, a digit", ("points.json",), read_model, mutate_number), "model"),
         (Kind("model: encoder", encoder, read_model), "model"),
-        (Kind("model: card, forged", ("card.json",), use_model, forge, "theirs"), "model"),
-        (Kind("model: examples, forged", ("points.json",), use_model, forge, "theirs"), "model"),
-        (Kind("model: encoder card, forged", encoder[:1], use_model, forge, "theirs"), "model"),
+        (Kind("model: card, forged", ("card.json",), use_model, forge, "theirs", 0.1), "model"),
+        (Kind("model: examples, forged", ("points.json",), use_model, forge, "theirs", 0.1), "model"),
+        (Kind("model: encoder card, forged", encoder[:1], use_model, forge, "theirs", 0.1), "model"),
         (
             Kind(
-                "model, forged, on the command line", ("card.json", "points.json"), ask_model, forge, "theirs"
+                "model, forged, on the command line",
+                ("card.json", "points.json"),
+                ask_model,
+                forge,
+                "theirs",
+                0.05,
             ),
             "model",
         ),
@@ -336,7 +343,7 @@ def kinds(root, cached):
         (Kind("export: points, a digit", ("points.json",), read_export, mutate_number), "export"),
         (Kind("export: vectors", ("vectors.npy",), read_export), "export"),
         (Kind("export: points, forged", ("points.json",), read_export, forge, "theirs"), "export"),
-        (Kind("cache: pictures", cached, read_pictures_of), "pictures"),
+        (Kind("cache: pictures", cached, read_pictures_of, share=0.4), "pictures"),
         (Kind("cache: array", ("array.npy",), read_array), "array"),
         (Kind("table: labels.csv", ("labels.csv",), read_labels, mutate, "theirs"), "table"),
         (Kind("table: metadata.jsonl", ("metadata.jsonl",), read_labels, mutate, "theirs"), "lines"),

@@ -6,6 +6,7 @@ Exits with 1 if anything came as a surprise, and prints the first ones of each k
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import resource
@@ -92,10 +93,13 @@ def jobs(inputs, moments):
     """Return all jobs, in the order of the table."""
     prepared()
     n_kinds, n_tasks = len(_made["kinds"]), len(processes.tasks(_made["root"]))
-    few, each = max(20, moments), -(-inputs // n_kinds)
+    few, all_shares = max(20, moments // 2), sum(kind.share for kind, _ in _made["kinds"])
     found = []
     for i in range(n_kinds):
+        each = math.ceil(inputs * _made["kinds"][i][0].share / all_shares)
         found += [("kind", i, range(start, min(start + CHUNK, each)), 0) for start in range(0, each, CHUNK)]
+    if not moments:
+        return found
     found += [("kill", i, (), moments) for i in range(n_tasks)]
     found += [("two", 0, range(few), 0), ("fork", 0, range(few), 0)]
     return found + [("disk", i, range(few), 0) for i in range(n_tasks)]
@@ -123,7 +127,7 @@ def main():
     """Try all, print the table, and write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--inputs", type=int, default=100_000)
-    parser.add_argument("--moments", type=int, default=100)
+    parser.add_argument("--moments", type=int, default=100, help="of kills; 0: damaged files alone")
     parser.add_argument("--no-page", action="store_true", help="do not write docs/trust.md")
     options = parser.parse_args()
     tallies, most, started = {}, 0.0, time.monotonic()
