@@ -129,9 +129,7 @@ def advice(card: dict[str, Any]) -> str:
 
 def _together(card: dict[str, Any]) -> Iterator[str]:
     """Yield sentences on the pictures that were held out together."""
-    groups, n = card.get("groups"), card["data"]["pictures"]
-    if groups is None:  # a card of an older version
-        return
+    groups, n = card["groups"], card["data"]["pictures"]
     if groups["by"] is not None:
         yield f"They are of {groups['number']} groups, and each group was judged by the others."
     if groups["alone"]:
