@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+BANDS = Path(__file__).parent.parent / "notebooks" / "bands.json"
 DRAWS = [0, 1, 2, 3, 4]
 ALL_DRAWS = list(range(10))  # for the figures that matter most
 INPUTS = {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import claims
 from benchmarks.common import read_results
 from benchmarks.tables import tables
 from metriclearn.metrics import t_interval
@@ -35,11 +36,7 @@ def measured() -> dict[str, list[float]]:
     """Return what is quoted as a mean with its interval: for each name, one value for each draw."""
     digits = read_results("label_efficiency")["methods"]
     rivals, recipes = read_results("rivals")["methods"], read_results("ablation")["recipes"]
-    suspects, new = (
-        read_results("label_errors")["methods"],
-        read_results("new_classes")["worlds"]["closed pool"],
-    )
-    bought, ways = read_results("active_learning")["strategies"], read_results("poisoning")["ways"]
+    suspects, bought = read_results("label_errors")["methods"], read_results("active_learning")["strategies"]
     objections, tried = read_results("objections"), read_results("tried")["sets"]["digits, 10 labels"]
     photographs, folders = read_results("photographs")["sets"], read_results("folders")["sets"]
     omniglot = read_results("elsewhere")["data"]["Omniglot, 136 characters"]
@@ -71,11 +68,6 @@ def measured() -> dict[str, list[float]]:
         "unequal classes": read_results("robustness")["pools"]["unequal, 10 to 1"]["accuracy"],
         "suspects, neighbours": suspects["neighbours in the metric embedding"]["0.05"]["precision"],
         "suspects, cleanlab": suspects["cleanlab, supervised CNN"]["0.05"]["precision"],
-        "new digits noticed": new["before"]["auroc"],
-        "new digits, class means": new["class means stored"]["5"]["new"],
-        "new digits, spread": new["spread, layer before"]["5"]["new"],
-        "new digits, no gate": ways["no gate"]["new"]["accuracy"],
-        "new digits, rolled back": ways["rolled back, labelled anew"]["new"]["accuracy"],
         "200 diverse labels": bought["diversity"]["pool index"]["200"]["accuracy"],
         "200 random labels": bought["random"]["pool index"]["200"]["accuracy"],
         "all labels, lead": lead(tried["all labels of the pool"], tried["the defaults"]),
@@ -108,6 +100,7 @@ def measured() -> dict[str, list[float]]:
             cells["head without the pool, 1-NN"]["50"], cells["head, 1-NN"]["50"]
         ),
     }
+    found |= claims.figures()
     return found | {
         f"fit, lead, {name}, {n} labels": lead(
             folders[name]["metriclearn fit --method auto"][n], folders[name]["supervised CNN"][n]
@@ -127,7 +120,7 @@ def numbers() -> dict[str, str]:
     }
     sizes, seconds = int8["memory"]["bytes"], graph["build seconds"]
     default = read_results("ablation")["recipes"]["all but reconstruction (the default)"]
-    return {
+    return claims.counts() | {
         "seconds of a fit": f"{np.mean(default['cpu_seconds']):.0f}",
         "ef=32, recall": f"{graph['ef=32']['recall']:.3f}",
         "ef=32, times faster": f"{graph['ef=32']['times faster than exact']:.0f}",

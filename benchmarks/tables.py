@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import claims
 from benchmarks.common import read_results
 from metriclearn.metrics import t_interval, wilson_interval
 
@@ -317,7 +318,7 @@ def tables() -> dict[str, str]:
         "Omniglot, 136 characters, 5 labels": other["data"]["Omniglot, 136 characters"][RIVALS_METHOD],
         "ELPV, 20 labels": photographs["sets"]["ELPV"]["head, 1-NN"]["20"],
     }
-    return {
+    return claims.tables() | {
         "results": readme_table(results),
         "rivals": rivals_table(results, read_results("rivals")),
         "robustness": robustness_table(read_results("robustness")),

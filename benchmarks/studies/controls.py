@@ -1,20 +1,14 @@
-"""Controls that cost minutes and were missing beside what notebooks 7 and 10 show.
+"""Controls that cost a minute, beside what notebook 7 shows.
 
 * Kinds that nobody labelled: is a group of barred 7s also there without the embedding?
 * Near-duplicates that do not lie where their originals do: what if every image is first moved to its middle?
-* Solar cells: what wrong preprocessing costs, and how much folds in the order of the file change.
 
     python -m benchmarks.studies.controls            # a few minutes on one core
 """
 
-from functools import cache
-
 import numpy as np
-import torch
 from scipy import ndimage
 from sklearn.cluster import KMeans
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 
 from benchmarks.common import DRAWS
 from benchmarks.digits import POOL, pca_views, rows
@@ -22,12 +16,9 @@ from benchmarks.studies.objections import run
 from benchmarks.studies.objections_encoders import usual
 from benchmarks.studies.objections_stores import COPIES, changed
 from benchmarks.studies.objections_training import Claim, Table
-from metriclearn.backbones import LITE0, load_backbone
-from metriclearn.course.photographs import course_photographs
 from metriclearn.curation import near_duplicates
-from metriclearn.model_selection import logistic_regression
 
-GROUPS, FOLDS, BATCH = 3, 5, 50
+GROUPS = 3
 # Which of the pool's 7s have a bar through the stem, as seen by eye; counted from 0 among its 7s. Two people
 # may well differ in two or three: one is a blot, and some bars are short.
 BARRED = [2, 12, 17, 32, 35, 39, 52, 53, 55, 58, 59, 63, 64, 71, 98, 106, 120, 126, 133, 134, 139, 154, 156]
@@ -100,64 +91,6 @@ def aligned_duplicates(draw: int) -> Table:
     return found
 
 
-# Solar cells.
-
-MEAN, STD = (
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-)  # what many examples on the web subtract, divide by
-
-
-@cache
-def cells() -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the backbone's rows of the sure cells of notebook 10, for each preparation, and their labels."""
-    photographs = course_photographs()
-    sure = photographs.labels >= 0
-    backbone = load_backbone(LITE0)
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
-    found: dict[str, list[np.ndarray]] = {"as trained": [], "another network's": [], "0 to 255": []}
-    with torch.inference_mode():
-        for part in torch.from_numpy(photographs.images[sure]).split(BATCH):
-            prepared = backbone.prepare(part / 255)
-            pixels = prepared * backbone.std + backbone.mean
-            seen = (prepared, (pixels - mean) / std, 255 * pixels)
-            for kept, images in zip(found.values(), seen, strict=True):
-                kept.append(backbone.features(backbone.trunk(images)).numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}, photographs.labels[sure]
-
-
-def judged(vectors: np.ndarray, labels: np.ndarray, folds: KFold | StratifiedKFold) -> dict[str, float]:
-    """Return the AUROC of cross-validated logistic regression, of all folds together and as their mean."""
-    said = cross_val_predict(
-        logistic_regression(vectors, labels), vectors, labels, cv=folds, method="predict_proba"
-    )[:, 1]
-    parts = [part for _, part in folds.split(vectors, labels)]
-    by_fold = [roc_auc_score(labels[part], said[part]) for part in parts if len(np.unique(labels[part])) == 2]
-    return {
-        "AUROC, %": 100 * float(roc_auc_score(labels, said)),
-        "mean AUROC of the folds, %": 100 * float(np.mean(by_fold)),
-    }
-
-
-def preparations(draw: int) -> Table:
-    """Judge each preparation by the same shuffled folds."""
-    seen, labels = cells()
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=draw)
-    return {name: judged(vectors, labels, folds) for name, vectors in seen.items()}
-
-
-def folds_of_cells(draw: int) -> Table:
-    """Judge the same rows by folds that are shuffled, and by folds in the order of the file."""
-    seen, labels = cells()
-    kinds = {
-        "shuffled": StratifiedKFold(FOLDS, shuffle=True, random_state=draw),
-        "in the order of the file, each class with its share": StratifiedKFold(FOLDS),
-        "blocks of the file": KFold(FOLDS),
-    }
-    return {name: judged(seen["as trained"], labels, folds) for name, folds in kinds.items()}
-
-
-CELLS = f"the sure cells of notebook 10; logistic regression, {FOLDS} folds, the middle square"
 CLAIMS = {
     "near-duplicates, aligned": Claim(
         f"{COPIES} changed copies planted in the pool; recall in the first {COPIES} pairs, %, by the "
@@ -172,10 +105,6 @@ CLAIMS = {
         "embedding",
         sevens,
         DRAWS,
-    ),
-    "preparations of cells": Claim(f"{CELLS}, shuffled", "as trained", preparations, DRAWS),
-    "folds of cells": Claim(
-        f"{CELLS}; only shuffled folds change with the draw", "shuffled", folds_of_cells, DRAWS
     ),
 }
 

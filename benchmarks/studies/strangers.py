@@ -45,7 +45,7 @@ SOFTMAX = "CNN, softmax"
 CNN_NEAREST = "CNN, nearest cosine on its layer before last"
 PIXELS = "raw pixels, nearest cosine"
 SHARE_OF_VOTES = "embedding, share of votes"
-BRIGHTNESS = "minus mean brightness"
+BRIGHTNESS = "mean brightness alone (the darker, the more like a digit)"
 Answers = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
