@@ -5,12 +5,13 @@ sees the pool, more training, another vote. `tables.py` and `figures.py` take wh
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from benchmarks.common import BANDS, read_results
+from benchmarks.common import BANDS, DRAWS, read_results
 from metriclearn.metrics import t_interval
 
 Values = list[float]
@@ -41,9 +42,17 @@ def of_twelve_seeds(name: str) -> Values:
     return values
 
 
-def shown(values: Values) -> str:
-    """Return a mean with its interval; one number where all draws agree, since they show no spread."""
-    return str(t_interval(values)) if np.ptp(values) > 0 else f"{values[0]:.1f} in each draw"
+def shown(values: Values, most: float = np.inf) -> str:
+    """Return a mean with its interval; one number where all draws agree, since they show no spread.
+
+    Args:
+        values: one for each draw.
+        most: where the interval ends at the latest, such as 100 for a share.
+    """
+    if np.ptp(values) == 0:
+        return f"{values[0]:.1f} in each draw"
+    interval = t_interval(values)
+    return str(replace(interval, high=min(interval.high, most)))
 
 
 def counted(shares: Values, judged: int = JUDGED) -> str:
@@ -60,7 +69,8 @@ def difference(ours: dict[str, Any], other: dict[str, Any], figure: str = "accur
     """Return our lead over the other on the draws that both saw."""
     both = [draw for draw in ours["draws"] if draw in other["draws"]]
     one, two = ([of[figure][of["draws"].index(draw)] for draw in both] for of in (ours, other))
-    return np.subtract(one, two).tolist()
+    gap: Values = np.subtract(one, two).tolist()
+    return gap
 
 
 def holm(p_values: Values) -> Values:
@@ -69,7 +79,7 @@ def holm(p_values: Values) -> Values:
     for rank, which in enumerate(order):
         highest = max(highest, (len(p_values) - rank) * p_values[which])
         corrected[which] = min(1.0, highest)
-    return corrected.tolist()
+    return [float(p) for p in corrected]
 
 
 def p_value(gap: Values) -> float:
@@ -150,7 +160,8 @@ def strangers(claim: str, line: str, figure: str) -> Values:
 
 def lead_of(claim: str, line: str, figure: str, over: str) -> Values:
     """Return one line's lead over another, draw by draw."""
-    return np.subtract(strangers(claim, line, figure), strangers(claim, over, figure)).tolist()
+    gap: Values = np.subtract(strangers(claim, line, figure), strangers(claim, over, figure)).tolist()
+    return gap
 
 
 def far_table() -> str:
@@ -195,27 +206,49 @@ def letters_table() -> str:
 # Labels that were bought.
 
 
-def bought(strategy: str, budget: int, section: str = "full training") -> Values:
-    """Return the accuracy of neighbours in the whole pool, draw by draw."""
-    values: Values = read_results("active_learning")[section][strategy]["pool index"][str(budget)]["accuracy"]
+def bought(strategy: str, budget: int) -> Values:
+    """Return the accuracy of neighbours in the whole pool after full training, draw by draw."""
+    full = read_results("active_learning")["full training"]
+    values: Values = full[strategy]["pool index"][str(budget)]["accuracy"]
     return values
+
+
+def choices() -> list[tuple[str, int]]:
+    """Return each choice of labels and each budget that were measured in all draws."""
+    full = read_results("active_learning")["full training"]
+    return [
+        (choice, budget)
+        for choice in ("random", "balanced random", *CHOICES)
+        for budget in (120, 200)
+        if full.get(choice, {}).get("pool index", {}).get(str(budget), {}).get("draws") == DRAWS
+    ]
+
+
+def leads_of_choices() -> dict[tuple[str, int], Values]:
+    """Return the lead of each choice over random labels, draw by draw."""
+    return {
+        (choice, budget): np.subtract(bought(choice, budget), bought("random", budget)).tolist()
+        for choice, budget in choices()
+        if choice != "random"
+    }
 
 
 def bought_table() -> str:
     """Return each choice of labels at full training, its lead over chance, and p corrected for all looks."""
-    rows, budgets = [], (120, 200)
-    looks = [(choice, budget) for choice in CHOICES for budget in budgets]
-    leads = {look: np.subtract(bought(*look), bought("random", look[1])).tolist() for look in looks}
-    corrected = dict(zip(looks, holm([p_value(leads[look]) for look in looks]), strict=True))
-    for choice in ("random", "balanced random", *CHOICES):
-        cells = []
-        for budget in budgets:
-            cells.append(shown(bought(choice, budget)))
-            look = (choice, budget)
-            cells.append(f"{shown(leads[look])}, p {corrected[look]:.2f}" if look in leads else "")
-        rows.append((choice, *cells))
-    head = [name for n in budgets for name in (f"{n} labels, %", "lead over random, p after Holm")]
-    return table(("choice", *head), *rows)
+    leads, corrected = leads_of_choices(), {}
+    for look, p in zip(leads, holm([p_value(gap) for gap in leads.values()]), strict=True):
+        corrected[look] = f"{p:.2f}"
+    rows = [
+        (
+            choice,
+            budget,
+            shown(bought(choice, budget)),
+            shown(leads[choice, budget]) if (choice, budget) in leads else "",
+            corrected.get((choice, budget), ""),
+        )
+        for choice, budget in sorted(choices(), key=lambda look: look[1])
+    ]
+    return table(("choice", "labels", "accuracy, %", "lead over random, points", "p after Holm"), *rows)
 
 
 def estimates_table() -> str:
@@ -226,7 +259,7 @@ def estimates_table() -> str:
         cells = []
         for budget in ("40", "80", "200"):
             promised, reached = (kinds[kind][budget]["accuracy"] for kind in ("leave-one-out", "test images"))
-            cells += [shown(promised), f"{np.mean(reached):.1f}"]
+            cells += [shown(promised, 100), f"{np.mean(reached):.1f}"]
         rows.append((choice, *cells))
     head = [name for n in (40, 80, 200) for name in (f"{n} labels promise, %", "test images, %")]
     return table(("choice", *head), *rows)
@@ -269,7 +302,7 @@ def control(claim: str, line: str, figure: str) -> Values:
 def controls_table(claim: str, first: str, *figures: str) -> str:
     """Return the lines of a control with some of their figures."""
     lines = read_results("controls")[claim]["lines"]
-    rows = [(line, *(shown(control(claim, line, figure)) for figure in figures)) for line in lines]
+    rows = [(line, *(shown(control(claim, line, figure), 100) for figure in figures)) for line in lines]
     return table((first, *figures), *rows)
 
 
@@ -333,13 +366,10 @@ def figures() -> dict[str, Values]:
             found[f"near strangers, {line}, let in"] = strangers(
                 "near strangers", line, "strangers let in at 5 % rejects, %"
             )
-    for budget in (120, 200):
-        for choice in ("random", "balanced random", *CHOICES):
-            found[f"{choice}, {budget} labels, full training"] = bought(choice, budget)
-            if choice != "random":
-                found[f"{choice}, {budget} labels, full training, lead"] = np.subtract(
-                    bought(choice, budget), bought("random", budget)
-                ).tolist()
+    found |= {f"{choice}, {n} labels, full training": bought(choice, n) for choice, n in choices()}
+    found |= {
+        f"{choice}, {n} labels, full training, lead": gap for (choice, n), gap in leads_of_choices().items()
+    }
     for choice, kinds in read_results("active_learning")["estimates"].items():
         for budget in ("40", "200"):
             found[f"{choice}, {budget} labels, promised"] = kinds["leave-one-out"][budget]["accuracy"]
