@@ -43,14 +43,6 @@ def without_pool(draw: int, known: tuple[int, ...] = tuple(range(10))) -> Metric
 
 @cache
 @KEPT.cache
-def with_pool_of(draw: int, known: tuple[int, ...]) -> MetricEmbedding:
-    """Return the method with its defaults, for a world that has these digits only, in the pool as well."""
-    seen = np.isin(POOL.labels, known)
-    return MetricEmbedding(random_state=draw).fit(POOL.pixels[seen], budget(draw)[seen])
-
-
-@cache
-@KEPT.cache
 def gated(draw: int, first: float, last: float) -> MetricEmbedding:
     """Return the method with another gate, from the first share of each class to the last."""
     with patch.multiple(training, GATE_FROM=first, GATE_TO=last):
