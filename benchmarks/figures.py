@@ -64,6 +64,18 @@ def measured() -> dict[str, list[float]]:
         for n in (1, 10, 50)
     }
     found |= {
+        f"metric, lead, {n} label{'s' * (n > 1)}": lead(
+            digits[DIGITS["metric"]][str(n)], digits[DIGITS["CNN"]][str(n)]
+        )
+        for n in (1, 2, 10, 50)
+    }
+    found |= {
+        f"metric, lead over spreading, {n} label{'s' * (n > 1)}": lead(
+            digits[DIGITS["metric"]][str(n)], digits["PCA + label spreading"][str(n)]
+        )
+        for n in (1, 2)
+    }
+    found |= {
         "FixMatch, 10 labels": rivals[FIXMATCH]["10"]["accuracy"],
         "frozen autoencoder": rivals["frozen autoencoder + triplet head"]["10"]["accuracy"],
         "labelled images alone": recipes["metric loss on the labelled images"]["accuracy"],
@@ -79,6 +91,7 @@ def measured() -> dict[str, list[float]]:
         "200 diverse labels": bought["diversity"]["pool index"]["200"]["accuracy"],
         "200 random labels": bought["random"]["pool index"]["200"]["accuracy"],
         "all labels, lead": lead(tried["all labels of the pool"], tried["the defaults"]),
+        "spreading, 1 label": digits["PCA + label spreading"]["1"]["accuracy"],
         "Omniglot, lead": lead(omniglot["metric embedding + 1-NN"], omniglot["supervised CNN"]),
     }
     found |= {
@@ -126,8 +139,12 @@ def numbers() -> dict[str, str]:
         name: sum(one["memory"]["resident MB"].values()) for name, one in (("float32", graph), ("int8", int8))
     }
     sizes, seconds = int8["memory"]["bytes"], graph["build seconds"]
+    digits = read_results("label_efficiency")["methods"]
+    one_label = {name: np.mean(digits[DIGITS[name]]["1"]["accuracy"]) for name in ("CNN", "metric")}
     default = read_results("ablation")["recipes"]["all but reconstruction (the default)"]
     return {
+        "CNN, 1 label, rounded": f"{one_label['CNN']:.0f}",
+        "metric, 1 label, rounded": f"{one_label['metric']:.0f}",
         "seconds of a fit": f"{np.mean(default['cpu_seconds']):.0f}",
         "ef=32, recall": f"{graph['ef=32']['recall']:.3f}",
         "ef=32, times faster": f"{graph['ef=32']['times faster than exact']:.0f}",
