@@ -1,6 +1,6 @@
-"""Draw the two pictures of README and site: the maps of the test images, and accuracy against labels.
+"""Draw the pictures of README and site: maps of the test images, accuracy against labels, and triplets.
 
-python -m benchmarks.pictures     writes docs/maps.png and docs/learning_curve.png, in about a minute
+python -m benchmarks.pictures     writes maps.png, learning_curve.png and triplets.png to docs, in a minute
 """
 
 from pathlib import Path
@@ -17,13 +17,14 @@ from benchmarks.common import read_results
 from metriclearn import MetricEmbedding, load_images
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.labels import LabelArray
+from metriclearn.course.widgets import TripletPlayground
 from metriclearn.curation import embedding_map
 from metriclearn.metrics import t_interval
 from metriclearn.plots import COLOURS, plot_budgets
 from metriclearn.training import embed, train_autoencoder
 
 DOCS = Path(__file__).parent.parent / "docs"
-MAPS, CURVE = DOCS / "maps.png", DOCS / "learning_curve.png"
+MAPS, CURVE, TRIPLETS = DOCS / "maps.png", DOCS / "learning_curve.png", DOCS / "triplets.png"
 DPI = 100
 # What the curves show: the method and one rival of each kind, in words that a visitor knows.
 SHOWN = {
@@ -76,6 +77,17 @@ def draw_curve() -> Figure:
     )
 
 
+def draw_triplets() -> Figure:
+    """Draw how a training step would move six points of two classes: the playground as it begins."""
+    playground = TripletPlayground(mining="all")
+    figure = playground.picture()
+    [axis] = figure.axes
+    figure.set_size_inches(6, 4.2)
+    axis.set(title="one class together, two classes apart", xlim=(-1, 1), ylim=(-0.7, 0.6))
+    figure.tight_layout()
+    return figure
+
+
 def save(figure: Figure, path: Path, colours: Literal[64, 128, 256]) -> None:
     """Write a picture with few colours: the file is a third as large, and looks the same."""
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
@@ -86,9 +98,10 @@ def save(figure: Figure, path: Path, colours: Literal[64, 128, 256]) -> None:
 
 
 def main() -> None:
-    """Draw both."""
+    """Draw them all."""
     matplotlib.use("Agg")
     save(draw_maps(*places()), MAPS, 128)
+    save(draw_triplets(), TRIPLETS, 64)
     with plt.style.context({"font.size": 12, "figure.facecolor": "white"}):
         save(draw_curve(), CURVE, 64)
 
