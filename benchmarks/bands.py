@@ -1,9 +1,9 @@
-"""Measure the bands that the notebooks check their figures against.
+"""Measure the ranges that the notebooks expect of their figures.
 
 Runs every notebook under twelve seeds, some with one thread and some with two, one as an older processor
-computes, and records the values that it passes to `Bands.verdict`. A band is a normal prediction interval:
+computes, and records the values that it passes to `Bands.compare`. A range is a normal prediction interval:
 one more such run lies inside with a probability of 99 % (Hahn and Meeker 1991, Statistical Intervals, chapter
-4). After twelve runs it reaches 3.2 standard deviations to either side. A band of five runs in the file is
+4). After twelve runs it reaches 3.2 standard deviations to either side. A range of five runs in the file is
 older and wider, 6.7; one without values was set by hand.
 
     python -m benchmarks.bands                           # all notebooks, two runs at a time
@@ -79,9 +79,8 @@ def main() -> None:
                 for name, value in found.items():
                     values[name].append(value)
         earlier = json.loads(BANDS.read_text(encoding="utf-8")) if BANDS.exists() else {}
-        bands = {name: entry for name, entry in earlier.items() if not name.startswith(notebook.name[:2])}
-        bands |= {name: band(name, numbers) for name, numbers in values.items()}
-        text = json.dumps(dict(sorted(bands.items())), indent=1, ensure_ascii=False)
+        measured = {name: band(name, numbers) for name, numbers in sorted(values.items())}
+        text = json.dumps(earlier | {notebook.name[:2]: measured}, indent=1, ensure_ascii=False)
         BANDS.write_text(text + "\n", encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ from metriclearn.embedding import MetricEmbedding
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 NAME, SIDE, SIGN, CLASSES = "tiny-signs", 8, 4, 10  # small images train fast
-LESSONS = ("04_drop_the_decoder", "05_index_in_qdrant")
+LESSONS = ("04_pseudo_labels", "05_index_in_qdrant")
 
 
 def draw_signs(n, seed):
@@ -97,9 +97,9 @@ def test_a_notebook_on_another_set(name, folder):
     cells = run(name)
     text = "".join(here for _, here in cells)
     assert shown_as_its_own(cells) == []
-    assert "inside the band" not in text
-    assert "OUTSIDE" not in text
-    assert text.count("(no band for this data set)") == sum(stored.count(" band ") for stored, _ in cells)
+    assert "(expected " not in text
+    ranges = sum(stored.count("(expected ") for stored, _ in cells)
+    assert text.count("(no range is known for this data set)") == ranges
     assert text.count("training one, which will be kept") <= 1
     kept = MetricEmbedding.load(folder / "encoders" / NAME)
     assert kept.card_["data"] == NAME

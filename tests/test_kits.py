@@ -24,7 +24,7 @@ PRINTED = [
         "05_index_in_qdrant",
         "90% by pixels, 98% by embedding",
     ),
-    ("3,900 images without one", "04_drop_the_decoder", "100 labelled images, 3900 without a label"),
+    ("3,900 images without one", "04_pseudo_labels", "100 labelled images, 3900 without a label"),
 ]
 PLANS = {"90 minutes": 90, "Half a day": 210, "A full day": 420}
 LONGEST_BLOCK = 60

@@ -25,6 +25,16 @@ NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))  # the playground is a page of f
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 LARGEST_FILE = 1_000_000
 EXEMPTIONS = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
+LONGEST_LINE = 88  # characters of code or output that fit into a page without a scroll bar
+MOST_ASIDES = 3  # round brackets in the text of a notebook
+MOST_FIGURES = 3  # in a paragraph
+FIRST_PICTURE = 5  # cells
+FOLDED = re.compile(r"<details>.*?</details>", flags=re.DOTALL)
+CODE_OR_FORMULA = re.compile(r"`[^`]*`|\$[^$]*\$")
+LINK_TARGET = re.compile(r"\]\([^)]*\)")
+INTERVAL = re.compile(r"\[[−-]?[\d.,]+, [−-]?[\d.,]+\]")
+FIGURE = re.compile(r"\d[\d,]*\.\d+|\d[\d,]*(?= (?:%|points))")
+ASIDE = re.compile(r"\([^()]*\s[^()]*\)")
 MACHINE_PATHS = re.compile(r"/(home|Users|root|tmp|mnt|work)/|[A-Z]:\\Users|site-packages")
 NOT_EVERYWHERE = re.compile(r"^\s*(:::|> \[!|```mermaid|```\{)", flags=re.MULTILINE)
 
@@ -104,13 +114,80 @@ def lesson(notebook):
     return short
 
 
+def body(notebook):
+    """Return the text that everybody reads: without exercises and quiz, and without what is folded away."""
+    return FOLDED.sub("", markdown(lesson(notebook)))
+
+
+def prose(notebook):
+    """Return the paragraphs of the body, without tables, headings, code and the targets of links."""
+    text = LINK_TARGET.sub("]", CODE_OR_FORMULA.sub("", body(notebook)))
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[*-]|\d+\.) )", text)
+    return [paragraph for paragraph in paragraphs if not paragraph.lstrip().startswith(("#", "|", "!"))]
+
+
+def plain_text(notebook):
+    paragraphs = prose(notebook)
+    complaints = [
+        f"{kind}: {paragraph[:60]!r} has {number}, {most} at most"
+        for paragraph in paragraphs
+        for kind, number, most in (
+            ("figures", len(FIGURE.findall(INTERVAL.sub("", paragraph))), MOST_FIGURES),
+            ("intervals", len(INTERVAL.findall(paragraph)), 1),
+        )
+        if number > most
+    ]
+    asides = [aside for paragraph in paragraphs for aside in ASIDE.findall(paragraph)]
+    if len(asides) > MOST_ASIDES:
+        complaints.append(f"{len(asides)} asides in brackets, {MOST_ASIDES} at most: {asides}")
+    return complaints
+
+
+def numbers_in_view(notebook):
+    lines = [line for output in outputs(notebook) for line in output.get("text", "").splitlines()]
+    return [f"prints a verdict, no number: {line}" for line in lines if re.search(r"\b(True|False)$", line)]
+
+
+def long_lines(notebook):
+    cells = [line for cell in code_cells(notebook) for line in cell.source.splitlines()]
+    shown = [line for output in outputs(notebook) for line in output.get("text", "").splitlines()]
+    return [
+        f"{len(line)} characters, {LONGEST_LINE} at most: {line}"
+        for line in cells + shown
+        if len(line) > LONGEST_LINE
+    ]
+
+
+def folded_imports(notebook):
+    return [
+        f"cell {cell.id} only imports, and is not tagged hide-input"
+        for cell in code_cells(notebook)
+        if all(re.match(r"(from|import|    |\)|$)", line) for line in cell.source.splitlines())
+        and "exercise" not in tags(cell)
+        and "hide-input" not in tags(cell)
+    ]
+
+
+def first_picture(notebook):
+    for place, cell in enumerate(notebook.cells[:FIRST_PICTURE]):
+        drawn = any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+        if drawn or (place and cell.cell_type == "markdown" and "![" in cell.source):
+            return []
+    return [f"no picture in the first {FIRST_PICTURE} cells"]
+
+
+def cell_to_remember(notebook):
+    marks = markdown(notebook).count("**The cell to remember")
+    return [] if marks == 1 else [f"{marks} cells are marked as the cell to remember: one is right"]
+
+
 def sizes(notebook):
     notebook = lesson(notebook)
     lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(notebook)]
-    words = len(re.findall(r"\S*\w\S*", markdown(notebook)))
+    words = len(re.findall(r"\S*\w\S*", body(notebook)))
     allowed = [
         (25 <= len(notebook.cells) <= 45, f"{len(notebook.cells)} cells: 25 to 45 are right"),
-        (800 <= words <= 1500, f"{words} words: 800 to 1,500 are right"),
+        (500 <= words <= 1200, f"{words} words: 500 to 1,200 are right"),
         (
             statistics.median(lines or [0]) <= 6,
             f"code cells have {statistics.median(lines or [0]):g} lines: 6 at most",
@@ -177,6 +254,12 @@ GUARDS = [
     exemptions,
     pictures,
     sizes,
+    plain_text,
+    numbers_in_view,
+    long_lines,
+    folded_imports,
+    first_picture,
+    cell_to_remember,
     opening_and_closing,
     form,
     machine_paths,
@@ -225,9 +308,11 @@ def picture_output(pixels):
 def sound_notebook():
     opening = "# 1. A title\n\n**What you will learn**\n\n**What you need**\n\n**How long it takes**"
     checkerboard = np.indices((8, 8)).sum(axis=0) % 2 * 255
-    cells = [new_markdown_cell(opening), *(new_markdown_cell("word " * 80) for _ in range(12))]
+    cells = [new_markdown_cell(opening), new_code_cell("draw()", outputs=[picture_output(checkerboard)])]
+    cells += [new_markdown_cell("word " * 60) for _ in range(11)]
+    cells.append(new_markdown_cell("**The cell to remember**"))
     cells += [new_code_cell("x = 1\nprint(x)", outputs=[new_output("stream", text="1\n")]) for _ in range(11)]
-    cells += [new_code_cell("draw()", outputs=[picture_output(checkerboard)]) for _ in range(2)]
+    cells.append(new_code_cell("draw()", outputs=[picture_output(checkerboard)]))
     cells.append(new_markdown_cell("\n## What we measured\n\nSee [the map](../README.md#the-course)."))
     cells.append(new_code_cell("print(1)", outputs=[new_output("stream", text="1\n")]))
     cells[-1].metadata["tags"] = ["headline"]
@@ -275,12 +360,12 @@ def widget_state(notebook):
 
 
 def no_pictures(notebook):
-    for cell in code_cells(notebook)[11:13]:
+    for cell in code_cells(notebook):
         cell.outputs = []
 
 
 def unreadable_picture(notebook):
-    code_cells(notebook)[11].outputs[0].data["image/png"] = base64.b64encode(b"no picture").decode()
+    code_cells(notebook)[0].outputs[0].data["image/png"] = base64.b64encode(b"no picture").decode()
 
 
 def no_headline(notebook):
@@ -292,7 +377,7 @@ def silent_headline(notebook):
 
 
 def too_few_cells(notebook):
-    del notebook.cells[5:10]
+    del notebook.cells[5:12]
 
 
 def exercises_first(notebook):
@@ -312,7 +397,7 @@ def too_many_cells(notebook):
 
 
 def few_words(notebook):
-    for cell in notebook.cells[1:6]:
+    for cell in notebook.cells[2:7]:
         cell.source = "word"
 
 
@@ -321,6 +406,12 @@ def long_code_cells(notebook):
         cell.source = "x = 1\n" * 7
 
 
+def late_picture(notebook):
+    notebook.cells[1], notebook.cells[14] = notebook.cells[14], notebook.cells[1]
+
+
+VERDICT = new_output("stream", text="well above the margin: True\n")
+LONG = new_output("stream", text="1" * 89)
 BLANK = picture_output(np.full((8, 8), 255))
 ERROR = new_output("error", ename="ValueError", evalue="", traceback=[])
 WARNING = new_output("stream", name="stderr", text="UserWarning")
@@ -339,11 +430,20 @@ BREAKS = [
     ("blank picture", pictures, put_output(BLANK), "picture 2 is blank"),
     ("few cells", sizes, too_few_cells, "cells: 25 to 45"),
     ("many cells", sizes, too_many_cells, "cells: 25 to 45"),
-    ("many words", sizes, put_source(1, "word " * 1000), "words: 800 to 1,500"),
-    ("few words", sizes, few_words, "words: 800 to 1,500"),
-    ("long code cell", sizes, put_source(13, "x = 1\n" * 21), "has 21 lines"),
+    ("many words", sizes, put_source(2, "word " * 1000), "words: 500 to 1,200"),
+    ("few words", sizes, few_words, "words: 500 to 1,200"),
+    ("long code cell", sizes, put_source(14, "x = 1\n" * 21), "has 21 lines"),
     ("long code cells", sizes, long_code_cells, "code cells have 7 lines"),
-    ("empty code cell", sizes, put_source(13, "\n"), "is empty"),
+    ("empty code cell", sizes, put_source(14, "\n"), "is empty"),
+    ("four figures", plain_text, put_source(2, "1.0, 2.0, 3 %\nand 4 points"), "figures"),
+    ("two intervals", plain_text, put_source(2, "1.0 [0.5, 1.5], 2.0 [−1.0, 5.0]"), "intervals"),
+    ("many brackets", plain_text, put_source(2, "so (a b), (c d), (e f) (g h)"), "4 asides"),
+    ("a verdict", numbers_in_view, put_output(VERDICT), "no number"),
+    ("long code line", long_lines, put_source(14, "x = " + 85 * "1"), "89 characters"),
+    ("long printed line", long_lines, put_output(LONG), "89 characters"),
+    ("imports in view", folded_imports, put_source(14, "import os\nfrom a import (\n    b\n)"), "hide-input"),
+    ("late picture", first_picture, late_picture, "no picture"),
+    ("nothing to remember", cell_to_remember, put_source(13, "word"), "0 cells"),
     ("no number", opening_and_closing, put_source(0, "# A title"), "N. Title"),
     ("no time", opening_and_closing, put_source(0, "# 1. A\n\nWhat you need"), "How long it takes"),
     ("no headline", opening_and_closing, no_headline, "headline"),
@@ -351,18 +451,18 @@ BREAKS = [
     ("exercises first", opening_and_closing, exercises_first, "do not close"),
     ("other kernel", form, other_kernel, "python3"),
     ("not valid", form, invalid, "not valid"),
-    ("mermaid", form, put_source(1, "```mermaid\ngraph TD\n```"), "mermaid"),
-    ("alert", form, put_source(1, "> [!TIP]\n> raw"), "alerts"),
+    ("mermaid", form, put_source(2, "```mermaid\ngraph TD\n```"), "mermaid"),
+    ("alert", form, put_source(2, "> [!TIP]\n> raw"), "alerts"),
     (
         "path in code",
         machine_paths,
-        put_source(13, "open('/" + "home/someone/x.csv')"),
+        put_source(14, "open('/" + "home/someone/x.csv')"),
         "path of one machine",
     ),
     ("path in output", machine_paths, put_output(FOREIGN_PATH), "path of one machine"),
-    ("dead link", links, put_source(1, "[the next](99_missing.ipynb)"), "no such file"),
-    ("dead picture", links, put_source(1, "![figure](figures/missing.png)"), "no such file"),
-    ("dead anchor", links, put_source(1, "[the map](../README.md#no-such-part)"), "no such heading"),
+    ("dead link", links, put_source(2, "[the next](99_missing.ipynb)"), "no such file"),
+    ("dead picture", links, put_source(2, "![figure](figures/missing.png)"), "no such file"),
+    ("dead anchor", links, put_source(2, "[the map](../README.md#no-such-part)"), "no such heading"),
 ]
 
 

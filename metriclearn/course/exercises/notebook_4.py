@@ -1,4 +1,4 @@
-"""Drop the decoder: wrong labels in the flow, weights of few bits, bridges between moons, a gate."""
+"""Pseudo-labels: wrong labels in the flow, weights of few bits, bridges between moons, a gate."""
 
 from collections.abc import Callable
 
