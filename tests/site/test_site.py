@@ -284,7 +284,9 @@ def test_the_list_of_notebooks_is_the_map_of_the_course():
         assert name in page
         if name[0].isdigit():
             assert re.search(
-                rf"^\| {int(name[:2])} \| \[.+\]\({name}\) \| .+\? \| \d+ min \|$", page, flags=re.MULTILINE
+                rf"^\| {int(name[:2])} \| \[.+\]\({name}\) \| .+\? \| \d+ min \| \d+ min \|$",
+                page,
+                flags=re.MULTILINE,
             )
 
 
