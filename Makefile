@@ -97,6 +97,7 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) -m benchmarks.studies.objections
 	$(RUN) -m benchmarks.studies.strangers
 	$(RUN) -m benchmarks.studies.controls
+	$(RUN) -m benchmarks.pictures
 	$(RUN) -m benchmarks.figures
 
 speed: .venv/installed ## measure steps, larger pools and the time to each accuracy (on a quiet machine)

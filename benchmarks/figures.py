@@ -58,7 +58,19 @@ def measured() -> dict[str, list[float]]:
     found = {
         f"{short}, {n} label{'s' * (n > 1)}": digits[name][str(n)]["accuracy"]
         for short, name in DIGITS.items()
-        for n in (1, 10, 50)
+        for n in (1, 2, 10, 50)
+    }
+    found |= {
+        f"metric, lead, {n} label{'s' * (n > 1)}": lead(
+            digits[DIGITS["metric"]][str(n)], digits[DIGITS["CNN"]][str(n)]
+        )
+        for n in (1, 2, 10, 50)
+    }
+    found |= {
+        f"metric, lead over spreading, {n} label{'s' * (n > 1)}": lead(
+            digits[DIGITS["metric"]][str(n)], digits["PCA + label spreading"][str(n)]
+        )
+        for n in (1, 2)
     }
     found |= {
         "FixMatch, 10 labels": rivals[FIXMATCH]["10"]["accuracy"],
@@ -68,9 +80,11 @@ def measured() -> dict[str, list[float]]:
         "unequal classes": read_results("robustness")["pools"]["unequal, 10 to 1"]["accuracy"],
         "suspects, neighbours": suspects["neighbours in the metric embedding"]["0.05"]["precision"],
         "suspects, cleanlab": suspects["cleanlab, supervised CNN"]["0.05"]["precision"],
+        "200 by chance, full training": digits["metric embedding + pool index"]["20"]["accuracy"],
         "200 diverse labels": bought["diversity"]["pool index"]["200"]["accuracy"],
         "200 random labels": bought["random"]["pool index"]["200"]["accuracy"],
         "all labels, lead": lead(tried["all labels of the pool"], tried["the defaults"]),
+        "spreading, 1 label": digits["PCA + label spreading"]["1"]["accuracy"],
         "Omniglot, lead": lead(omniglot["metric embedding + 1-NN"], omniglot["supervised CNN"]),
     }
     found |= {
@@ -96,6 +110,12 @@ def measured() -> dict[str, list[float]]:
         "waste, squeezed, loss, 10 labels": lead(
             waste["logistic regression"]["10"], waste["logistic regression, squeezed"]["10"]
         ),
+        "waste, spreading, lead, 1 label": lead(
+            waste["label spreading"]["1"], waste["logistic regression"]["1"]
+        ),
+        "cells, head, AUROC, lead, 10 labels": np.subtract(
+            cells["head, 1-NN"]["10"]["auroc"], cells["logistic regression"]["10"]["auroc"]
+        ).tolist(),
         "cells, pool, loss, 50 labels": lead(
             cells["head without the pool, 1-NN"]["50"], cells["head, 1-NN"]["50"]
         ),
@@ -119,8 +139,12 @@ def numbers() -> dict[str, str]:
         name: sum(one["memory"]["resident MB"].values()) for name, one in (("float32", graph), ("int8", int8))
     }
     sizes, seconds = int8["memory"]["bytes"], graph["build seconds"]
+    digits = read_results("label_efficiency")["methods"]
+    one_label = {name: np.mean(digits[DIGITS[name]]["1"]["accuracy"]) for name in ("CNN", "metric")}
     default = read_results("ablation")["recipes"]["all but reconstruction (the default)"]
     return claims.counts() | {
+        "CNN, 1 label, rounded": f"{one_label['CNN']:.0f}",
+        "metric, 1 label, rounded": f"{one_label['metric']:.0f}",
         "seconds of a fit": f"{np.mean(default['cpu_seconds']):.0f}",
         "ef=32, recall": f"{graph['ef=32']['recall']:.3f}",
         "ef=32, times faster": f"{graph['ef=32']['times faster than exact']:.0f}",

@@ -11,6 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from benchmarks import figures
+from benchmarks.tables import tables
 from metriclearn.metrics import t_interval
 
 ROOT = Path(__file__).parent.parent
@@ -125,9 +127,9 @@ def measured():
         for values in set(lists_of_draws(json.loads(file.read_text(encoding="utf-8")))):
             if len(values) >= 3:
                 known |= rounded(values) | rounded(values[:FEW])
-    # The README's tables are made from the files; some of their columns are paired by draw.
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    known |= quotes("\n".join(line for line in lines if line.startswith("|")))
+    # What the generator writes: its tables, some of whose columns are paired by draw, and its figures.
+    known |= quotes("\n".join(tables().values()))
+    known |= {quote for values in figures.measured().values() for quote in rounded(values)}
     for path in (ROOT / "notebooks").rglob("[0-9]*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             printed = quotes("".join(output.get("text", "") for output in cell.get("outputs", [])))
@@ -138,8 +140,7 @@ def measured():
 def test_each_quoted_interval_was_measured(measured):
     complaints, counted = [], 0
     for where, text in texts():
-        # The README's tables are made from the files; what it quotes of a single draw is no mean over draws.
-        found = quotes(text) if where != "README.md" else set()
+        found = quotes(text)
         counted += len(found)
         complaints += [f"{where}: {mean} [{low}, {high}]" for mean, low, high in sorted(found - measured)]
     assert complaints == []

@@ -152,7 +152,9 @@ def test_the_ten_lines_run(monkeypatch, capsys):
     accuracy, unknown = map(float, capsys.readouterr().out.split())
     assert accuracy > 0.5
     assert 0 < unknown < 0.2
-    assert len(names["classifier"].index_) == 100 + names["unknown"].sum()
+    assert len(names["classifier"].index_) == 100 + 20
+    assert not re.search(r"(?:fit|upsert)\([^\n]*(?:test|asked|aside)", code)  # test images are never stored
+    assert set(names["y"][-20:]) == {-1}  # what is added was not stored before
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,8 @@ def test_make_explains_every_target():
     "name",
     [
         "README.md",
+        "docs/install.md",
+        "docs/results.md",
         "CONTRIBUTING.md",
         "data/README.md",
         "deploy/README.md",
@@ -258,7 +260,11 @@ def test_the_installer_is_verified_before_it_verifies():
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"]
+    "name",
+    [
+        *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md"),
+        *(f"docs/{name}.md" for name in ("index", "install", "results", "own_folder", "play")),
+    ],
 )
 def test_links_resolve(name):
     assert dead_links(read(name), (ROOT / name).parent) == []
@@ -278,13 +284,64 @@ def test_dead_links_are_caught(tmp_path):
 
 
 def test_readme_lists_every_notebook_with_its_minutes():
-    row = r"^\| \d+ \|.*\]\((notebooks/\w+\.ipynb)\).*\| (\d+) min \|$"
-    listed = re.findall(row, read("README.md"), flags=re.MULTILINE)
+    row = r"^\| \d+ \|.*\]\((notebooks/\w+\.ipynb)\).*\| (\d+) min \| (\d+) min \|$"
+    rows = re.findall(row, read("README.md"), flags=re.MULTILINE)
+    listed = [(path, reading) for path, _, reading in rows]
+    assert all(int(exercises) >= 2 * int(reading) for _, exercises, reading in rows)
     stated = []
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         minutes = re.search(r"How long it takes\W+(\d+) minutes to read", markdown_of(path))
         stated.append((f"notebooks/{path.name}", minutes[1] if minutes else "not stated"))
     assert listed == stated
+
+
+# A visitor reads the README in three minutes; all else stands on pages of its own.
+
+FEWEST_WORDS, MOST_WORDS = 900, 1200
+# What a visitor has not met: it is explained where it stands, or stands elsewhere.
+UNEXPLAINED = (
+    r"\b(?:1-NN|kNN|PCA|pool index|SupCon|AUROC|logits?|softmax|heads?|backbones?|linear probe|FixMatch)\b"
+)
+
+
+def words(text):
+    """Return the words of a page as a reader counts them: without comments, addresses and rules of tables."""
+    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", " ", text, flags=re.DOTALL)
+    return [word for word in text.split() if re.search(r"\w", word)]
+
+
+def test_words_are_those_that_a_reader_sees():
+    assert words("One [two](three/four.md)<!--five-->\n|---|---|\n| 6 | ![seven](x.png)") == [
+        *("One", "[two", "6", "![seven"),
+    ]
+
+
+def test_the_readme_is_short_and_speaks_to_a_visitor():
+    readme = read("README.md")
+    assert FEWEST_WORDS <= len(words(readme)) <= MOST_WORDS
+    assert re.findall(UNEXPLAINED, readme) == []
+    assert "https://ADDRESS" not in readme
+    assert re.findall(r"git clone (\S+)", readme) == ["ADDRESS"]  # whoever reads it knows where it lies
+
+
+def test_the_first_screen_has_result_pictures_and_ways_in():
+    first = read("README.md").partition("\n## ")[0]
+    for link in ("docs/maps.png", "docs/learning_curve.png", "docs/play.md", "docs/install.md"):
+        assert f"]({link})" in first
+    assert "](notebooks/01_scarce_labels.ipynb)" in first
+    assert len(words(first)) <= 250
+
+
+def test_the_results_begin_with_a_list_of_contents():
+    results = read("docs/results.md")
+    contents = re.findall(r"^\* \[(.+)\]\(#.+\)$", results.partition("\n## ")[0], flags=re.MULTILINE)
+    assert contents == re.findall(r"^## (.+)$", results, flags=re.MULTILINE)
+
+
+def test_a_sentence_stands_before_each_table_of_the_results():
+    before = re.findall(r"([^\n]+)\n\n<!-- [\w-]+:begin -->", read("docs/results.md"))
+    assert len(before) == read("docs/results.md").count(":begin -->")
+    assert [line for line in before if not re.search(r"[.:]$", line) or line.startswith(("#", "|"))] == []
 
 
 def measured(name):

@@ -13,18 +13,12 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
 DOCTREES = ROOT / "build" / "site-doctrees"
-# What the plot on the landing page shows: the method, and one rival of each kind.
-SHOWN = (
-    "metric embedding + kNN",
-    "supervised CNN",
-    "PCA + label spreading",
-    "autoencoder + 1-NN",
-    "raw pixels, 1-NN",
-)
+FOLDED = {"imports", "hide-input"}  # tags of cells whose code the site hides until it is asked for
 LOOKS = ("light", "dark")
 PLOT = (
     "Accuracy in percent against labels per class, from 1 to 50, each method with its 95 % interval. "
@@ -108,7 +102,7 @@ def landing_page(text: str, root: Path = ROOT) -> str:
     written = [
         path.stem for path in sorted((root / "docs").glob("*.md")) if path.stem not in {"index", "api"}
     ]
-    order = ["notebooks/index", "Install and results <readme>", *sorted(written, key=rank), "api", "data"]
+    order = ["notebooks/index", "The course <readme>", *sorted(written, key=rank), "api", "data"]
     contents = "\n".join(
         ["```{toctree}", ":hidden:", "", *order, "deploy", "contributing", "changelog", "```"]
     )
@@ -117,7 +111,7 @@ def landing_page(text: str, root: Path = ROOT) -> str:
 
 def rank(name: str) -> tuple[int, str]:
     """Return where a page of docs/ stands in the menu: first what most visitors look for."""
-    first = ("play", "podcast", "workshop", "faq", "glossary", "cheatsheet")
+    first = ("play", "install", "results", "own_folder", "faq", "glossary", "podcast", "workshop")
     return (first.index(name) if name in first else len(first), name)
 
 
@@ -134,6 +128,7 @@ def copy_pages(root: Path = ROOT, source: Path = SOURCE) -> None:
         else:
             notebook = json.loads(text)
             for cell in notebook["cells"]:
+                fold_imports(cell)
                 if cell["cell_type"] == "markdown":
                     cell["source"], linked = relink("".join(cell["source"]), old, new, moved)
                     files |= linked
@@ -145,6 +140,23 @@ def copy_pages(root: Path = ROOT, source: Path = SOURCE) -> None:
             raise SystemExit(f"A page links to {name}, which does not exist: mend the link.")
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, source / name)
+
+
+def fold_imports(cell: dict[str, Any]) -> None:
+    """Hide the code of a cell that is tagged `imports` or `hide-input` behind a line that opens it."""
+    tags = cell["metadata"].get("tags", [])
+    if FOLDED & set(tags):
+        what = "imports" if "imports" in tags or is_import(cell) else "code"
+        cell["metadata"]["tags"] = [*tags, *({"hide-input"} - set(tags))]
+        cell["metadata"]["mystnb"] = cell["metadata"].get("mystnb", {}) | {
+            "code_prompt_show": f"Show the {what}",
+            "code_prompt_hide": f"Hide the {what}",
+        }
+
+
+def is_import(cell: dict[str, Any]) -> bool:
+    """Return whether a cell of code begins with an import."""
+    return bool(re.match(r"\s*(?:import|from)\s", "".join(cell["source"])))
 
 
 def notebook_list(root: Path = ROOT) -> str:
@@ -200,18 +212,11 @@ def draw_results(out: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from metriclearn.metrics import t_interval
-    from metriclearn.plots import plot_budgets
+    from benchmarks.pictures import draw_curve  # as in the README's picture
 
-    methods = json.loads((ROOT / "benchmarks/results/label_efficiency.json").read_text(encoding="utf-8"))[
-        "methods"
-    ]
-    curves = {
-        name: {int(n): t_interval(entry["accuracy"]) for n, entry in methods[name].items()} for name in SHOWN
-    }
     for look, style in zip(LOOKS, ("default", "dark_background"), strict=True):
         with plt.style.context([style, {"svg.hashsalt": "results", "font.size": 11}]):
-            figure = plot_budgets(curves)
+            figure = draw_curve()
             figure.savefig(out / f"results-{look}.svg", transparent=True, metadata={"Date": None})
             plt.close(figure)
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-INSTALL = 'run "make course" again, or see "Without make" in README.md'
+INSTALL = 'run "make course" again, or see "Without make" in docs/install.md'
 OLDEST_PYTHON = (3, 11)
 NEEDED_DISK, NEEDED_MEMORY = 1.0, 2.0  # GB: scratch files, and the largest notebook with its kernel
 

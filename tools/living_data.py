@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from metriclearn import QdrantClassifier
+from metriclearn import QdrantClassifier, load_images
 from metriclearn.course.widgets import (
     LIVING,
     SIDE,
+    DrawDigit,
     TripletPlayground,
     encoder,
     map_state,
@@ -35,6 +36,7 @@ from metriclearn.course.widgets import (
 )
 from metriclearn.models import Encoder
 
+FIRST = 3  # the test image that the pad begins with, as in notebooks/playground.ipynb
 # The only forms in which the figures' modules import and export; each stands at the start of a line.
 IMPORT = re.compile(r'^import (?:(\w+)|\{ (\w+(?:, \w+)*) \}) from "\./(\w+)\.js";$', flags=re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class) (\w+))", flags=re.MULTILINE)
@@ -93,21 +95,26 @@ def plain_script(folder: Path, entry: str) -> str:
 
 
 def map_data() -> dict[str, Any]:
-    """Return the state of the map."""
-    return {"state": map_state(*training_run())}
+    """Return the state of the map: it begins before the first step."""
+    return {"state": map_state(*training_run()) | {"snapshot": 0}}
 
 
 def draw_data() -> dict[str, Any]:
-    """Return the state of the pad, the encoder's weights, and the references it searches."""
+    """Return the state of the pad, the encoder's weights, and the references it searches.
+
+    The pad begins with a digit, and with the answer to it, so that it shows at once what it does.
+    """
     shown, embeddings, threshold = references()
+    _, test = load_images("mnist-5k")
+    begun = DrawDigit(test.pixels[FIRST])
     vote = QdrantClassifier()
     return {
         "state": {
             "sheet": sprite_sheet(shown.pixels),
             "side": [SIDE, SIDE],
             "threshold": threshold,
-            "drawing": "",
-            "answer": {},
+            "drawing": begun.drawing,
+            "answer": begun.answer,
         },
         "encoder": folded_weights(encoder().encoder_),
         "references": {

@@ -210,8 +210,19 @@ def test_thirty_drawn_digits(play):
     assert len(wrong) <= 3, wrong
 
 
+@both_ways
+def test_the_pad_begins_with_a_digit_which_the_first_stroke_wipes_off(play):
+    pad = play.locator(".living-pad canvas")
+    expect(play.locator(".living-draw .living-say")).to_have_text("This is a 7.")
+    expect(play.locator(".living-neighbours .living-image")).to_have_count(5)
+    begun = pixels(pad)
+    draw(play, DIGITS[1])
+    assert said(play) == "This is a 1."
+    play.get_by_role("button", name="Clear").click()
+    assert pixels(pad) != begun
+
+
 def test_a_letter_is_unknown_and_an_empty_pad_is_nothing(play):
-    expect(play.locator(".living-draw .living-say")).to_have_text("Nothing drawn yet.")
     letter_n = [[(0.25, 0.8), (0.25, 0.2), (0.75, 0.8), (0.75, 0.2)]]
     for strange in (letter_n, [[(y, 1 - x) for x, y in stroke] for stroke in DIGITS[2]]):  # a 2 on its side
         play.get_by_role("button", name="Clear").click()
@@ -324,6 +335,11 @@ def test_map_hover_click_and_slide(play):
     state = map_state()
     canvas, last = play.locator(".living-map canvas").first, len(state["titles"]) - 1
     alone = int(np.argmax([isolation(state["places"][last], row) for row in range(len(state["labels"]))]))
+    expect(play.locator(".living-map output")).to_have_text("after 0 of 600 steps")
+    slider = play.get_by_label("Snapshot of the training")
+    slider.fill(str(last))
+    expect(play.locator(".living-map output")).to_have_text("after 600 of 600 steps")
+    play.wait_for_timeout(800)  # the dots move for 0.6 s
     canvas.hover(position=on_map(play, alone, last))
     name = state["class_names"][state["labels"][alone]]
     expect(play.locator(".living-hover .living-image")).to_have_text(name)
@@ -334,7 +350,6 @@ def test_map_hover_click_and_slide(play):
         names(state, state["by_pixels"], alone) + names(state, state["by_embedding"][last], alone)
     )
     before = pixels(canvas)
-    slider = play.get_by_label("Snapshot of the training")
     slider.fill("0")
     expect(play.locator(".living-map output")).to_have_text("after 0 of 600 steps")
     expect(chosen.locator(".living-image")).to_have_text(
@@ -359,6 +374,19 @@ def names(state, nearest, row):
 
 def pixels(canvas):
     return str(canvas.evaluate("canvas => canvas.toDataURL()"))
+
+
+def test_map_plays_from_the_start_until_it_is_stopped(play):
+    output = play.locator(".living-map output")
+    play.get_by_role("button", name="Play").click()
+    expect(output).to_have_text("after 10 of 600 steps")
+    play.get_by_role("button", name="Stop").click()
+    said = output.inner_text()
+    play.wait_for_timeout(1300)
+    expect(output).to_have_text(said)
+    play.get_by_role("button", name="Play").click()
+    expect(output).to_have_text("after 600 of 600 steps", timeout=15_000)
+    expect(play.get_by_role("button", name="Play")).to_be_visible()
 
 
 def test_map_by_keys(play):

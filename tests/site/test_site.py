@@ -3,6 +3,7 @@
 Each guard is also shown to catch a broken page.
 """
 
+import json
 import re
 import sys
 from functools import cache
@@ -178,6 +179,41 @@ def test_page(visit, path):
     assert {name: what for name, what in found.items() if what} == {}
 
 
+# A laptop's window: a line of code or of output that goes on beyond its box is not read.
+NOTEBOOKS = [path for path in PAGES if path.startswith("notebooks/") and "index" not in path]
+CUT_OFF = """() => [...document.querySelectorAll(":is(article, main) pre")]
+    .filter(box => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1)
+    .map(box => box.textContent.split("\\n").sort((one, other) => other.length - one.length)[0])"""
+
+
+def cut_off(visit):
+    """Return the longest line of each box of code or output whose text goes on beyond its right edge."""
+    return visit.page.evaluate(CUT_OFF)
+
+
+@pytest.mark.parametrize("visit", ["file"], indirect=True)
+@pytest.mark.parametrize("path", [path for path in PAGES if not path.startswith("api/")])
+def test_nothing_is_cut_off_on_a_laptop(visit, path):
+    page = visit.open(path)
+    page.evaluate("() => document.querySelectorAll('article details').forEach(box => { box.open = true })")
+    assert cut_off(visit) == []
+
+
+@pytest.mark.parametrize("visit", ["file"], indirect=True)
+@pytest.mark.parametrize("path", NOTEBOOKS)
+def test_cells_of_imports_are_folded(visit, path):
+    """A cell of imports shows one line; its code is there when that is pressed."""
+    notebook = json.loads((ROOT / path.replace(".html", ".ipynb")).read_text(encoding="utf-8"))
+    folded = [c for c in notebook["cells"] if build_site.FOLDED & set(c["metadata"].get("tags", []))]
+    page = visit.open(path)
+    boxes = page.locator("article details.hide.above-input")
+    expect(boxes).to_have_count(len(folded))
+    if folded:
+        expect(boxes.first.locator("pre")).to_be_hidden()
+        boxes.first.locator("summary").click()
+        expect(boxes.first.locator("pre")).to_be_visible()
+
+
 def links(text):
     """Yield where a page's links, pictures, styles and scripts point."""
     for match in re.finditer(r'<[^>]*?\s(?:href|src)="([^"]*)"', text):
@@ -284,7 +320,9 @@ def test_the_list_of_notebooks_is_the_map_of_the_course():
         assert name in page
         if name[0].isdigit():
             assert re.search(
-                rf"^\| {int(name[:2])} \| \[.+\]\({name}\) \| .+\? \| \d+ min \|$", page, flags=re.MULTILINE
+                rf"^\| {int(name[:2])} \| \[.+\]\({name}\) \| .+\? \| \d+ min \| \d+ min \|$",
+                page,
+                flags=re.MULTILINE,
             )
 
 
@@ -316,6 +354,12 @@ HINT = '<p class="scrolls-hint">Scroll.</p>'
 @pytest.mark.parametrize(
     ("guard", "sound", "broken", "message"),
     [
+        (
+            cut_off,
+            "<pre>short</pre>",
+            "<pre style='width: 80px; overflow: auto'>a line of text</pre>",
+            "of text",
+        ),
         (complaints, "", "<script>console.error('oh no')</script>", "oh no"),
         (complaints, "", "<script>gone()</script>", "gone is not defined"),
         (complaints, "", '<script src="gone.js"></script>', "Failed to load resource"),

@@ -63,9 +63,10 @@ async function render({ model, el }) {
   const pad = find("canvas"), context = pad.getContext("2d", { willReadFrequently: true });
   [context.lineCap, context.lineJoin, context.strokeStyle, context.fillStyle] = ["round", "round", "#fff", "#fff"];
 
-  let pen = [PAD / 2, PAD / 2], down = false;
-  const fresh = () => context.clearRect(0, 0, PAD, PAD);
+  let pen = [PAD / 2, PAD / 2], down = false, example = false;
+  const fresh = () => { context.clearRect(0, 0, PAD, PAD); example = false; };
   function strokeTo(point) {
+    if (example) fresh();
     context.lineWidth = Number(find("select").value);
     context.beginPath();
     context.moveTo(...pen);
@@ -125,8 +126,18 @@ async function render({ model, el }) {
     figure.append(small, title);
     return figure;
   }
+  const bytesOf = (drawing) => Uint8Array.from(atob(drawing), (c) => c.charCodeAt(0));
+  function begin() { // the pad shows the image that it is given; the first stroke of a pen wipes it off
+    const small = document.createElement("canvas"), on = small.getContext("2d");
+    [small.width, small.height] = [SIDE, SIDE];
+    const image = on.createImageData(SIDE, SIDE);
+    bytesOf(model.get("drawing")).forEach((v, i) => image.data.set([255, 255, 255, v], 4 * i));
+    on.putImageData(image, 0, 0);
+    context.drawImage(small, 0, 0, PAD, PAD);
+    example = true;
+  }
   function seen() { // the 28 x 28 pixels that the encoder gets
-    const bytes = Uint8Array.from(atob(model.get("drawing")), (c) => c.charCodeAt(0));
+    const bytes = bytesOf(model.get("drawing"));
     return tile("what the encoder sees", (on) => {
       const image = on.createImageData(SIDE, SIDE);
       bytes.forEach((v, i) => image.data.set([v, v, v, 255], 4 * i));
@@ -157,6 +168,7 @@ async function render({ model, el }) {
       .sort((a, b) => b[1] - a[1]).slice(0, 3).map(bar) : []));
   }
   model.on("change:answer", show);
+  if (model.get("drawing")) begin();
   show();
 }
 

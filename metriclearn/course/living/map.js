@@ -15,7 +15,8 @@ async function render({ model, el }) {
     <div class="living living-map">
       <div class="living-stage">
         <canvas width="840" height="840" tabindex="0" role="application"></canvas>
-        <label>Training <input type="range" min="0" max="${titles.length - 1}" step="1"> <output></output></label>
+        <div class="living-row"><button type="button">Play</button>
+          <label>Training <input type="range" min="0" max="${titles.length - 1}" step="1"> <output></output></label></div>
       </div>
       <div class="living-panel">
         <p class="living-hint">Point at a dot to see its image. Click it, or move with the arrow keys and press
@@ -25,14 +26,14 @@ async function render({ model, el }) {
       </div>
     </div>`;
   const find = (selector) => el.querySelector(selector);
-  const canvas = find("canvas"), slider = find("input"), output = find("output");
+  const canvas = find("canvas"), slider = find("input"), output = find("output"), play = find("button");
   const context = canvas.getContext("2d");
   canvas.setAttribute("aria-label", `Map of ${labels.length} images. Arrow keys move, Enter chooses.`);
   slider.setAttribute("aria-label", "Snapshot of the training");
 
   let hovered = -1;
   let spots = places[get("snapshot")]; // where the dots are drawn now, on the way during a move
-  let frame = 0;
+  let frame = 0, playing = 0;
 
   function inkOf(label) { // the palette's black would be lost on a dark page
     return colours[label] === "#000000" ? "currentColor" : colours[label];
@@ -179,14 +180,29 @@ async function render({ model, el }) {
     event.stopPropagation(); // JupyterLab would move to the next cell
     showHovered();
   });
-  slider.addEventListener("input", () => set("snapshot", Number(slider.value)));
+  // From the start of the training to its end, a snapshot a second; the slider and a second press stop it.
+  function stop() {
+    clearInterval(playing);
+    playing = 0;
+    play.textContent = "Play";
+  }
+  play.addEventListener("click", () => {
+    if (playing) return stop();
+    set("snapshot", 0);
+    play.textContent = "Stop";
+    playing = setInterval(() => {
+      set("snapshot", get("snapshot") + 1);
+      if (get("snapshot") === titles.length - 1) stop();
+    }, 1000);
+  });
+  slider.addEventListener("input", () => { stop(); set("snapshot", Number(slider.value)); });
   model.on("change:snapshot", () => moveTo(get("snapshot")));
   model.on("change:chosen", showChosen);
   // A page that turns dark or light changes an attribute of these two.
   const watch = new MutationObserver(draw);
   for (const part of [document.documentElement, document.body]) watch.observe(part, { attributes: true });
   moveTo(get("snapshot"));
-  return () => watch.disconnect();
+  return () => { stop(); watch.disconnect(); };
 }
 
 export default { render };
