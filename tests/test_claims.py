@@ -55,8 +55,8 @@ def test_the_best_rival_is_the_best():
 def test_each_choice_of_labels_was_measured_in_all_draws():
     for kinds in read_results("active_learning")["estimates"].values():
         assert all(entry["draws"] == DRAWS for budgets in kinds.values() for entry in budgets.values())
-    for choice, budget in claims.choices():
-        assert f"| {choice} | {budget} | " in tables()["bought-in-full"]
+    in_full = [choice for choice, budget in claims.choices() if budget == 200]
+    assert tables()["bought-in-full"].count("| full |") == 1 + len(in_full)
 
 
 def test_a_file_of_results_keeps_its_other_sections(tmp_path, monkeypatch):
