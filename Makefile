@@ -95,6 +95,8 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) -m benchmarks.studies.spreading
 	$(RUN) -m benchmarks.new_classes
 	$(RUN) -m benchmarks.studies.objections
+	$(RUN) -m benchmarks.studies.strangers
+	$(RUN) -m benchmarks.studies.controls
 	$(RUN) -m benchmarks.pictures
 	$(RUN) -m benchmarks.figures
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+BANDS = Path(__file__).parent.parent / "notebooks" / "bands.json"
 DRAWS = [0, 1, 2, 3, 4]
 ALL_DRAWS = list(range(10))  # for the figures that matter most
 INPUTS = {
@@ -34,8 +35,8 @@ class Ledger:
 
     Args:
         name: of the file in `results`, without its suffix.
-        section: the key under which results are kept.
-        fresh: whether to forget earlier results.
+        section: the key under which results are kept; other sections of the file stay as they are.
+        fresh: whether to forget earlier results, those of all sections.
         head: what stands before the results, such as the protocol.
     """
 
@@ -43,7 +44,7 @@ class Ledger:
         self.name, self.section = name, section
         exists = (RESULTS / f"{name}.json").exists() and not fresh
         old = read_results(name) if exists else {}
-        self.results = head | {section: old.get(section, {})}
+        self.results = old | head | {section: old.get(section, {})}
 
     def at(self, keys: list[str]) -> dict[str, Any]:
         """Return the entry under these keys, which is made if need be."""

@@ -7,19 +7,18 @@ interval, or one number. A unit may stand between mean and interval: `2.1 points
 python -m benchmarks.figures
 """
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import claims
 from benchmarks.common import read_results
 from benchmarks.tables import tables
 from metriclearn.course.widgets import nearest, training_run
 from metriclearn.metrics import t_interval
 
 ROOT = Path(__file__).parent.parent
-EXPECTED = ROOT / "notebooks" / "bands.json"
 NUMBER = r"[−-]?[\d,]*\d(?:\.\d+)?"
 FIGURE = re.compile(
     rf"(?P<mean>{NUMBER})(?:(?P<unit>(?: %| points)?\s)\[{NUMBER}, {NUMBER}\])?<!--(?P<name>[^>]+)-->"
@@ -31,15 +30,7 @@ DIGITS = {
     "CNN": "supervised CNN",
     "metric": "metric embedding + 1-NN",
 }
-NEAREST, ACCEPTED = "embedding, nearest cosine", "strangers let in at 5 % rejects, %"
 FIXMATCH = "supervised CNN + pseudo-labels (FixMatch-style)"
-
-
-def expected(notebook: str, name: str) -> list[float]:
-    """Return what was measured, once for each encoder, for a range that a notebook expects."""
-    ranges = json.loads(EXPECTED.read_text(encoding="utf-8"))[notebook]
-    [values] = [found["values"] for full, found in ranges.items() if full.startswith(name)]
-    return list(map(float, values))
 
 
 def measured() -> dict[str, list[float]]:
@@ -60,14 +51,10 @@ def measured() -> dict[str, list[float]]:
         return gap
 
     def answer(
-        claim: dict[str, dict[str, dict[str, dict[str, list[float]]]]],
-        lines: str,
-        line: str,
-        figure: str | None = None,
+        claim: dict[str, dict[str, dict[str, dict[str, list[float]]]]], lines: str, line: str
     ) -> list[float]:
-        """Return what an objection's lines, or their differences, say of a figure: by default the first."""
-        found = claim[lines][line]
-        return found[figure or next(iter(found))]["values"]
+        """Return what an objection's lines, or their differences, say of the first figure."""
+        return next(iter(claim[lines][line].values()))["values"]
 
     found = {
         f"{short}, {n} label{'s' * (n > 1)}": digits[name][str(n)]["accuracy"]
@@ -81,12 +68,6 @@ def measured() -> dict[str, list[float]]:
         for n in (1, 2, 10, 50)
     }
     found |= {
-        f"metric, lead over spreading, {n} label{'s' * (n > 1)}": lead(
-            digits[DIGITS["metric"]][str(n)], digits["PCA + label spreading"][str(n)]
-        )
-        for n in (1, 2)
-    }
-    found |= {
         "FixMatch, 10 labels": rivals[FIXMATCH]["10"]["accuracy"],
         "frozen autoencoder": rivals["frozen autoencoder + triplet head"]["10"]["accuracy"],
         "labelled images alone": recipes["metric loss on the labelled images"]["accuracy"],
@@ -94,22 +75,6 @@ def measured() -> dict[str, list[float]]:
         "unequal classes": read_results("robustness")["pools"]["unequal, 10 to 1"]["accuracy"],
         "suspects, neighbours": suspects["neighbours in the metric embedding"]["0.05"]["precision"],
         "suspects, cleanlab": suspects["cleanlab, supervised CNN"]["0.05"]["precision"],
-        # Of twelve encoders, and so more than the benchmark's five.
-        "new digits, class means": expected("08", "class means stored, new digits"),
-        "new digits, rolled back": expected("09", "labelled anew, new digits"),
-        "new digits, spread": expected("08", "spread on the layer before, new digits"),
-        "five splits, embedding, AUROC": answer(
-            objections["open set, five splits"], "lines", NEAREST, "AUROC, %"
-        ),
-        "five splits, embedding, let in": answer(
-            objections["open set, five splits"], "lines", NEAREST, ACCEPTED
-        ),
-        "poison, people only, nearest class mean": answer(
-            objections["votes"], "lines", "people only; nearest class mean", "new"
-        ),
-        "poison, no gate, nearest class mean": answer(
-            objections["votes"], "lines", "no gate; nearest class mean", "new"
-        ),
         "200 by chance, full training": digits["metric embedding + pool index"]["20"]["accuracy"],
         "200 diverse labels": bought["diversity"]["pool index"]["200"]["accuracy"],
         "200 random labels": bought["random"]["pool index"]["200"]["accuracy"],
@@ -143,13 +108,11 @@ def measured() -> dict[str, list[float]]:
         "waste, spreading, lead, 1 label": lead(
             waste["label spreading"]["1"], waste["logistic regression"]["1"]
         ),
-        "cells, head, AUROC, lead, 10 labels": np.subtract(
-            cells["head, 1-NN"]["10"]["auroc"], cells["logistic regression"]["10"]["auroc"]
-        ).tolist(),
         "cells, pool, loss, 50 labels": lead(
             cells["head without the pool, 1-NN"]["50"], cells["head, 1-NN"]["50"]
         ),
     }
+    found |= claims.figures()
     return found | {
         f"fit, lead, {name}, {n} labels": lead(
             folders[name]["metriclearn fit --method auto"][n], folders[name]["supervised CNN"][n]
@@ -170,16 +133,15 @@ def numbers() -> dict[str, str]:
     sizes, seconds = int8["memory"]["bytes"], graph["build seconds"]
     digits = read_results("label_efficiency")["methods"]
     one_label = {name: np.mean(digits[DIGITS[name]]["1"]["accuracy"]) for name in ("CNN", "metric")}
-    poisoned = read_results("poisoning")["ways"]["no gate"]["new"]["accuracy"]
     default = read_results("ablation")["recipes"]["all but reconstruction (the default)"]
     return (
-        on_folders()
+        claims.counts()
+        | on_folders()
         | on_the_map()
         | {
             "CNN, 1 label, rounded": f"{one_label['CNN']:.0f}",
             "metric, 1 label, rounded": f"{one_label['metric']:.0f}",
-            "poison, judged": "131",
-            "poison, right at most": f"{max(poisoned):.0f}",
+            "best rival, 1 label, draws": f"{len(claims.best_rivals()['1'][2])}",
             "seconds of a fit": f"{np.mean(default['cpu_seconds']):.0f}",
             "ef=32, recall": f"{graph['ef=32']['recall']:.3f}",
             "ef=32, times faster": f"{graph['ef=32']['times faster than exact']:.0f}",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import claims
 from benchmarks.common import read_results
 from metriclearn.metrics import t_interval, wilson_interval
 
@@ -332,7 +333,7 @@ def tables() -> dict[str, str]:
         "Omniglot, 136 characters, 5 labels": other["data"]["Omniglot, 136 characters"][METHOD],
         "ELPV, 20 labels": photographs["sets"]["ELPV"]["head, 1-NN"]["20"],
     }
-    return {
+    return claims.tables() | {
         "results": results_table(results),
         "results-short": readme_table(results),
         "rivals": rivals_table(results, read_results("rivals")),

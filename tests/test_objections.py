@@ -12,7 +12,8 @@ from benchmarks.studies.objections_training import among_copies, mined
 from metriclearn.losses import supervised_contrastive_loss, triplet_loss
 from metriclearn.metrics import t_interval
 
-ANSWERS = read_results("objections")
+FILES = ("objections", "strangers", "controls")
+ANSWERS = {f"{file}: {claim}": entry for file in FILES for claim, entry in read_results(file).items()}
 
 
 @pytest.mark.parametrize("claim", ANSWERS)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import RESULTS, command_line, read_results, timed, write_results
+from benchmarks.common import DRAWS, RESULTS, command_line, read_results, timed, write_results
 from benchmarks.studies.objections_stores import CLAIMS as OF_STORES
 from benchmarks.studies.objections_training import CLAIMS as OF_TRAINING
+from benchmarks.studies.objections_training import Claim
 from metriclearn.metrics import t_interval
 
 CLAIMS = OF_TRAINING | OF_STORES
@@ -29,9 +30,8 @@ def summary(values: list[float]) -> dict[str, Any]:
     return {"mean": round(found.mean, 3), "interval 95 %": interval, "n": found.n, "values": values}
 
 
-def answer(claim: str, tables: dict[str, Any]) -> dict[str, Any]:
+def answer(about: Claim, tables: dict[str, Any]) -> dict[str, Any]:
     """Return what is written about a claim, from the tables of its draws."""
-    about = CLAIMS[claim]
     draws = sorted(tables, key=int)
     lines: dict[str, Any] = {}
     minus: dict[str, Any] = {}
@@ -74,29 +74,48 @@ def show(claim: str, entry: dict[str, Any]) -> None:
             print(f"    {line:48} " + "   ".join(cells), flush=True)
 
 
-def main() -> None:
-    """Measure what is not done yet, and write after each draw once there are two."""
-    parser = command_line(__doc__)
-    parser.add_argument("claims", nargs="*", metavar="claim", help=f"of {', '.join(CLAIMS)}")
+def run(file: str, claims: dict[str, Claim], about: str | None) -> None:
+    """Measure what is not done yet, and write after each draw once there are two.
+
+    The first five draws of every claim come first, then the others.
+
+    Args:
+        file: of results, without its suffix.
+        claims: by name.
+        about: the docstring of the program.
+    """
+    parser = command_line(about)
+    parser.add_argument("claims", nargs="*", metavar="claim", help=f"of {', '.join(claims)}")
     chosen = parser.parse_args()
-    if unknown := set(chosen.claims) - set(CLAIMS):
-        parser.error(f"there is no claim {', '.join(sorted(unknown))}: choose of {', '.join(CLAIMS)}")
-    for claim in chosen.claims or CLAIMS:
-        results = read_results("objections") if (RESULTS / "objections.json").exists() else {}
-        tables = tables_of(results[claim]) if claim in results and not chosen.fresh else {}
-        for draw in CLAIMS[claim].draws:
-            if str(draw) in tables:
-                continue
-            table, seconds = timed(partial(CLAIMS[claim].measure, draw))
-            tables[str(draw)] = {
-                line: {figure: round(float(value), 4) for figure, value in figures.items()}
-                for line, figures in table.items()
-            }
-            print(f"{claim}: draw {draw}, {seconds:.0f} CPU s", flush=True)
-            if len(tables) > 1:
-                results[claim] = answer(claim, tables)
-                write_results("objections", dict(sorted(results.items())))
-        show(claim, results[claim])
+    if unknown := set(chosen.claims) - set(claims):
+        parser.error(f"there is no claim {', '.join(sorted(unknown))}: choose of {', '.join(claims)}")
+    names = chosen.claims or list(claims)
+    results = read_results(file) if (RESULTS / f"{file}.json").exists() else {}
+    tables = {
+        name: tables_of(results[name]) if name in results and not chosen.fresh else {} for name in names
+    }
+    order = [(name, draw) for name in names for draw in claims[name].draws]
+    for name, draw in sorted(order, key=lambda one: one[1] not in DRAWS):
+        if str(draw) in tables[name]:
+            continue
+        table, seconds = timed(partial(claims[name].measure, draw))
+        tables[name][str(draw)] = {
+            line: {figure: round(float(value), 4) for figure, value in figures.items()}
+            for line, figures in table.items()
+        }
+        print(f"{name}: draw {draw}, {seconds:.0f} CPU s", flush=True)
+        if len(tables[name]) > 1:
+            results[name] = answer(claims[name], tables[name])
+            write_results(file, dict(sorted(results.items())))
+    for name in names:
+        results[name] = answer(claims[name], tables[name])  # the setting in words may have changed
+        show(name, results[name])
+    write_results(file, dict(sorted(results.items())))
+
+
+def main() -> None:
+    """Measure what is not done yet."""
+    run("objections", CLAIMS, __doc__)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,14 @@ def usual(draw: int) -> MetricEmbedding:
 
 @cache
 @KEPT.cache
+def without_pool(draw: int, known: tuple[int, ...] = tuple(range(10))) -> MetricEmbedding:
+    """Return the method with the labelled images alone, ten of each of these digits."""
+    labels = np.where(np.isin(POOL.labels, known), budget(draw), -1)
+    return MetricEmbedding(random_state=draw, pseudo_labels=False).fit(POOL.pixels, labels)
+
+
+@cache
+@KEPT.cache
 def gated(draw: int, first: float, last: float) -> MetricEmbedding:
     """Return the method with another gate, from the first share of each class to the last."""
     with patch.multiple(training, GATE_FROM=first, GATE_TO=last):
