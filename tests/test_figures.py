@@ -50,7 +50,8 @@ BARE = re.compile(r"(?<![\w./])\d+(?:\.\d+| %|(?= %))(?![\d.]*<!--)")
 # But for what was wanted, allowed, assumed or said to explain: no figure that could be wrong.
 NO_MEASUREMENT = re.compile(
     r"95 % (?:\[?confidence )?interval|[Ww]e wanted \d+ %|95 % takes|nothing here reaches 97 %"
-    r"|[Ii]f 5 % |[Ww]h(?:ere|en) 5 % |With 5 % |5 % of them may|loses 5 % of the digits|all shares are 100 %|A share of 100 %"
+    r"|[Ii]f 5 % |[Ww]h(?:ere|en) 5 % |With 5 % |5 % of them may|loses 5 % of the digits"
+    r"|all shares are 100 %|A share of 100 %"
     r"|a similarity of 0\.999|= \d\.\d|License 2\.0|CC BY 4\.0|version 0\.1\.0|Python [\d.]+|[\d.]+ GB"
     r"|arXiv [\d.]+|doi [\d./]+"
 )
