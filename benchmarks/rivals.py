@@ -21,7 +21,7 @@ from pytorch_metric_learning.miners import TripletMarginMiner
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from benchmarks.common import ALL_DRAWS, Ledger, command_line
+from benchmarks.common import ALL_DRAWS, DRAWS, Ledger, command_line
 from benchmarks.digits import POOL, TEST, accuracy_of_logits, one_nearest
 from benchmarks.label_efficiency import PROTOCOL, frozen_recipe
 from metriclearn import scarce_labels
@@ -198,10 +198,13 @@ def main() -> None:
     """Run what is not done yet."""
     head: dict[str, Any] = {"protocol": RIVALS_PROTOCOL, "budgets": BUDGETS, "draws": ALL_DRAWS}
     ledger = Ledger("rivals", "methods", command_line(__doc__).parse_args().fresh, head)
-    runs = [(name, str(n), method, n) for n in BUDGETS for name, method in METHODS.items()]
-    runs += [(FIXMATCH, str(n), fixmatch, n) for n in FEW_LABELS]
-    for name, budget, method, n in [*runs, (CEILING, "all", ceiling, None)]:
-        for draw in ALL_DRAWS:
+    runs: list[tuple[str, str, Callable[..., float], int | None, list[int]]] = [
+        (name, str(n), method, n, ALL_DRAWS) for n in BUDGETS for name, method in METHODS.items()
+    ]
+    runs.append((CEILING, "all", ceiling, None, ALL_DRAWS))
+    runs += [(FIXMATCH, str(n), fixmatch, n, DRAWS) for n in FEW_LABELS]
+    for name, budget, method, n, draws in runs:
+        for draw in draws:
             labels = scarce_labels(POOL.labels, n, draw) if n else POOL.labels
             ledger.run([name, budget], draw, partial(method, labels, draw))
 
