@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks import claims
 from benchmarks.common import read_results
 from benchmarks.tables import tables
+from metriclearn.course.widgets import nearest, training_run
 from metriclearn.metrics import t_interval
 
 ROOT = Path(__file__).parent.parent
@@ -67,12 +68,6 @@ def measured() -> dict[str, list[float]]:
         for n in (1, 2, 10, 50)
     }
     found |= {
-        f"metric, lead over spreading, {n} label{'s' * (n > 1)}": lead(
-            digits[DIGITS["metric"]][str(n)], digits["PCA + label spreading"][str(n)]
-        )
-        for n in (1, 2)
-    }
-    found |= {
         "FixMatch, 10 labels": rivals[FIXMATCH]["10"]["accuracy"],
         "frozen autoencoder": rivals["frozen autoencoder + triplet head"]["10"]["accuracy"],
         "labelled images alone": recipes["metric loss on the labelled images"]["accuracy"],
@@ -113,9 +108,6 @@ def measured() -> dict[str, list[float]]:
         "waste, spreading, lead, 1 label": lead(
             waste["label spreading"]["1"], waste["logistic regression"]["1"]
         ),
-        "cells, head, AUROC, lead, 10 labels": np.subtract(
-            cells["head, 1-NN"]["10"]["auroc"], cells["logistic regression"]["10"]["auroc"]
-        ).tolist(),
         "cells, pool, loss, 50 labels": lead(
             cells["head without the pool, 1-NN"]["50"], cells["head, 1-NN"]["50"]
         ),
@@ -142,23 +134,58 @@ def numbers() -> dict[str, str]:
     digits = read_results("label_efficiency")["methods"]
     one_label = {name: np.mean(digits[DIGITS[name]]["1"]["accuracy"]) for name in ("CNN", "metric")}
     default = read_results("ablation")["recipes"]["all but reconstruction (the default)"]
-    return claims.counts() | {
-        "CNN, 1 label, rounded": f"{one_label['CNN']:.0f}",
-        "metric, 1 label, rounded": f"{one_label['metric']:.0f}",
-        "seconds of a fit": f"{np.mean(default['cpu_seconds']):.0f}",
-        "ef=32, recall": f"{graph['ef=32']['recall']:.3f}",
-        "ef=32, times faster": f"{graph['ef=32']['times faster than exact']:.0f}",
-        "MB, float32": str(resident["float32"]),
-        "MB, int8": str(resident["int8"]),
-        "int8, bytes": f"{sizes['int8'] / sizes['vectors']:.2f}",
-        "int8, recall": f"{int8['not rescored']['recall']:.2f}",
-        "int8, recall rescored": f"{int8['rescored']['64']['recall']:.2f}",
-        "int8, vote": f"{int8['not rescored']['vote, %']:.1f}",
-        "random, int8, recall": f"{random['not rescored']['recall']:.2f}",
-        "random, int8, recall rescored": f"{random['rescored']['32']['recall']:.3f}",
-        "build, seconds": f"{seconds:.0f}",
-        "build, hours for 10⁸": f"{seconds / 36:.1f}",
-        "build, hours for 10⁹": f"{seconds / 3.6:.0f}",
+    return (
+        claims.counts()
+        | on_folders()
+        | on_the_map()
+        | {
+            "CNN, 1 label, rounded": f"{one_label['CNN']:.0f}",
+            "metric, 1 label, rounded": f"{one_label['metric']:.0f}",
+            "best rival, 1 label, draws": f"{len(claims.best_rivals()['1'][2])}",
+            "seconds of a fit": f"{np.mean(default['cpu_seconds']):.0f}",
+            "ef=32, recall": f"{graph['ef=32']['recall']:.3f}",
+            "ef=32, times faster": f"{graph['ef=32']['times faster than exact']:.0f}",
+            "MB, float32": str(resident["float32"]),
+            "MB, int8": str(resident["int8"]),
+            "int8, bytes": f"{sizes['int8'] / sizes['vectors']:.2f}",
+            "int8, recall": f"{int8['not rescored']['recall']:.2f}",
+            "int8, recall rescored": f"{int8['rescored']['64']['recall']:.2f}",
+            "int8, vote": f"{int8['not rescored']['vote, %']:.1f}",
+            "random, int8, recall": f"{random['not rescored']['recall']:.2f}",
+            "random, int8, recall rescored": f"{random['rescored']['32']['recall']:.3f}",
+            "build, seconds": f"{seconds:.0f}",
+            "build, hours for 10⁸": f"{seconds / 36:.1f}",
+            "build, hours for 10⁹": f"{seconds / 3.6:.0f}",
+        }
+    )
+
+
+def on_folders() -> dict[str, str]:
+    """Return what `fit` estimated and reached with ten labels per class, and how much was called unknown."""
+    sets = read_results("folders")["sets"]
+    runs = {name: of["metriclearn fit --method auto"]["10"] for name, of in sets.items()}
+    called = [share for run in runs.values() for share in run["unknown"]]
+    strange = read_results("unknown")["sets"]["TrashNet, frozen"]["nearest"]["strangers called unknown"]
+    found = {
+        "fit, unknown, lowest": f"{min(called):.1f}",
+        "fit, unknown, highest": f"{max(called):.1f}",
+        "unknown, waste": f"{np.mean(strange):.0f}",
+    }
+    for name, run in runs.items():
+        found[f"fit, reached, {name}"] = f"{np.mean(run['accuracy']):.1f}"
+        found[f"fit, estimate, {name}, lowest"] = f"{min(run['estimate']):.0f}"
+        found[f"fit, estimate, {name}, highest"] = f"{max(run['estimate']):.0f}"
+    return found
+
+
+def on_the_map() -> dict[str, str]:
+    """Return how many of the nearest images on the map of training are the same digit, in percent."""
+    pixels, labels, embeddings, *_ = training_run()
+    spaces = {"by pixels": pixels.reshape(len(pixels), -1), "before": embeddings[0], "after": embeddings[-1]}
+    truth = np.asarray(labels)
+    return {
+        f"map, {name}": f"{100 * np.mean(truth[nearest(vectors)] == truth[:, None]):.0f}"
+        for name, vectors in spaces.items()
     }
 
 

@@ -24,6 +24,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from PIL import Image
 from torchvision.ops import nms
 
 from metriclearn import load_images
@@ -330,6 +331,14 @@ def test_the_first_screen_has_result_pictures_and_ways_in():
         assert f"]({link})" in first
     assert "](notebooks/01_scarce_labels.ipynb)" in first
     assert len(words(first)) <= 250
+
+
+def test_the_pictures_of_the_first_screen_are_small():
+    for name, width, height in (("maps", 1600, 560), ("learning_curve", 750, 460)):
+        file = ROOT / "docs" / f"{name}.png"
+        assert file.stat().st_size < 300_000
+        with Image.open(file) as picture:
+            assert picture.size == (width, height)
 
 
 def test_the_results_begin_with_a_list_of_contents():
