@@ -23,14 +23,16 @@ def by_scipy(first: list[float], second: list[float]) -> list[float]:
     return [np.mean(first) - np.mean(second), *found.confidence_interval(0.95)]
 
 
+POOL, _ = load_images("mnist-5k")
+
+
 class ByHeart(nn.Module):
     """Stands for a network that knows its hundred images by heart and nothing else."""
 
     def __init__(self, power: float = 2.0, scale: float = 1.0) -> None:
         super().__init__()
-        pool, _ = load_images("mnist-5k")
-        labels = scarce_labels(pool.labels, 10, 0)
-        self.rows = nn.Parameter(torch.as_tensor(pool.pixels[labels >= 0]).flatten(1))
+        labels = scarce_labels(POOL.labels, 10, 0)
+        self.rows = nn.Parameter(torch.as_tensor(POOL.pixels[labels >= 0]).flatten(1))
         self.labels, self.power, self.scale = torch.as_tensor(labels[labels >= 0]), power, scale
 
     def forward(self, x: Tensor) -> Tensor:

@@ -58,14 +58,16 @@ def half_widths(first: list[float], second: list[float]) -> tuple[float, float, 
     return mean, mean - low, high - mean
 
 
+POOL, _ = load_images("mnist-5k")
+
+
 class ByHeart(nn.Module):
     """Knows the labelled images of one draw by heart, and answers with the nearest of them."""
 
     def __init__(self, per_class: int = 10, seed: int = 0, weights: bool = True) -> None:
         super().__init__()
-        pool, _ = load_images("mnist-5k")
-        labels = scarce_labels(pool.labels, per_class, seed)
-        rows = torch.as_tensor(pool.pixels[labels >= 0]).flatten(1)
+        labels = scarce_labels(POOL.labels, per_class, seed)
+        rows = torch.as_tensor(POOL.pixels[labels >= 0]).flatten(1)
         self.rows = nn.Parameter(rows, requires_grad=weights)
         self.labels = torch.as_tensor(labels[labels >= 0])
 

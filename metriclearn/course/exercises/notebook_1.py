@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from metriclearn.course.exercises import (
     percent,
     percents,
 )
-from metriclearn.data import load_images, scarce_labels
+from metriclearn.data import ImageSet, load_images, scarce_labels
 from metriclearn.metrics import Interval, t_interval
 from metriclearn.models import count_parameters
 from metriclearn.training import predict_logits
@@ -70,8 +71,8 @@ def exercise_1_2(network: object, lead_comes_from: object) -> str:
     answer = choice(lead_comes_from, "where the lead comes from", ("network", "augmentation"))
     if not isinstance(network, nn.Module) or not count_parameters(network):
         raise NotYet("Hand over the trained network that your function returns: the check measures it.")
-    name, seed = os.environ.get("METRICLEARN_DATASET", OWN), int(os.environ.get("METRICLEARN_SEED", "0"))
-    pool, test = load_images(name)
+    pool, test = _images(os.environ.get("METRICLEARN_DATASET", OWN))
+    seed = int(os.environ.get("METRICLEARN_SEED", "0"))
     budget = scarce_labels(pool.labels, per_class=10, seed=10 * seed)
     known = budget >= 0
     logits = predict_logits(network, test.pixels)
@@ -140,6 +141,12 @@ def _difference(
     raise NotYet(
         "The mean is right, the interval is not: think of Student's t, of ddof=1, and of the number of draws."
     )
+
+
+@cache
+def _images(name: str) -> tuple[ImageSet, ImageSet]:
+    """Return pool and test images of a set."""
+    return load_images(name)
 
 
 def _are_draws(found: npt.NDArray[np.float64], truth: list[float]) -> bool:

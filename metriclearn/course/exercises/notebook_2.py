@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def exercise_2_1(guess: object, answers: object, model: object) -> str:
     """All 4,000 labels: the neighbours get nearer, the embedding stays as it is."""
     guessed = percent(guess, "your guess")
     given = entries(answers, "answers", ("pixels", "embedding"))
-    pool, test = _images()
+    pool, test = _images(os.environ.get("METRICLEARN_DATASET", OWN))
     flat_pool, flat_test = (images.pixels.reshape(len(images), -1) for images in (pool, test))
     encoder = _half(model, "encoder")
     new = _embedded(encoder, test)
@@ -85,7 +86,7 @@ def exercise_2_2(rebuild: Callable[..., object]) -> str:
 def exercise_2_3(network: object, helped_more: object) -> str:
     """Something else to ignore: the embedding of an image and of the inverted one."""
     answer = choice(helped_more, "what helped more", ("moving", "inverting"))
-    pool, test = _images()
+    pool, test = _images(os.environ.get("METRICLEARN_DATASET", OWN))
     encoder, _ = _half(network, "encoder"), _half(network, "decoder")
     images = torch.as_tensor(test.pixels)
     mean = torch.as_tensor(pool.pixels.mean(axis=0))
@@ -122,9 +123,10 @@ def exercise_2_3(network: object, helped_more: object) -> str:
     )
 
 
-def _images() -> tuple[ImageSet, ImageSet]:
-    """Return pool and test images of the set that the notebooks run on."""
-    return load_images(os.environ.get("METRICLEARN_DATASET", OWN))
+@cache
+def _images(name: str) -> tuple[ImageSet, ImageSet]:
+    """Return pool and test images of a set."""
+    return load_images(name)
 
 
 def _half(network: object, name: str) -> nn.Module:
