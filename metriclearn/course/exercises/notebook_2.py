@@ -102,7 +102,7 @@ def exercise_2_3(network: object, helped_more: object) -> str:
         if error(inverted_in, images) < lazy:
             raise NotYet("It has met inverted images only: invert about half of each batch, at random.")
         raise NotYet(
-            "On unchanged images its D is no better than that of the mean image: is it trained, for 300 steps?"
+            "On unchanged images its D is no better than that of the mean image: trained, for 300 steps?"
         )
     if error(inverted_in, images) > lazy:
         raise NotYet("It cannot rebuild an inverted image: does about half of each batch go in as `1 - x`?")
