@@ -57,12 +57,10 @@ NAME = re.compile(r'(?P<owner>\w+)(?:\.(?P<member>\w+))?(?:\((?P<parameter>\w+)=
 LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+docs/glossary\.md#([\w-]+)\)")
 # Where an earlier notebook has the word in another, everyday sense.
 OTHER_SENSE = {
-    ("Class mean", 1): "a budget of 10 per class means",
     ("Point", 1): "points of a percentage",
     ("Point", 2): "points of a percentage",
     ("Point", 3): "points of a percentage",
     ("Point", 4): "points of a percentage",
-    ("Precision", 1): "numbers in double precision",
     ("Score", 1): "a classifier would score differently",
     ("Score", 4): "the score of a class when labels are spread",
 }

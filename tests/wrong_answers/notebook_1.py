@@ -3,8 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from metriclearn import load_images, scarce_labels
 from metriclearn.metrics import t_interval
+from metriclearn.models import Encoder
 
 FEW, MANY = [43.0, 43.2, 31.9, 46.7, 48.2], [82.8, 85.6, 84.1, 84.2, 86.1]
 
@@ -54,6 +58,56 @@ def half_widths(first: list[float], second: list[float]) -> tuple[float, float, 
     return mean, mean - low, high - mean
 
 
+POOL, _ = load_images("mnist-5k")
+
+
+class ByHeart(nn.Module):
+    """Knows the labelled images of one draw by heart, and answers with the nearest of them."""
+
+    def __init__(self, per_class: int = 10, seed: int = 0, weights: bool = True) -> None:
+        super().__init__()
+        labels = scarce_labels(POOL.labels, per_class, seed)
+        rows = torch.as_tensor(POOL.pixels[labels >= 0]).flatten(1)
+        self.rows = nn.Parameter(rows, requires_grad=weights)
+        self.labels = torch.as_tensor(labels[labels >= 0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = -torch.cdist(x.flatten(1), self.rows)
+        return torch.stack([near[:, self.labels == label].amax(dim=1) for label in range(10)], dim=1)
+
+
+def rounded_to_points(first: list[float], second: list[float]) -> list[float]:
+    return [round(end) for end in in_any_number(first, second)]
+
+
+def in_any_number(first: list[float], second: list[float]) -> list[float]:
+    found = t_interval(np.subtract(first, second))
+    return [found.mean, found.low, found.high]
+
+
+def without_sign(first: list[float], second: list[float]) -> list[float]:
+    mean, low, high = in_any_number(first, second)
+    return [abs(mean), low, high]
+
+
+def all_without_sign(first: list[float], second: list[float]) -> list[float]:
+    return [abs(end) for end in in_any_number(first, second)]
+
+
+def of_sizes(first: list[float], second: list[float]) -> list[float]:
+    return in_any_number(list(np.abs(np.subtract(first, second))), [0.0] * len(first))
+
+
+def larger_first(first: list[float], second: list[float]) -> list[float]:
+    if np.mean(first) < np.mean(second):
+        first, second = second, first
+    return in_any_number(first, second)
+
+
+def first_five(first: list[float], second: list[float]) -> list[float]:
+    return in_any_number(first[:5], second[:5])
+
+
 WRONG = [
     ("1.1", (0.85, {1: FEW, 50: MANY}), "looks like a share"),
     ("1.1", (85, {1: FEW[:3], 50: MANY}), "one per draw"),
@@ -74,20 +128,20 @@ WRONG = [
     ("1.1", (85, {1: [43.0, 43.2, 46.7, 48.2, 41.2], 50: MANY}), "five seeds"),  # one left out
     ("1.1", (8460, {1: FEW, 50: MANY}), "between 0 and 100"),
     ("1.1", (float("nan"), {1: FEW, 50: MANY}), "NaN"),
-    ("1.2", (95.0, "augmentation"), "did `augment=False` reach"),
-    ("1.2", (9.5, "augmentation"), "far too low"),
-    ("1.2", (77.0, "network"), "nearer to raw pixels"),
-    ("1.2", (77.0, "luck"), "one of 'network', 'augmentation'"),
-    ("1.2", ("77", "augmentation"), "is a str"),
-    ("1.2", (0.728, "augmentation"), "looks like a share"),
-    ("1.2", (72.8, True), "one of 'network'"),
-    ("1.2", (np.nan, "augmentation"), "NaN"),
-    ("1.2", ([72.8, 72.3, 75.6], "augmentation"), "is a list"),
-    ("1.2", (np.array([72.8, 72.3, 75.6]), "augmentation"), "yours are 3"),
-    ("1.2", (27.2, "augmentation"), "far too low"),  # the errors
-    ("1.2", (73.325, "augmentation"), "*test* images"),  # of the pool
-    ("1.2", (72.8, "network"), "nearer to raw pixels"),
-    ("1.2", (-20, "augmentation"), "between 0 and 100"),
+    ("1.2", (72.8, "augmentation"), "Hand over the trained network"),
+    ("1.2", (70.8, "augmentation"), "Hand over the trained network"),  # raw pixels
+    ("1.2", (np.array([72.8]), "augmentation"), "Hand over the trained network"),
+    ("1.2", (ByHeart, "augmentation"), "Hand over the trained network"),  # not built yet
+    ("1.2", (ByHeart(weights=False), "augmentation"), "Hand over the trained network"),
+    ("1.2", (Encoder((1, 28, 28), 10).state_dict(), "augmentation"), "Hand over the trained network"),
+    ("1.2", (ByHeart(per_class=300), "augmentation"), "random copies"),  # as good as with augmentation
+    ("1.2", (Encoder((1, 28, 28), 10), "augmentation"), "its own hundred images"),  # not trained
+    ("1.2", (ByHeart(seed=1), "augmentation"), "its own hundred images"),  # another draw
+    ("1.2", (ByHeart(per_class=1), "augmentation"), "its own hundred images"),
+    ("1.2", (Encoder((1, 28, 28), 32), "augmentation"), "ten logits"),
+    ("1.2", (ByHeart(), "network"), "nearer to raw pixels"),
+    ("1.2", (ByHeart(), "luck"), "one of 'network', 'augmentation'"),
+    ("1.2", (ByHeart(), True), "one of 'network'"),
     ("1.3", (unpaired,), "too wide"),
     ("1.3", (with_normal_quantile,), "Student's t"),
     ("1.3", (swapped,), "first minus second"),
@@ -107,4 +161,12 @@ WRONG = [
     ("1.3", (lambda a, b: (np.nan, np.nan, np.nan),), "NaN"),
     ("1.3", (lambda a, b: [f"{value:.1f}" for value in of_gaps(2.7764)(a, b)],), "should hold numbers"),
     ("1.3", (2.4,), "function itself"),
+    ("1.3", (rounded_to_points,), "one decimal at least"),
+    ("1.3", (without_sign,), "or lost"),
+    ("1.3", (all_without_sign,), "or lost"),
+    ("1.3", (of_sizes,), "keep the sign of each"),
+    ("1.3", (larger_first,), "or lost"),
+    ("1.3", (first_five,), "mean of the difference"),
+    ("1.3", (of_gaps(2.7764),), "of the number of draws"),  # always five
+    ("1.3", (lambda a, b: (2.4, 0.984, 3.816),), "mean of the difference"),  # the first case by heart
 ]
