@@ -157,6 +157,21 @@ def swapped(step: int) -> Loss:
 
 
 POINTS, CLASSES = torch.eye(4), torch.tensor([0, 0, 1, 1])
+
+
+def mean_first(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n) + margin)[p.any(dim=1)].mean().clamp(min=0)
+
+
+def detached(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    return triplet_loss(e.detach(), y, margin, "hard").requires_grad_()
+
+
+def shifted(e: Tensor, y: Tensor) -> Tensor:
+    return triplet_loss(e, y, 0.2, "hard") + 0.3
+
+
 SPECK, POINT = CollapseDiagnostics(0.09, 2.6, 0.18, 1.0), CollapseDiagnostics(0.01, 1.1, 0.5, 1.0)
 HARD = partial(triplet_loss, mining="hard", margin=0.5)
 
@@ -175,6 +190,10 @@ WRONG = [
     ("3.1", (0.3, partial(triplet_loss, mining="hard", margin=5), POINT), "not batch-hard with a margin"),
     ("3.1", (0.3, partial(triplet_loss, mining="all", margin=0.5), POINT), "not batch-hard with a margin"),
     ("3.1", (0.3, 0.5, POINT), "function itself"),
+    ("3.1", (0.3, shifted, POINT), "not batch-hard with a margin"),
+    ("3.1", (0.3, HARD, CollapseDiagnostics(0.4, 5.0, 0.5, 1.0)), "of the encoder that `train` returned"),
+    ("3.2", (mean_first,), "before the mean"),
+    ("3.2", (detached,), "through to the embeddings"),
     ("3.2", (capped_at_1,), "never farther than 1"),
     ("3.2", (no_margin,), "margin is missing"),
     ("3.2", (costly_ones,), "or empty"),
