@@ -126,6 +126,36 @@ def show_map(points: FloatArray, labels: LabelArray, class_names: Sequence[str],
     return figure
 
 
+def show_maps(
+    maps: Mapping[str, FloatArray], labels: LabelArray, class_names: Sequence[str], one_scale: bool = False
+) -> Figure:
+    """Show several maps of the same images side by side, such as before and after a training.
+
+    Args:
+        maps: title -> places, float of shape `(n, 2)`.
+        labels: int64, shape `(n,)`.
+        class_names: one name per class, written at the middle of its dots unless all middles are one.
+        one_scale: whether all maps have the same scale, so that a collapse is seen as one dot.
+    """
+    places = {title: as_array(points, "The points") * 1.0 for title, points in maps.items()}
+    widest = max(np.ptp(points, axis=0).max() for points in places.values())
+    figure, axes = plt.subplots(1, len(places), figsize=(4 * len(places), 4.3), squeeze=False)
+    for axis, (title, points) in zip(axes[0], places.items(), strict=True):
+        axis.scatter(*points.T, s=6, c=[COLOURS[label % len(COLOURS)] for label in labels], linewidths=0)
+        middles = {label: np.median(points[labels == label], axis=0) for label in np.unique(labels)}
+        if np.ptp(list(middles.values()), axis=0).max() > 0.05 * (widest if one_scale else np.ptp(points)):
+            for label, (x, y) in middles.items():
+                box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+                axis.text(x, y, class_names[label], ha="center", va="center", fontsize=11, bbox=box)
+        if one_scale:
+            x, y = (points.max(axis=0) + points.min(axis=0)) / 2
+            half = 0.55 * widest
+            axis.set(xlim=(x - half, x + half), ylim=(y - half, y + half))
+        axis.set(xticks=[], yticks=[], title=title)
+    figure.tight_layout()
+    return figure
+
+
 def plot_curves(
     curves: Mapping[str, npt.ArrayLike], x_label: str, y_label: str, title: str = "", log_y: bool = False
 ) -> Figure:

@@ -100,6 +100,24 @@ def test_show_map_without_labels():
     assert len(axis.texts) == 0
 
 
+def test_show_maps():
+    labels = np.arange(30) % 2
+    wide = np.random.default_rng(0).normal(size=(30, 2)) + 9 * labels[:, None]
+    maps = {"before": wide, "one dot": 0.001 * wide}
+    left, right = drawn(plots.show_maps(maps, labels, ["cat", "dog"], one_scale=True))
+    assert [axis.get_title() for axis in (left, right)] == ["before", "one dot"]
+    assert [text.get_text() for text in left.texts] == ["cat", "dog"]
+    assert not right.texts  # the names would hide the dot
+    assert np.ptp(left.get_xlim()) == pytest.approx(np.ptp(right.get_xlim()))
+
+
+def test_show_maps_each_on_its_own_scale():
+    labels = np.arange(30) % 2
+    small = 0.001 * (np.random.default_rng(0).normal(size=(30, 2)) + 9 * labels[:, None])
+    _, right = drawn(plots.show_maps({"a": 1000 * small, "b": small}, labels, ["cat", "dog"]))
+    assert len(right.texts) == 2
+
+
 def test_more_classes_than_colours():
     labels = np.arange(24)
     (axis,) = drawn(plots.show_map(np.c_[labels, labels], labels, [str(i) for i in labels]))

@@ -99,12 +99,14 @@ class EmbeddingMap(_LivingFigure):
 
     @classmethod
     def of_training(cls) -> "EmbeddingMap":
-        """Return the map of a stored training of the published encoder's kind."""
-        return cls(*training_run())
+        """Return the map of a stored training of the published encoder's kind, before its first step."""
+        stored = cls(*training_run())
+        stored.snapshot = 0
+        return stored
 
     def picture(self) -> Figure:
-        """Draw the first snapshot and the current one."""
-        shown = sorted({0, self.snapshot})
+        """Draw the first snapshot and the current one, or the last if the current one is the first."""
+        shown = [0, self.snapshot or len(self.titles) - 1]
         figure, axes = plt.subplots(1, len(shown), figsize=(4.5 * len(shown), 4.5), squeeze=False)
         colours = [self.colours[label] for label in self.labels]
         for axis, snapshot in zip(axes[0], shown, strict=True):

@@ -1,11 +1,23 @@
 """Wrong answers to the exercises of notebook 3, each with a part of its hint."""
 
+from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor, inf, nan
+import torch
+import torch.nn.functional as F
+from torch import Tensor, inf, nan, nn
 
-from metriclearn.losses import negative_mask, pairwise_distances, positive_mask, triplet_loss
+from metriclearn import MetricEmbedding
+from metriclearn.losses import (
+    Loss,
+    Mining,
+    negative_mask,
+    pairwise_distances,
+    positive_mask,
+    triplet_loss,
+)
 from metriclearn.metrics import CollapseDiagnostics
+from metriclearn.models import Encoder
 
 
 def parts(e: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,6 +132,46 @@ def of_one_anchor(e: Tensor, y: Tensor, margin: float) -> Tensor:
     return per_anchor(e, y, margin)[0]
 
 
+class Collapsed(nn.Module):
+    """The published encoder, its embeddings drawn together around one point, and shaken."""
+
+    def __init__(self, shrink: float = 0.05, noise: float = 0.0) -> None:
+        super().__init__()
+        self.inner, self.shrink, self.noise = MetricEmbedding.load().encoder_, shrink, noise
+
+    def embed(self, x: Tensor) -> Tensor:
+        middle = torch.zeros(32)
+        middle[0] = 1 - self.shrink
+        shaken = self.noise * torch.randn(len(x), 32, generator=torch.Generator().manual_seed(0))
+        return F.normalize(middle + self.shrink * self.inner.embed(x) + shaken, dim=1)
+
+
+def at(
+    hard: int = 50, first: Mining = "semihard", then: Mining = "hard", margin: float = 0.2
+) -> Callable[[int], Loss]:
+    return lambda step: partial(triplet_loss, margin=margin, mining=first if step < hard else then)
+
+
+def swapped(step: int) -> Loss:
+    return partial(triplet_loss, mining="hard" if step < 50 else "semihard")
+
+
+POINTS, CLASSES = torch.eye(4), torch.tensor([0, 0, 1, 1])
+
+
+def mean_first(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    d, p, n = parts(e, y)
+    return (farthest(d, p) - nearest(d, n) + margin)[p.any(dim=1)].mean().clamp(min=0)
+
+
+def detached(e: Tensor, y: Tensor, margin: float) -> Tensor:
+    return triplet_loss(e.detach(), y, margin, "hard").requires_grad_()
+
+
+def shifted(e: Tensor, y: Tensor) -> Tensor:
+    return triplet_loss(e, y, 0.2, "hard") + 0.3
+
+
 SPECK, POINT = CollapseDiagnostics(0.09, 2.6, 0.18, 1.0), CollapseDiagnostics(0.01, 1.1, 0.5, 1.0)
 HARD = partial(triplet_loss, mining="hard", margin=0.5)
 
@@ -138,6 +190,10 @@ WRONG = [
     ("3.1", (0.3, partial(triplet_loss, mining="hard", margin=5), POINT), "not batch-hard with a margin"),
     ("3.1", (0.3, partial(triplet_loss, mining="all", margin=0.5), POINT), "not batch-hard with a margin"),
     ("3.1", (0.3, 0.5, POINT), "function itself"),
+    ("3.1", (0.3, shifted, POINT), "not batch-hard with a margin"),
+    ("3.1", (0.3, HARD, CollapseDiagnostics(0.4, 5.0, 0.5, 1.0)), "of the encoder that `train` returned"),
+    ("3.2", (mean_first,), "before the mean"),
+    ("3.2", (detached,), "through to the embeddings"),
     ("3.2", (capped_at_1,), "never farther than 1"),
     ("3.2", (no_margin,), "margin is missing"),
     ("3.2", (costly_ones,), "or empty"),
@@ -158,17 +214,23 @@ WRONG = [
     ("3.2", (lonely_ones_too,), "must not count"),
     ("3.2", (without_gradient,), "no gradient comes through"),
     ("3.2", (per_anchor,), "one number"),
-    ("3.3", (SPECK, 94.25, "diagnostics"), "on the test images"),
-    ("3.3", (SPECK, nan, "diagnostics"), "NaN"),
-    ("3.3", (CollapseDiagnostics(0.09, 2.6, 0.48, 1.0), 93.0, "diagnostics"), "their own margin"),
-    ("3.3", (CollapseDiagnostics(0.09, 2.6, nan, 1.0), 93.0, "diagnostics"), "is NaN"),
-    ("3.3", (SPECK, 5.8, "diagnostics"), "same encoder"),  # the errors
-    ("3.3", (SPECK, 0.93, "diagnostics"), "looks like a share"),
-    ("3.3", (CollapseDiagnostics(1.3, 9.0, 0.03, 0.01), 94.0, "diagnostics"), "did batch-hard take over"),
-    ("3.3", (SPECK, 9.8, "diagnostics"), "same encoder"),
-    ("3.3", (CollapseDiagnostics(0.01, 1.3, 0.2, 1.0), 75.0, "diagnostics"), "the first 50 steps"),
-    ("3.3", (SPECK, 100.0, "diagnostics"), "too good"),
-    ("3.3", (SPECK, 93.0, "accuracy"), "Does yours stand out"),
-    ("3.3", (SPECK, 93.0, "the loss"), "one of 'diagnostics', 'accuracy'"),
-    ("3.3", (0.1, 93.0, "diagnostics"), "what `collapse_diagnostics` returns"),
+    ("3.3", (at(hard=0), Collapsed(), "diagnostics"), "should be semihard, and is hard"),
+    ("3.3", (at(hard=51), Collapsed(), "diagnostics"), "0 to 49. At step 50"),
+    ("3.3", (at(hard=49), Collapsed(), "diagnostics"), "0 to 49. At step 49"),
+    ("3.3", (at(hard=1000), Collapsed(), "diagnostics"), "should be hard, and is semihard"),
+    ("3.3", (swapped, Collapsed(), "diagnostics"), "should be semihard, and is hard"),
+    ("3.3", (at(first="all"), Collapsed(), "diagnostics"), "takes all triplets"),
+    ("3.3", (at(then="all"), Collapsed(), "diagnostics"), "takes all triplets"),
+    ("3.3", (at(margin=0.5), Collapsed(), "diagnostics"), "a margin of 0.2"),
+    ("3.3", (lambda step: 0.2, Collapsed(), "diagnostics"), "should give a loss"),
+    ("3.3", (triplet_loss(POINTS, CLASSES), Collapsed(), "diagnostics"), "function itself"),
+    ("3.3", (at(), 93.6, "diagnostics"), "encoder itself"),
+    ("3.3", (at(), SPECK, "diagnostics"), "encoder itself"),
+    ("3.3", (at(), Collapsed(shrink=1.0), "diagnostics"), "did batch-hard take over"),
+    ("3.3", (at(), Collapsed(shrink=0.0), "diagnostics"), "next to nothing"),
+    ("3.3", (at(), Collapsed(shrink=nan), "diagnostics"), "NaN"),
+    ("3.3", (at(), Collapsed(noise=0.012), "diagnostics"), "batch-hard from the start"),
+    ("3.3", (at(), Encoder((3, 32, 32)), "diagnostics"), "cannot embed"),
+    ("3.3", (at(), Collapsed(), "accuracy"), "Does yours stand out"),
+    ("3.3", (at(), Collapsed(), "the loss"), "one of 'diagnostics', 'accuracy'"),
 ]

@@ -110,6 +110,9 @@ WRONG = [
     ("4.2", ({**BITS, 2: 9.8}, 4), "start from the encoder as published"),
     ("4.2", ({**BITS, 32: 9.8}, 4), "nothing should be lost"),
     ("4.2", ({**BITS, 4: 34.7}, 4), "under its own key"),
+    ("4.2", ({**BITS, 8: 97.0, 4: 97.4}, 4), "under its own key"),  # exchanged
+    ("4.2", ({**BITS, 32: 98.0}, 4), "published encoder that you rounded"),  # one trained here
+    ("4.2", ({**BITS, 2: 50.0}, 4), "published encoder that you rounded"),
     ("4.2", ({**BITS, 4: 95.8}, 4), "under its own key"),  # three bits
     ("4.2", (BITS, 3), "Which of the four"),
     ("4.2", (BITS, 16), "Which of the four"),
