@@ -181,4 +181,7 @@ WRONG = [
     ("5.3", ({**RIGHT, "digits 0 to 4": 49.86}, 0), "which ones did you put"),  # 5 to 9
     ("5.3", ({name: share / 100 for name, share in RIGHT.items()}, 0), "looks like a share"),
     ("5.3", ([98.0, 97.8, 49.3], 0), "a dictionary"),
+    ("5.3", ({"none": 98, "every second image": 98, "digits 0 to 4": 49}, 0), "one decimal"),
+    ("5.3", ({"none": 97.8, "every second image": 98.0, "digits 0 to 4": 49.3}, 0), "five neighbours"),
+    ("5.3", ({"none": 49.3, "every second image": 97.8, "digits 0 to 4": 98.0}, 0), "five neighbours"),
 ]

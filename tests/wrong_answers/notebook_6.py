@@ -175,5 +175,7 @@ WRONG = [
     ("6.4", (4.4, CAUGHT | {"letters": 0.1, "turned digits": 0.5}, 0), "under its own key"),
     ("6.4", (4.4, CAUGHT, 97.7), "Dim the noise before"),
     ("6.4", (np.nan, CAUGHT, 0), "NaN"),
+    ("6.4", (4, {"letters": 0, "turned digits": 0, "photos": 78, "noise": 100}, 0), "one decimal"),
+    ("6.4", (4.4, dict.fromkeys(CAUGHT, 77.9), 0), "at the other end"),
     ("6.4", (22, CAUGHT, 0), "another limit"),  # a count of 500
 ]

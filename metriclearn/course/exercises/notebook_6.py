@@ -133,6 +133,8 @@ def exercise_6_4(lost_by_length: object, caught_by_length: object, caught_dimmed
         raise NotYet(
             "One limit is asked for, on the side of the noise. Yours catches letters at the other end."
         )
+    if (lost, caught["photos"]) == (4, 78):
+        raise NotYet("That is rounded too much to be told from a mistake: give one decimal.")
     if 4.5 < lost < 5.1:
         raise NotYet("Almost 5 % to the point: was the limit chosen on the images that judge it?")
     if abs(lost - 4.4) > 0.1 or abs(caught["photos"] - 77.9) > 0.25 or caught["noise"] < 99:
