@@ -26,7 +26,7 @@ def test_four_kinds_of_images_in_the_form_of_digits():
 def test_letters_come_forty_of_each_in_order():
     letters = strangers(DIGITS)["letters"]
     assert "".join(LETTERS[::40]) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    means = np.stack([letters[LETTERS == letter].mean(axis=(0, 1)).ravel() for letter in "AIO"])
+    means = np.stack([letters[letter == LETTERS].mean(axis=(0, 1)).ravel() for letter in "AIO"])
     assert np.corrcoef(means).max(initial=0, where=~np.eye(3, dtype=bool)) < 0.9
 
 
