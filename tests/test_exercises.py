@@ -161,6 +161,45 @@ def test_a_check_prints_one_line(capsys):
     assert judge("1.3", lambda a, b: None).state == "no answer yet"
 
 
+BUILDS = [exercise for sheet in SHEETS for exercise in sheet.exercises if "    ...\n" in exercise.start]
+BUILDS = [exercise for exercise in BUILDS if re.search(r'check\("[\d.]+", \w+\)$', exercise.start.strip())]
+ALSO_NONE = "12.2"  # None is a right answer there
+
+
+@pytest.mark.parametrize("exercise", BUILDS, ids=lambda exercise: exercise.number)
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        ("...", "no answer yet"),
+        ("pass", "no answer yet"),
+        ("return None", "no answer yet"),
+        ("result = 1", "not yet"),
+    ],
+)
+def test_a_function_without_return_is_told_so(exercise, body, state, capsys):
+    said = []
+    stub = exercise.start.replace("    ...\n", f"    {body}\n")
+    exec(stub, {"check": lambda *answer: said.append(judge(*answer))})
+    if exercise.number == ALSO_NONE:
+        state = "no answer yet"
+    assert said[0].state == state, said
+    assert ("returns nothing: write `return`" in said[0].text) == (state == "not yet")
+
+
+def test_there_are_functions_to_build():
+    assert len(BUILDS) >= 12
+
+
+def test_a_function_that_forgets_its_result_in_one_case_is_told_so():
+    def interval_of_difference(first, second):
+        if len(first) > 100:
+            return 0.0, 0.0, 0.0
+
+    assert "returns nothing" in judge("1.3", interval_of_difference).text
+    assert "returns nothing" in judge("1.3", lambda a, b: [].extend(a)).text
+    assert judge("1.3", lambda a, b: (1.0, ..., 2.0)).state == "no answer yet"
+
+
 def test_a_crash_names_the_line():
     def interval_of_difference(first, second):
         return first[0] / (second[0] - second[0])

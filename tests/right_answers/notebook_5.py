@@ -53,6 +53,15 @@ def in_a_batch(client: QdrantClient, name: str, vector: Vector, label: int, k: i
     return [hit.payload["source"] for hit in client.query_batch_points(name, [request])[0].points]
 
 
+def in_two_pages(client: QdrantClient, name: str, vector: Vector, label: int, k: int) -> list[str]:
+    wanted = models.Filter(must=[LABELLED], must_not=[is_of(label)])
+    pages = [
+        client.query_points(name, vector.tolist(), query_filter=wanted, limit=1, offset=place).points
+        for place in range(k)
+    ]
+    return [hit.payload["source"] for page in pages for hit in page]
+
+
 RIGHT = [
     ("5.1", (GUESS, {"cosine": 0.957, "euclid": 9.048})),
     ("5.1", (GUESS, {"euclid": np.float32(9.048101), "cosine": np.float32(0.9565931)})),
@@ -65,6 +74,7 @@ RIGHT = [
     ("5.2", (above_or_below,)),
     ("5.2", (a_few_more,)),
     ("5.2", (in_a_batch,)),
+    ("5.2", (in_two_pages,)),
     ("5.3", (SHARES, 0)),
     ("5.3", (dict(reversed(SHARES.items())), np.float64(0.0))),
     ("5.3", ({name: torch.tensor(share) for name, share in SHARES.items()}, torch.tensor(0.0))),

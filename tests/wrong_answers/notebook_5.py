@@ -93,6 +93,31 @@ def own_class_only(client: QdrantClient, name: str, vector: Vector, label: int, 
     return ask(client, name, vector, k, models.Filter(must=[LABELLED, is_of(label)]))
 
 
+def listed(client: QdrantClient, name: str, vector: Vector, label: int, k: int) -> list[str]:
+    wanted = models.Filter(must=[LABELLED], must_not=[is_of(label)])
+    return [record.payload["source"] for record in client.scroll(name, scroll_filter=wanted, limit=k)[0]]
+
+
+def listed_by_angle(client: QdrantClient, name: str, vector: Vector, label: int, k: int) -> list[str]:
+    wanted = models.Filter(must=[LABELLED], must_not=[is_of(label)])
+    records, _ = client.scroll(name, scroll_filter=wanted, limit=1000)
+    return sorted((record.payload["source"] for record in records), key=lambda s: int(s.split()[0]))[:k]
+
+
+def all_of_the_right_kind(client: QdrantClient, name: str, vector: Vector, label: int, k: int) -> list[str]:
+    wanted = models.Filter(must=[LABELLED], must_not=[is_of(label)])
+    return ask(client, name, vector, 1000, wanted)[:k]
+
+
+def always_the_first_vector(client: QdrantClient, name: str, vector: Vector, label: int, k: int) -> list[str]:
+    return ask(client, name, [1.0, 0.0], k, models.Filter(must=[LABELLED], must_not=[is_of(label)]))
+
+
+def from_the_other_side(client: QdrantClient, name: str, vector: Vector, label: int, k: int) -> list[str]:
+    wanted = models.Filter(must=[LABELLED], must_not=[is_of(label)])
+    return ask(client, name, [-number for number in vector], k, wanted)
+
+
 WRONG = [
     ("5.1", (0.96, {"cosine": 0.957, "euclid": 9.05}), "`guess` a dictionary"),
     ("5.1", (GUESS, {"cosine": 9.05, "euclid": 0.957}), "swapped"),
@@ -111,6 +136,9 @@ WRONG = [
     ("5.1", (GUESS, {"cosine": 0.957, "euclid": float("nan")}), "NaN"),
     ("5.1", (GUESS, {"cosine": 0.957, "euclid": -9.05}), "smallest score"),
     ("5.1", (GUESS, {"cosine": 0.0957, "euclid": 9.05}), "Under cosine that is not"),
+    ("5.1", (GUESS, {"cosine": 0.957, "euclid": 9.0}), "two decimals"),
+    ("5.1", (GUESS, {"cosine": 0.96, "euclid": 9}), "two decimals"),
+    ("5.1", (GUESS, {"cosine": 1, "euclid": 9.05}), "two decimals"),
     ("5.1", (GUESS, {"cosine": [0.957, 0.939], "euclid": 9.05}), "one number"),
     ("5.2", (unlabelled_too,), "only labelled ones"),
     ("5.2", (own_class_too,), "must not be"),
@@ -129,6 +157,12 @@ WRONG = [
     ("5.2", (one_too_many,), "`limit` says"),
     ("5.2", (second_to_last,), "nearest first"),
     ("5.2", (own_class_only,), "must not be"),
+    ("5.2", (listed,), "without searching"),
+    ("5.2", (listed_by_angle,), "without searching"),
+    ("5.2", (all_of_the_right_kind,), "you fetch"),
+    ("5.2", (always_the_first_vector,), "nearest first"),
+    ("5.2", (from_the_other_side,), "nearest first"),
+    ("5.2", (lambda *given: listed(*given).sort(),), "returns nothing"),
     ("5.3", ({**RIGHT, "none": 0.98}, 0), "looks like a share"),
     ("5.3", ({**RIGHT, "none": 90.0}, 0), "the notebook's share"),
     ("5.3", (dict.fromkeys(RIGHT, 98.0), 0), "reach the index"),
@@ -147,4 +181,7 @@ WRONG = [
     ("5.3", ({**RIGHT, "digits 0 to 4": 49.86}, 0), "which ones did you put"),  # 5 to 9
     ("5.3", ({name: share / 100 for name, share in RIGHT.items()}, 0), "looks like a share"),
     ("5.3", ([98.0, 97.8, 49.3], 0), "a dictionary"),
+    ("5.3", ({"none": 98, "every second image": 98, "digits 0 to 4": 49}, 0), "one decimal"),
+    ("5.3", ({"none": 97.8, "every second image": 98.0, "digits 0 to 4": 49.3}, 0), "five neighbours"),
+    ("5.3", ({"none": 49.3, "every second image": 97.8, "digits 0 to 4": 98.0}, 0), "five neighbours"),
 ]

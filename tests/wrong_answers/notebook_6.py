@@ -77,6 +77,30 @@ def by_mean(cosine: Floats, labels: Ints, threshold: float) -> Ints:
     return np.where(np.sort(cosine, axis=1)[:, -5:].mean(axis=1) < threshold, -1, classes(cosine, labels))
 
 
+def names_by_heart(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    named = np.array([2, 5, 7, 9])[columns(cosine, labels)[1]]
+    return np.where(cosine.max(axis=1) < threshold, -1, named)
+
+
+def in_blocks_of_100(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    named = labels[(100 * columns(cosine, labels)[1]).clip(max=len(labels) - 1)]
+    return np.where(cosine.max(axis=1) < threshold, -1, named)
+
+
+def in_order_of_appearance(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    named = np.array([*dict.fromkeys(labels.tolist())])[columns(cosine, labels)[1]]
+    return np.where(cosine.max(axis=1) < threshold, -1, named)
+
+
+def thirty_images(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    return np.where(cosine.max(axis=1) < threshold, -1, classes(cosine, labels))[:30]
+
+
+def zero_is_none(cosine: Floats, labels: Ints, threshold: float) -> Ints:
+    named = classes(cosine, labels)
+    return np.where((cosine.max(axis=1) < threshold) | (named == 0), -1, named)
+
+
 WRONG = [
     ("6.1", (0.75, {1: 59.9, 0.01: 71.8}), "looks like a share"),
     ("6.1", (75, {1: 0.599, 0.01: 0.718}), "look like shares"),
@@ -87,6 +111,8 @@ WRONG = [
     ("6.1", (75, {1: 59.9, 0.01: 100.0}), "all five cosines"),
     ("6.1", (75, [59.9, 71.8]), "the keys 1 and 0.01"),
     ("6.1", (75, {1: 60.0, 0.01: 71.8}), "count of heads"),
+    ("6.1", (75, {1: 60, 0.01: 60}), "count of heads"),
+    ("6.1", (75, {1: 60, 0.01: 73}), "count of heads"),
     ("6.1", (75, {1: 59.99, 0.01: 71.8}), "count of heads"),  # T = 10
     ("6.1", (75, {1: 59.82, 0.01: 71.8}), "all five cosines"),  # cosines as weights
     ("6.1", (75, {1: 59.88, 0.01: 60.0}), "all five cosines"),  # times T
@@ -101,6 +127,7 @@ WRONG = [
     ("6.2", ({0.01: 12.0, 0.2: 45.0}, {0.01: 0, 0.2: 99}), "is not what the 500 lose"),
     ("6.2", ({0.01: 1.2, 0.2: 17.8}, {0.01: 18.8, 0.2: 77.4}), "noise is not"),
     ("6.2", ({1: 1.2, 20: 17.8}, {1: 0, 20: 97.7}), "the keys 0.01 and 0.2"),
+    ("6.2", ({0.01: 1, 0.2: 18}, {0.01: 0, 0.2: 98}), "one digit of 500 is 0.2 %"),
     ("6.2", ({0.01: 1.4, 0.2: 17.8}, {0.01: 0, 0.2: 98.0}), "Choose with `cut`"),  # np.quantile
     ("6.2", ({0.01: 1.2, 0.2: 18.9}, {0.01: 0, 0.2: 98.0}), "the two halves apart"),  # of all 1,000
     ("6.2", ({0.01: 6, 0.2: 89}, {0.01: 0, 0.2: 97.7}), "is not what the 500 lose"),  # counts
@@ -123,6 +150,12 @@ WRONG = [
     ("6.3", (four_vote,), "Some classes are not"),
     ("6.3", (by_fifth,), "Others are turned away"),
     ("6.3", (by_mean,), "Others are turned away"),
+    ("6.3", (names_by_heart,), "in mixed order"),
+    ("6.3", (in_blocks_of_100,), "in mixed order"),
+    ("6.3", (in_order_of_appearance,), "in mixed order"),
+    ("6.3", (zero_is_none,), "in mixed order"),
+    ("6.3", (thirty_images,), "(41,)"),
+    ("6.3", (lambda c, y, t: classes(c, y).sort(),), "returns nothing"),
     ("6.3", (lambda c, y, t: np.full(30, np.nan),), "NaN"),
     ("6.3", (lambda c, y, t: too_strict(c, y, t) >= 0,), "Nobody is turned away"),
     ("6.4", (0.044, CAUGHT, 0), "look like shares"),
@@ -142,5 +175,7 @@ WRONG = [
     ("6.4", (4.4, CAUGHT | {"letters": 0.1, "turned digits": 0.5}, 0), "under its own key"),
     ("6.4", (4.4, CAUGHT, 97.7), "Dim the noise before"),
     ("6.4", (np.nan, CAUGHT, 0), "NaN"),
+    ("6.4", (4, {"letters": 0, "turned digits": 0, "photos": 78, "noise": 100}, 0), "one decimal"),
+    ("6.4", (4.4, dict.fromkeys(CAUGHT, 77.9), 0), "at the other end"),
     ("6.4", (22, CAUGHT, 0), "another limit"),  # a count of 500
 ]

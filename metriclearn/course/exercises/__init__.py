@@ -6,6 +6,7 @@ fits the mistake, without giving the solution away, or it returns one or two sen
 answer tells. Below are the few questions that many judges ask.
 """
 
+import dis
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+
+# What a function without a line of its own compiles to, in all versions of Python that the course runs on.
+NOTHING = {"RESUME", "NOP", "LOAD_CONST", "LOAD_SMALL_INT", "RETURN_VALUE", "RETURN_CONST"}
 
 
 class NotYet(Exception):  # noqa: N818 (an answer, not an error)
@@ -174,16 +178,24 @@ def call(function: Callable[..., Any], *arguments: object) -> Any:
     """Return what the learner's function gives.
 
     Raises:
-        NotYet: if it is no function.
-        NoAnswer: if it gives nothing yet.
+        NotYet: if it is no function, or returns nothing although something is written in it.
+        NoAnswer: if nothing is written in it yet.
         Exception: whatever the function raises: the check then says where it crashed.
     """
     if not callable(function):
         raise NotYet("Hand over the function itself, without calling it.")
     result = function(*arguments)
+    if result is None and not is_empty(function):
+        raise NotYet("Your function returns nothing: write `return` before its result.")
     if is_missing(result):
         raise NoAnswer
     return result
+
+
+def is_empty(function: Callable[..., Any]) -> bool:
+    """Return whether nothing is written in a function yet but a docstring, dots, `pass` or `return`."""
+    code = getattr(function, "__code__", None)
+    return code is not None and {step.opname for step in dis.get_instructions(code)} <= NOTHING
 
 
 def of_guess(guess: float, truth: float, unit: str = "points") -> str:

@@ -1,9 +1,11 @@
 """Index in Qdrant: what a score is, a filter that finds hard negatives, two encoders in one collection."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
 from metriclearn.course.exercises import NotYet, call, entries, number, percent
@@ -21,6 +23,8 @@ def exercise_5_1(guess: object, measured: object) -> str:
         raise NotYet("A cosine is never above 1: are the two swapped?")
     if cosine > 1.001:
         raise NotYet("A cosine is never above 1. Take the score that the index gives, not a dot product.")
+    if cosine in (0, 1) or (abs(euclid - 9.048) > 0.006 and euclid in (9, 9.1)):
+        raise NotYet("That is rounded too much to be told from a mistake: give two decimals.")
     if abs(cosine - 0.957) > 0.005:
         raise NotYet("Under cosine that is not the score of the nearest image: ask with test image 229.")
     if abs(euclid - 0.295) < 0.01:
@@ -47,12 +51,13 @@ def exercise_5_2(hard_negatives: Callable[..., object]) -> str:
     """A filter with `must` and `must_not`, tried on small collections of points on a circle."""
     turned = [(0, 3), (5, -1), (8, 3), (12, 3), (20, 8), (26, 5), (33, 3), (50, 8), (63, 0), (80, 5)]
     with_zero = [(3, 0), (6, 1), (9, -1), (14, 0), (25, 1), (40, 2)]
-    many = [(2 * i, i % 4 - 1) for i in range(40)]
+    many = [(2 * i, i % 4 - 1) for i in range(80)]
     cases = [(turned, 3, 2), (turned, 8, 3), (with_zero, 0, 2), (with_zero, 1, 2), (turned, 3, 9)]
-    for degrees, label, k in [*cases, (many, 2, 12)]:
+    cases.append((many, 2, 12))
+    for (degrees, label, k), asked in product(cases, (0, 37.3)):  # between the points; no two equally near
         client = _circle(degrees)
         try:
-            got = call(hard_negatives, client, "circle", np.array([1, 0], dtype=np.float32), label, k)
+            got = call(hard_negatives, client, "circle", _at(asked).astype(np.float32), label, k)
         finally:
             client.close()
         if not isinstance(got, list | tuple | np.ndarray):
@@ -60,7 +65,8 @@ def exercise_5_2(hard_negatives: Callable[..., object]) -> str:
         if not all(isinstance(part, str) for part in got):
             raise NotYet('Return the sources alone: each hit carries its own in `payload["source"]`.')
         labels = {f"{angle} degrees": found for angle, found in degrees}
-        wanted = [source for source, found in labels.items() if found not in (-1, label)]
+        nearest = sorted(degrees, key=lambda point: abs(point[0] - asked))
+        wanted = [f"{angle} degrees" for angle, found in nearest if found not in (-1, label)]
         if any(part not in labels for part in got):
             raise NotYet("Some of these are no sources of the collection: take them from the payload.")
         given = [labels[part] for part in got]
@@ -74,13 +80,17 @@ def exercise_5_2(hard_negatives: Callable[..., object]) -> str:
             raise NotYet("A label of 0 is a label, too: only -1 stands for none.")
         if len(got) < min(k, len(wanted)):
             raise NotYet("Too few. Sorted out after the search, hits are lost: let the database filter.")
+        if list(got) != wanted[:k] and not client.searched:
+            raise NotYet("`scroll` lists points without searching: ask `query_points` with the vector.")
         if list(got) != wanted[:k]:
             raise NotYet("These are not the most alike ones, the nearest first.")
-        if any(degrees[row][1] in (-1, label) for row in client.handed_over):
+        if any(labels[source] in (-1, label) for source in client.handed_over):
             raise NotYet(
                 "The right ones, but you fetch others and discard them: let the database filter. With more "
                 "images than you fetch, hits would be lost."
             )
+        if len(client.handed_over) > k + 20:
+            raise NotYet(f"The right ones, but you fetch {len(client.handed_over)} points to return {k}.")
     return (
         "These are hard negatives: alike, and of another class. Notebook 3 looked for them in a batch; "
         "a database finds them in everything that you have stored."
@@ -88,40 +98,53 @@ def exercise_5_2(hard_negatives: Callable[..., object]) -> str:
 
 
 class _Watched(QdrantClient):
-    """A client that remembers which points it handed over."""
+    """A client that remembers the sources of the points that it handed over, and whether it searched."""
 
     def __init__(self) -> None:
         super().__init__(":memory:")
-        self.handed_over: list[Any] = []
+        self.sources: dict[Any, str] = {}
+        self.handed_over: list[str] = []
+        self.searched = False
 
     def query_points(self, *args: Any, **options: Any) -> models.QueryResponse:
         found = super().query_points(*args, **options)
-        self.handed_over += [point.id for point in found.points]
+        self.searched = True
+        self.handed_over += [self.sources[point.id] for point in found.points]
         return found
 
     def query_batch_points(self, *args: Any, **options: Any) -> list[models.QueryResponse]:
         found = super().query_batch_points(*args, **options)
-        self.handed_over += [point.id for answer in found for point in answer.points]
+        self.searched = True
+        self.handed_over += [self.sources[point.id] for answer in found for point in answer.points]
         return found
 
     def scroll(self, *args: Any, **options: Any) -> tuple[list[models.Record], Any]:
         found, offset = super().scroll(*args, **options)
-        self.handed_over += [point.id for point in found]
+        self.handed_over += [self.sources[point.id] for point in found]
         return found, offset
 
 
+def _at(degrees: float) -> npt.NDArray[np.float64]:
+    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+
+
 def _circle(degrees: list[tuple[int, int]]) -> _Watched:
-    """Return a client with a collection "circle": points at some degrees, each with a label."""
+    """Return a client with a collection "circle": points at some degrees, each with a label.
+
+    The ids are in no order, so that `scroll`, which goes by them, does not list the nearest first.
+    """
     client = _Watched()
     params = models.VectorParams(size=2, distance=models.Distance.COSINE)
     client.create_collection("circle", vectors_config=params)
+    ids = np.random.default_rng(5).permutation(len(degrees)).tolist()
+    client.sources = {row: f"{angle} degrees" for row, (angle, _) in zip(ids, degrees, strict=True)}
     points = [
         models.PointStruct(
             id=row,
-            vector=[float(np.cos(np.radians(angle))), float(np.sin(np.radians(angle)))],
+            vector=_at(angle).tolist(),
             payload={"source": f"{angle} degrees", "label": label},
         )
-        for row, (angle, label) in enumerate(degrees)
+        for row, (angle, label) in zip(ids, degrees, strict=True)
     ]
     client.upsert("circle", points=points, wait=True)
     return client
@@ -133,6 +156,8 @@ def exercise_5_3(right: object, from_other: object) -> str:
     shares = entries(right, "right", keys)
     none, second, digits = (percent(share, f"the share for {key!r}") for key, share in shares.items())
     other = number(from_other, "the share of neighbours from the other encoder, in percent", 0, 100)
+    if (none, second, digits) == (98, 98, 49):
+        raise NotYet("That is rounded too much to be told from a mistake: give one decimal.")
     if abs(none - 98.3) < 0.05 or abs(none - 98.4) < 0.05:
         raise NotYet(
             "That is the nearest alone, or a vote of the five: count all five neighbours of each image."
