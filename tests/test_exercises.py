@@ -161,6 +161,18 @@ def test_a_check_prints_one_line(capsys):
     assert judge("1.3", lambda a, b: None).state == "no answer yet"
 
 
+def test_a_function_without_a_return_is_told_so():
+    def not_begun(first, second):
+        """The words of the exercise."""
+        ...
+
+    def forgets(first, second):
+        first[0] - second[0]
+
+    assert judge("1.3", not_begun).state == "no answer yet"
+    assert judge("1.3", forgets).text == "Your function returns nothing: end it with `return` and the result."
+
+
 def test_a_crash_names_the_line():
     def interval_of_difference(first, second):
         return first[0] / (second[0] - second[0])

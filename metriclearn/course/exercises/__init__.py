@@ -174,16 +174,24 @@ def call(function: Callable[..., Any], *arguments: object) -> Any:
     """Return what the learner's function gives.
 
     Raises:
-        NotYet: if it is no function.
+        NotYet: if it is no function, or computes something and returns nothing.
         NoAnswer: if it gives nothing yet.
         Exception: whatever the function raises: the check then says where it crashed.
     """
     if not callable(function):
         raise NotYet("Hand over the function itself, without calling it.")
     result = function(*arguments)
+    if result is None and not _is_empty(function):
+        raise NotYet("Your function returns nothing: end it with `return` and the result.")
     if is_missing(result):
         raise NoAnswer
     return result
+
+
+def _is_empty(function: Callable[..., Any]) -> bool:
+    """Return whether a function has no body yet but its docstring and dots, as far as one can tell."""
+    code = getattr(function, "__code__", None)
+    return code is None or len(code.co_code) <= len((lambda: None).__code__.co_code)
 
 
 def of_guess(guess: float, truth: float, unit: str = "points") -> str:

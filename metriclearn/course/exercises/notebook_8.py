@@ -30,7 +30,7 @@ def exercise_8_1(
             "Write the mean of the 7s as a sum: five right ones, and the wrong one. What is its weight?"
         )
     nines = np.flatnonzero(stored[1] == 9)
-    each = {way: [_lost(*stored, way == WAYS[1], row) for row in nines] for way in WAYS}
+    each = {way: [_lost(*stored, way == WAYS[1], int(row)) for row in nines] for way in WAYS}
     truth = {way: sum(points) / len(points) for way, points in each.items()}
     if found[WAYS[0]] == found[WAYS[1]] == 0 != truth[WAYS[0]]:
         raise NotYet(
