@@ -141,6 +141,7 @@ WRONG = [
     ("8.1", ("all examples", SIXTH, losses(85, 83), STORED), "one 9 at a time"),
     ("8.1", ("all examples", SIXTH, changed_losses(0.28, 1), STORED), "the 9s alone count"),
     ("8.1", ("all examples", SIXTH, changed_losses(1, np.nan), STORED), "NaN"),
+    ("8.1", ("all examples", SIXTH, losses(round(EXAMPLES), round(MEANS)), STORED), "do not round"),
     ("8.1", ("all examples", SIXTH, losses(*AT_ONCE), STORED), "all five wrong at once"),
     ("8.1", ("all examples", SIXTH, losses(0, MEANS), STORED), "one 9 at a time"),
     ("8.1", ("all examples", SIXTH, losses(EXAMPLES, 0), STORED), "one 9 at a time"),

@@ -193,6 +193,7 @@ WRONG = [
     ("9.2", (12, MEASURED | {0.5: of_all(0.5)}, False, POOL), "the machine named only some"),
     ("9.2", (12, MEASURED | {0.5: of_named(0.5)}, False, POOL), "people's labels as well"),
     ("9.2", (12, changed_shares(lambda wrong: wrong + 3), False, POOL), "give another figure"),
+    ("9.2", (12, changed_shares(round), False, POOL), "do not round"),
     ("9.2", (12, MEASURED, "no", POOL), "True or False"),
     ("9.2", (12, MEASURED, True, POOL), "when all ten labels are right"),
     ("9.3", (filtered(lambda day: {"label_by": "machine"}),), "label of 2026-01-15 by 'machine' is gone"),

@@ -42,6 +42,8 @@ def exercise_8_1(
     for way in WAYS:
         if found[way] and np.isclose(found[way], truth[way] / 100, rtol=0.02, atol=0):
             raise NotYet(f"For {way} that looks like a share: give points, so 100 times as much.")
+        if found[way] == round(truth[way]) != truth[way]:
+            raise NotYet(f"For {way} do not round: hand over the figure as it is.")
         mistakes = [
             (-truth[way], f"For {way} the sign is the other way round: take before minus after."),
             (sum(each[way]), f"For {way} that is {together}"),
