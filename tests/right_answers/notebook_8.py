@@ -107,12 +107,12 @@ RIGHT = [
     ("8.2", (sorted_in_place,)),
     ("8.2", (lambda old, new: torch.tensor(by_ranks(old, new)),)),
     ("8.2", (lambda old, new: [round(figure, 2) for figure in by_ranks(old, new)],)),
-    ("8.3", ("lower", by_partition, MEASURED, GROUPS)),
-    ("8.3", ("Lower", by_topk, {k: list(pair) for k, pair in MEASURED.items()}, GROUPS)),
-    ("8.3", ("lower", by_neighbours, {k: np.array(pair) for k, pair in MEASURED.items()}, GROUPS)),
-    ("8.3", ("lower", by_partition, {k: torch.tensor(pair) for k, pair in MEASURED.items()}, list(GROUPS))),
+    ("8.3", (by_partition, MEASURED, GROUPS)),
+    ("8.3", (by_topk, {k: list(pair) for k, pair in MEASURED.items()}, GROUPS)),
+    ("8.3", (by_neighbours, {k: np.array(pair) for k, pair in MEASURED.items()}, GROUPS)),
+    ("8.3", (by_partition, {k: torch.tensor(pair) for k, pair in MEASURED.items()}, list(GROUPS))),
     (
         "8.3",
-        ("lower", by_topk, {k: tuple(round(x, 1) for x in pair) for k, pair in MEASURED.items()}, GROUPS),
+        (by_topk, {k: tuple(round(x, 1) for x in pair) for k, pair in MEASURED.items()}, GROUPS),
     ),
 ]

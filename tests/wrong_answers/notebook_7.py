@@ -1,5 +1,7 @@
 """Wrong answers to the exercises of notebook 7, each with a part of its hint."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,8 +10,7 @@ from metriclearn.curation import label_errors
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-KINDS = ("any class", "4 and 9", "0 and 1")
+Evidence = Callable[[EmbeddingIndex, Floats, int, str | None], Floats]
 
 
 def other_labels(embeddings: Floats, labels: Ints, *, sign: float = -1) -> npt.NDArray[np.bool_]:
@@ -85,8 +86,51 @@ def mean_of_rivals(store: EmbeddingIndex, embedding: Floats, label: int, source:
     return np.array([own[0], rival.mean()])
 
 
-def precisions(*values: float) -> dict[str, float]:
-    return dict(zip(KINDS, values, strict=True))
+# Ten classes on a sphere: 4 and 9 lie near each other, as 0 and 1 do.
+random = np.random.default_rng(6)
+LABELS = np.repeat(np.arange(10), 210)
+CENTRES = np.linalg.qr(random.normal(size=(12, 12)))[0][:10]
+CENTRES[9], CENTRES[1] = 0.7 * CENTRES[4] + 0.7 * CENTRES[9], 0.7 * CENTRES[0] + 0.7 * CENTRES[1]
+VECTORS = CENTRES[LABELS] + random.normal(0, 0.22, (2100, 12))
+VECTORS = (VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)).astype(np.float32)
+POOL = VECTORS, LABELS
+
+
+def spoil(pair: tuple[int, int] | None, n: int = 200) -> Ints:
+    """Labels of which n are wrong, within the pair if there is one."""
+    draws, names = np.random.default_rng(2), LABELS.copy()
+    picked = draws.choice(np.flatnonzero(np.isin(names, pair or range(10))), n, replace=False)
+    names[picked] = sum(pair) - names[picked] if pair else (names[picked] + draws.integers(1, 10, n)) % 10
+    return names
+
+
+def one_direction(one: int, other: int) -> Ints:
+    names = LABELS.copy()
+    names[np.flatnonzero(names == one)[:200]] = other
+    return names
+
+
+SPOILT = {"any class": spoil(None), "4 and 9": spoil((4, 9)), "0 and 1": spoil((0, 1))}
+
+
+def of_spoilt(doubts: Callable[[Ints, str], Floats]) -> dict[str, float]:
+    """The share of wrong labels among the first 200 by such a doubt."""
+    found = {}
+    for kind, names in SPOILT.items():
+        first = np.argsort(-doubts(names, kind), kind="stable")[:200]
+        found[kind] = 100 * float(np.mean(names[first] != LABELS[first]))
+    return found
+
+
+def of_pairs_alone() -> dict[str, float]:
+    def doubts(names: Ints, kind: str) -> Floats:
+        two = np.isin(LABELS, LABELS[names != LABELS])
+        return np.where(two, label_errors(VECTORS, names, k=20), -1)
+
+    return of_spoilt(doubts)
+
+
+RIGHT = of_spoilt(lambda names, _: label_errors(VECTORS, names, k=20))
 
 
 def heads_and_itself(embeddings: Floats, labels: Ints, k: int) -> Floats:
@@ -119,7 +163,7 @@ def distances(store: EmbeddingIndex, embedding: Floats, label: int, source: str 
 def one_neighbour_class(store: EmbeddingIndex, embedding: Floats, label: int, source: str | None) -> Floats:
     own, _ = ask(store, embedding, label, source)
     return np.array(
-        [own[0], store.query(embedding[None], k=1, where={"label": {3: 5, 5: 8, 8: 3}[label]}).scores[0][0]]
+        [own[0], store.query(embedding[None], k=1, where={"label": (label + 1) % 10}).scores[0][0]]
     )
 
 
@@ -133,6 +177,29 @@ def mean_of_own(store: EmbeddingIndex, embedding: Floats, label: int, source: st
     return np.array([own.mean(), rival[0]])
 
 
+def among(some: Iterable[int]) -> Evidence:
+    """The nearest of these labels only, without the own one."""
+
+    def evidence(store: EmbeddingIndex, embedding: Floats, label: int, source: str | None) -> Floats:
+        own, _ = ask(store, embedding, label, source)
+        others = [other for other in some if other != label]
+        return np.array([own[0], store.query(embedding[None], k=1, where={"label": others}).scores[0][0]])
+
+    return evidence
+
+
+def drops_what_is_equal(store: EmbeddingIndex, embedding: Floats, label: int, source: str | None) -> Floats:
+    own, rival = ask(store, embedding, label, None)
+    return np.array([own[own < 0.9999][0], rival[0]])
+
+
+def drops_the_first_of_a_source(
+    store: EmbeddingIndex, embedding: Floats, label: int, source: str | None
+) -> Floats:
+    own, rival = ask(store, embedding, label, None)
+    return np.array([own[0 if source is None else 1], rival[0]])
+
+
 def lower_of_both(store: EmbeddingIndex, embedding: Floats, label: int, source: str | None) -> float:
     own, rival = ask(store, embedding, label, source)
     return own[0] - rival[0]
@@ -143,7 +210,7 @@ WRONG = [
     ("7.1", (15, 0, {1: False, 10: True}), "*largest* scores"),
     ("7.1", (15, 6, {1: False, 10: True}), "those that go"),
     ("7.1", (15, 12, {1: False, 10: True}), "Compare row numbers"),
-    ("7.1", (15, 14, {1: True, 10: True}), "now its twin"),
+    ("7.1", (15, 14, {1: True, 10: True}), "now its duplicate"),
     ("7.1", (15, 14, {1: False, 10: False}), "new row at the end"),
     ("7.1", (15, 14, {1: "no", 10: "yes"}), "one of True, False"),
     ("7.1", (15, 14, False), "the keys 1 and 10"),
@@ -153,28 +220,66 @@ WRONG = [
     ("7.1", (15, 15, {1: False, 10: True}), "Compare row numbers"),  # k = 2
     ("7.1", (15, 13, {1: False, 10: True}), "Compare row numbers"),
     ("7.1", (15, np.nan, {1: False, 10: True}), "NaN"),
-    ("7.1", (15, 14, {1: True, 10: False}), "now its twin"),
-    ("7.2", (precisions(0.91, 0.77, 0.78), "many"), "looks like a share"),
-    ("7.2", (precisions(91, 0, 0), "many"), "most suspicious image first"),
-    ("7.2", (precisions(7, 7, 5), "many"), "*spoilt* labels"),
-    ("7.2", (precisions(91, 51.5, 52), "many"), "Are 200 wrong"),
-    ("7.2", (precisions(91, 97, 98), "many"), "rank all 4,000"),
-    ("7.2", (precisions(77, 77, 78), "many"), "near 91 %"),
-    ("7.2", (precisions(91, 88, 78), "many"), "200 images of the two"),
-    ("7.2", (precisions(91, 77, 77.5), "alike"), "do not look alike"),
-    ("7.2", (precisions(90, 69, 65), "many"), "k=20"),  # five neighbours
-    ("7.2", (precisions(91.5, 39, 44), "many"), "both directions"),  # one direction
-    ("7.2", (precisions(91.5, 93.5, 90), "many"), "rank all 4,000"),  # two classes alone
-    ("7.2", (precisions(91.5, 77.3, 78), "many"), "a whole or a half percent"),  # of 300 suspects
-    ("7.2", (precisions(77, 91.5, 78), "many"), "rank all 4,000"),  # swapped
-    ("7.2", (precisions(84, 77, 78), "many"), "in `vectors`"),
-    ("7.2", (precisions(91.5, 77, np.nan), "many"), "NaN"),
-    ("7.2", (precisions(183, 154, 156), "many"), "between 0 and 100"),  # counts
-    ("7.2", (precisions(91.5, 77, 78), "both"), "one of 'alike'"),
-    ("7.2", ({"4 and 9": 77}, "alike"), "Keep `precision_of`"),
+    ("7.1", (15, 14, {1: True, 10: False}), "now its duplicate"),
+    (
+        "7.2",
+        (SPOILT, {kind: share / 100 for kind, share in RIGHT.items()}, "many", POOL),
+        "looks like a share",
+    ),
+    ("7.2", (SPOILT, {kind: 2 * share for kind, share in RIGHT.items()}, "many", POOL), "between 0 and 100"),
+    ("7.2", (SPOILT, RIGHT | {"4 and 9": np.nan}, "many", POOL), "NaN"),
+    ("7.2", (SPOILT, RIGHT, "both", POOL), "one of 'alike'"),
+    ("7.2", (SPOILT, RIGHT, "alike", POOL), "do not look alike"),
+    ("7.2", (SPOILT, {"4 and 9": 77}, "many", POOL), "Keep `precision_of`"),
+    ("7.2", ([SPOILT["any class"]] * 3, RIGHT, "many", POOL), "Keep `spoilt`"),
+    ("7.2", (SPOILT | {"any class": LABELS}, RIGHT, "many", POOL), "0 labels are wrong"),
+    (
+        "7.2",
+        (SPOILT | {"4 and 9": np.flatnonzero(SPOILT["4 and 9"] != LABELS)}, RIGHT, "many", POOL),
+        "shape",
+    ),
+    ("7.2", (SPOILT | {"any class": spoil(None, n=201)}, RIGHT, "many", POOL), "201 labels are wrong"),
+    ("7.2", (SPOILT | {"any class": spoil((4, 9))}, RIGHT, "many", POOL), "from all 4,000"),
+    ("7.2", (SPOILT | {"4 and 9": spoil(None)}, RIGHT, "many", POOL), "other classes are touched"),
+    ("7.2", (SPOILT | {"4 and 9": SPOILT["0 and 1"]}, RIGHT, "many", POOL), "other classes are touched"),
+    ("7.2", (SPOILT | {"4 and 9": one_direction(4, 9)}, RIGHT, "many", POOL), "both directions"),
+    (
+        "7.2",
+        (
+            SPOILT | {"any class": SPOILT["any class"] + 10 * (SPOILT["any class"] != LABELS)},
+            RIGHT,
+            "many",
+            POOL,
+        ),
+        "no image has",
+    ),
+    (
+        "7.2",
+        (SPOILT, of_spoilt(lambda names, _: label_errors(VECTORS, LABELS, k=20)), "many", POOL),
+        "*spoilt* labels",
+    ),
+    (
+        "7.2",
+        (SPOILT, of_spoilt(lambda names, _: -label_errors(VECTORS, names, k=20)), "many", POOL),
+        "most suspicious image first",
+    ),
+    ("7.2", (SPOILT, of_spoilt(lambda names, _: label_errors(VECTORS, names, k=10)), "many", POOL), "k=20"),
+    ("7.2", (SPOILT, of_spoilt(lambda names, _: label_errors(VECTORS, names, k=5)), "many", POOL), "k=20"),
+    (
+        "7.2",
+        (SPOILT, of_spoilt(lambda names, _: label_errors(VECTORS, names, k=60)), "many", POOL),
+        "another figure",
+    ),
+    (
+        "7.2",
+        (SPOILT, of_spoilt(lambda names, _: label_errors(VECTORS, names, k=20, temperature=9)), "many", POOL),
+        "another figure",
+    ),
+    ("7.2", (SPOILT, RIGHT | of_pairs_alone(), "many", POOL), "rank all 4,000"),
+    ("7.2", (SPOILT, RIGHT | {"0 and 1": RIGHT["any class"]}, "many", POOL), "For '0 and 1'"),
     ("7.3", (agreement,), "that agree"),
     ("7.3", (with_itself,), "agrees with itself"),
-    ("7.3", (without_the_first,), "for the twins only"),
+    ("7.3", (without_the_first,), "for the duplicates only"),
     ("7.3", (farthest,), "*farthest* images"),
     ("7.3", (one_too_few,), "the k nearest others"),
     ("7.3", (lambda e, labels, k: 100 * suspicion(e, labels, k),), "in percent"),
@@ -203,6 +308,11 @@ WRONG = [
         (lambda store, e, label, source: store.query(e[None], k=2).scores[0],),
         "The image speaks for itself",
     ),
+    ("7.4", (among(range(1, 10)),), "leave out the 0"),
+    ("7.4", (among(range(9)),), "leave out the 9"),
+    ("7.4", (among([3, 5, 8]),), "all other labels together"),
+    ("7.4", (drops_what_is_equal,), "its duplicate is evidence"),
+    ("7.4", (drops_the_first_of_a_source,), "do not throw its first neighbour away"),
     ("7.4", (swapped,), "are swapped"),
     ("7.4", (speaks_for_itself,), "speaks for itself"),
     ("7.4", (always_the_second,), "do not throw its first neighbour away"),

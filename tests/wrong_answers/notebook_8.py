@@ -1,6 +1,6 @@
 """Wrong answers to the exercises of notebook 8, each with a part of its hint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,16 +82,18 @@ NAMES = np.repeat(np.arange(10), 5)
 STORED = near(CENTRES, 5, 0.15), NAMES, near(CENTRES[9:], 100, 0.15)
 
 
-def lost_by(vectors: Callable[[Array, Array], tuple[Array, Array]]) -> list[float]:
-    """Points of the 9s that are lost when each of the five in turn is called 7."""
+def lost_by(
+    vectors: Callable[[Array, Array], tuple[Array, Array]], wrong: Sequence[NDArray[np.bool_]] | None = None
+) -> list[float]:
+    """Points of the 9s that are lost when these are called 7, by default each of the five in turn."""
 
     def right(names: Array) -> float:
         points, kinds = vectors(STORED[0], names)
         points = points / np.linalg.norm(points, axis=1, keepdims=True)
         return 100 * float(np.mean(kinds[(STORED[2] @ points.T).argmax(axis=1)] == 9))
 
-    changed = [np.where(np.arange(len(NAMES)) == row, 7, NAMES) for row in np.flatnonzero(NAMES == 9)]
-    return [right(NAMES) - right(names) for names in changed]
+    turns = [np.arange(len(NAMES)) == row for row in np.flatnonzero(NAMES == 9)]
+    return [right(NAMES) - right(np.where(rows, 7, NAMES)) for rows in wrong or turns]
 
 
 def class_means(vectors: Array, names: Array) -> tuple[Array, Array]:
@@ -102,6 +104,7 @@ def class_means(vectors: Array, names: Array) -> tuple[Array, Array]:
 FIRST, *_ = BY_EXAMPLES = lost_by(lambda vectors, names: (vectors, names))
 EXAMPLES, MEANS = float(np.mean(BY_EXAMPLES)), float(np.mean(lost_by(class_means)))
 LOST = losses(EXAMPLES, MEANS)
+AT_ONCE = tuple(lost_by(vectors, [NAMES == 9])[0] for vectors in (lambda v, names: (v, names), class_means))
 
 
 def changed_losses(by_examples: float, by_means: float) -> dict[str, float]:
@@ -138,6 +141,10 @@ WRONG = [
     ("8.1", ("all examples", SIXTH, losses(85, 83), STORED), "one 9 at a time"),
     ("8.1", ("all examples", SIXTH, changed_losses(0.28, 1), STORED), "the 9s alone count"),
     ("8.1", ("all examples", SIXTH, changed_losses(1, np.nan), STORED), "NaN"),
+    ("8.1", ("all examples", SIXTH, losses(round(EXAMPLES), round(MEANS)), STORED), "do not round"),
+    ("8.1", ("all examples", SIXTH, losses(*AT_ONCE), STORED), "all five wrong at once"),
+    ("8.1", ("all examples", SIXTH, losses(0, MEANS), STORED), "one 9 at a time"),
+    ("8.1", ("all examples", SIXTH, losses(EXAMPLES, 0), STORED), "one 9 at a time"),
     ("8.2", (counted(ties=0),), "leaves out ties"),
     ("8.2", (counted(ties=1),), "counts a tie as won"),
     ("8.2", (of_old_and_new(lambda area, through: (100 - area, through)),), "that the new image wins"),
@@ -157,29 +164,30 @@ WRONG = [
     ("8.2", (counted(threshold=at(lambda n: int(0.05 * n) + 1)),), "in the sorted old scores"),
     ("8.2", (counted(threshold=at(lambda n: int(np.ceil(0.05 * n)))),), "in the sorted old scores"),
     ("8.2", (of_old_and_new(lambda area, _: (area, np.nan)),), "NaN"),
+    ("8.2", (counted(threshold=lambda old, new: low(np.unique(old))),), "Images count, not values"),
+    ("8.2", (counted(threshold=at(lambda n: max(1, int(0.05 * n)))),), "Of 15 old images"),
     ("8.2", (lambda old, new: counted()(new, old),), "that the new image wins"),
-    ("8.3", ("lower", nearest, MEASURED, GROUPS), "scores are still those"),
-    ("8.3", ("lower", rejected_by(same_k=False), MEASURED, GROUPS), "threshold is still that"),
-    ("8.3", ("lower", rejected_by(use_aside=False), MEASURED, GROUPS), "images set aside"),
-    ("8.3", ("lower", kth(lambda c, k: c[:, -k - 1]), MEASURED, GROUPS), "after the k-th"),
-    ("8.3", ("lower", kth(lambda c, k: c[:, k - 1]), MEASURED, GROUPS), "of the farthest"),
-    ("8.3", ("lower", kth(lambda c, k: c[:, -k:].mean(axis=1)), MEASURED, GROUPS), "the k-th alone"),
-    ("8.3", ("lower", lambda *given: CORRECT(*given) / 100, MEASURED, GROUPS), "That is a share"),
-    ("8.3", ("lower", lambda *given: 100 - CORRECT(*given), MEASURED, GROUPS), "that are accepted"),
-    ("8.3", ("lower", lambda *given: 50, MEASURED, GROUPS), "threshold for the same k"),
-    ("8.3", ("lower", lambda *given: np.nan, MEASURED, GROUPS), "NaN"),
-    ("8.3", ("higher", CORRECT, MEASURED, GROUPS), "be nearer than the nearest"),
-    ("8.3", ("lower", CORRECT, [4.0, 90.0], GROUPS), "the keys 1 and 5"),
-    ("8.3", ("lower", CORRECT, {1: 90.0, 5: 91.0}, GROUPS), "give two numbers"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (old / 100, new / 100)), GROUPS), "look like shares"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (new, old)), GROUPS), "are swapped"),
-    ("8.3", ("lower", CORRECT, {1: MEASURED[5], 5: MEASURED[1]}, GROUPS), "the other k"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (100 - old, new)), GROUPS), "old digits that stay"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (old, 100 - new)), GROUPS), "that get through"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (ASIDE, new)), GROUPS), "judge themselves"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (old, MIXED)), GROUPS), "the new ones alone"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (MIXED, new)), GROUPS), "new digits are among the old"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (old + 1, new)), GROUPS), "its figure for old digits"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (old, new - 1)), GROUPS), "the new ones are not"),
-    ("8.3", ("lower", CORRECT, pairs(lambda old, new: (old, np.nan)), GROUPS), "NaN"),
+    ("8.3", (nearest, MEASURED, GROUPS), "scores are still those"),
+    ("8.3", (rejected_by(same_k=False), MEASURED, GROUPS), "threshold is still that"),
+    ("8.3", (rejected_by(use_aside=False), MEASURED, GROUPS), "images set aside"),
+    ("8.3", (kth(lambda c, k: c[:, -k - 1]), MEASURED, GROUPS), "after the k-th"),
+    ("8.3", (kth(lambda c, k: c[:, k - 1]), MEASURED, GROUPS), "of the farthest"),
+    ("8.3", (kth(lambda c, k: c[:, -k:].mean(axis=1)), MEASURED, GROUPS), "the k-th alone"),
+    ("8.3", (lambda *given: CORRECT(*given) / 100, MEASURED, GROUPS), "That is a share"),
+    ("8.3", (lambda *given: 100 - CORRECT(*given), MEASURED, GROUPS), "that are accepted"),
+    ("8.3", (lambda *given: 50, MEASURED, GROUPS), "threshold for the same k"),
+    ("8.3", (lambda *given: np.nan, MEASURED, GROUPS), "NaN"),
+    ("8.3", (CORRECT, [4.0, 90.0], GROUPS), "the keys 1 and 5"),
+    ("8.3", (CORRECT, {1: 90.0, 5: 91.0}, GROUPS), "give two numbers"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (old / 100, new / 100)), GROUPS), "look like shares"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (new, old)), GROUPS), "are swapped"),
+    ("8.3", (CORRECT, {1: MEASURED[5], 5: MEASURED[1]}, GROUPS), "the other k"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (100 - old, new)), GROUPS), "old digits that stay"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (old, 100 - new)), GROUPS), "that get through"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (ASIDE, new)), GROUPS), "judge themselves"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (old, MIXED)), GROUPS), "the new ones alone"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (MIXED, new)), GROUPS), "new digits are among the old"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (old + 1, new)), GROUPS), "its figure for old digits"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (old, new - 1)), GROUPS), "the new ones are not"),
+    ("8.3", (CORRECT, pairs(lambda old, new: (old, np.nan)), GROUPS), "NaN"),
 ]

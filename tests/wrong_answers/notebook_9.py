@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from qdrant_client import models
 
 from metriclearn import EmbeddingIndex
 from metriclearn.curation import select_for_labelling
@@ -124,6 +125,18 @@ def deletes_nothing(index: EmbeddingIndex, day: str) -> int:
     return index.count(bad(day))
 
 
+def clears_labels(index: EmbeddingIndex, day: str) -> int:
+    n = index.count(bad(day))
+    only = models.Filter(
+        must=[
+            models.FieldCondition(key=key, match=models.MatchValue(value=value))
+            for key, value in bad(day).items()
+        ]
+    )
+    index.client.delete_payload(index.collection, ["label"], points=models.FilterSelector(filter=only))
+    return n
+
+
 def gives_a_share(index: EmbeddingIndex, day: str) -> float:
     n = index.count(bad(day)) / len(index)
     index.delete(where=bad(day))
@@ -180,8 +193,9 @@ WRONG = [
     ("9.2", (12, MEASURED | {0.5: of_all(0.5)}, False, POOL), "the machine named only some"),
     ("9.2", (12, MEASURED | {0.5: of_named(0.5)}, False, POOL), "people's labels as well"),
     ("9.2", (12, changed_shares(lambda wrong: wrong + 3), False, POOL), "give another figure"),
+    ("9.2", (12, changed_shares(round), False, POOL), "do not round"),
     ("9.2", (12, MEASURED, "no", POOL), "True or False"),
-    ("9.2", (12, MEASURED, True, POOL), "where all labels were right"),
+    ("9.2", (12, MEASURED, True, POOL), "when all ten labels are right"),
     ("9.3", (filtered(lambda day: {"label_by": "machine"}),), "label of 2026-01-15 by 'machine' is gone"),
     ("9.3", (filtered(lambda day: {"labelled": day}),), "of 2026-01-16 by 'person' is gone"),
     (
@@ -194,6 +208,7 @@ WRONG = [
     ("9.3", (counts_too_late,), "before you delete"),
     ("9.3", (deletes_by_source,), "by 'person' is gone"),
     ("9.3", (deletes_nothing,), "is still there"),
+    ("9.3", (clears_labels,), "delete the points themselves"),
     ("9.3", (gives_a_share,), "a whole number"),
     ("9.3", (gives_whether,), "is a bool"),
     ("9.3", (counts_what_is_left,), "how many are left"),

@@ -29,7 +29,8 @@ def exercise_8_1(
         raise NotYet(
             "Write the mean of the 7s as a sum: five right ones, and the wrong one. What is its weight?"
         )
-    each = {way: _lost_by_turns(*stored, means=way == WAYS[1]) for way in WAYS}
+    nines = np.flatnonzero(stored[1] == 9)
+    each = {way: [_lost(*stored, way == WAYS[1], int(row)) for row in nines] for way in WAYS}
     truth = {way: sum(points) / len(points) for way, points in each.items()}
     if found[WAYS[0]] == found[WAYS[1]] == 0 != truth[WAYS[0]]:
         raise NotYet(
@@ -37,11 +38,16 @@ def exercise_8_1(
         )
     if np.allclose([found[way] for way in WAYS], [truth[way] for way in WAYS[::-1]], rtol=0, atol=0.06):
         raise NotYet("The two are swapped: are the keys those of the stores?")
+    together = "the sum of the five, or all five wrong at once: take each in turn, and their mean."
     for way in WAYS:
+        if found[way] and np.isclose(found[way], truth[way] / 100, rtol=0.02, atol=0):
+            raise NotYet(f"For {way} that looks like a share: give points, so 100 times as much.")
+        if found[way] == round(truth[way]) != truth[way]:
+            raise NotYet(f"For {way} do not round: hand over the figure as it is.")
         mistakes = [
             (-truth[way], f"For {way} the sign is the other way round: take before minus after."),
-            (truth[way] / 100, f"For {way} that looks like a share: give points, so 100 times as much."),
-            (sum(each[way]), f"For {way} that is the sum of the five: take their mean."),
+            (sum(each[way]), f"For {way} that is {together}"),
+            (_lost(*stored, way == WAYS[1], nines), f"For {way} that is {together}"),
             (max(each[way]), f"For {way} that is the worst of the five: take their mean."),
             (each[way][0], f"For {way} that is the first 9 alone: let each of the five be the wrong one."),
             (truth[WAYS[way == WAYS[0]]], f"For {way} that is what the other store loses."),
@@ -58,8 +64,10 @@ def exercise_8_1(
     )
 
 
-def _lost_by_turns(vectors: FloatArray, names: LabelArray, nines: FloatArray, means: bool) -> list[float]:
-    """Return how many points of the 9s are lost when each stored 9 in turn is called 7."""
+def _lost(
+    vectors: FloatArray, names: LabelArray, nines: FloatArray, means: bool, rows: npt.NDArray[np.int_] | int
+) -> float:
+    """Return how many points of the 9s are lost when the examples in these rows are called 7."""
 
     def nines_right(names: LabelArray) -> float:
         kinds, points = names, vectors
@@ -69,8 +77,7 @@ def _lost_by_turns(vectors: FloatArray, names: LabelArray, nines: FloatArray, me
             points /= np.linalg.norm(points, axis=1, keepdims=True)
         return float(100 * np.mean(kinds[(nines @ points.T).argmax(axis=1)] == 9))
 
-    changed = [np.where(np.arange(len(names)) == row, 7, names) for row in np.flatnonzero(names == 9)]
-    return [nines_right(names) - nines_right(wrong) for wrong in changed]
+    return nines_right(names) - nines_right(np.where(np.isin(np.arange(len(names)), rows), 7, names))
 
 
 def exercise_8_2(tells_apart: Callable[..., object]) -> str:
@@ -79,8 +86,9 @@ def exercise_8_2(tells_apart: Callable[..., object]) -> str:
     apart = np.linspace(0.6, 0.99, 30), np.linspace(0.1, 0.59, 20)
     mixed = random.normal(1, 1, 119), random.normal(0, 1, 400)
     coarse = np.round(random.normal(1, 1, 90)), np.round(random.normal(0, 1, 50))
-    few, even = ((random.normal(1, 1, n), random.normal(0, 1, 300)) for n in (40, 100))
-    for old, new in (mixed, few, even, apart, coarse, (coarse[0], coarse[0][:40])):
+    few, even, none = ((random.normal(1, 1, n), random.normal(0, 1, 300)) for n in (40, 100, 15))
+    tied = np.repeat([1.0, 2.0, 3.0, 4.0], [3, 20, 30, 47]), random.integers(0, 5, 60).astype(float)
+    for old, new in (mixed, few, even, apart, coarse, (coarse[0], coarse[0][:40]), tied, none):
         found = array(call(tells_apart, old.copy(), new.copy()), "what it returns", (2,)).astype(float)
         _compare(found, old, new)
     return "Two sorts of counting, and no library: it agrees with scikit-learn, ties and all."
@@ -127,7 +135,15 @@ def _compare(found: Scores, old: Scores, new: Scores) -> None:
                 _reach(new, np.sort(new)[int(0.05 * len(new))]),
                 "Nobody has the new scores in advance: the old ones decide.",
             ),
+            (
+                _reach(new, np.unique(old)[int(0.05 * len(np.unique(old)))]),
+                "Images count, not values: an old score that occurs three times is three images.",
+            ),
             (_reach(new, ranked[0]), "You reject nobody: round 5 % of the old images down to whole ones."),
+            (
+                _reach(new, ranked[max(rank, 1)]),
+                f"Of {len(old)} old images 5 %, rounded down, are none: then nobody is rejected.",
+            ),
             (
                 _reach(new, ranked[max(int(0.05 * (len(old) + 1)) - 1, 0)]),
                 "That is the rank of notebook 6's `cut`: here it is the lowest score that is *left*.",
@@ -144,13 +160,11 @@ def _reach(scores: Scores, threshold: float) -> float:
 
 
 def exercise_8_3(
-    moves: object,
     rejected: Callable[..., object],
     measured_with: object,
     groups: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
 ) -> str:
     """The threshold by the fifth neighbour."""
-    direction = choice(moves, "how the threshold moves", ("higher", "lower"))
     random = np.random.default_rng(1)
     known, aside, these = (_near_three_places(random, n) for n in (60, 60, 400))
     for k in (1, 2, 5):
@@ -158,15 +172,14 @@ def exercise_8_3(
             call(rejected, known.copy(), aside.copy(), these.copy(), k), "what `rejected` returns", 0, 100
         )
         _compare_rejected(share, known, aside, these, k)
-    if direction == "higher":
-        raise NotYet("Can the fifth nearest be nearer than the nearest? So what happens to all scores?")
     for k, pair in entries(measured_with, "measured_with", (1, 5)).items():
         if plain(pair).shape != (2,):
             raise NotYet(f"For k={k}, give two numbers: old digits rejected, and new digits caught.")
         found = [number(share, f"a share with k={k}", 0, 100) for share in pair]
         _compare_measured(found, groups, k)
     return (
-        "Score and threshold sink together, so that about as many old digits are rejected. "
+        "The fifth nearest is farther away, so scores and threshold sink together: about as many old digits "
+        "are rejected. "
         "A few points more or fewer of the new ones, on one draw, are no reason to change k."
     )
 

@@ -20,7 +20,7 @@ DAYS = ("2026-01-15", "2026-01-16", "2026-01-17")
 
 
 def exercise_9_1(guess: object, picked: object, wanted_by_both: object) -> str:
-    """Uncertainty stands between two heaps, diversity far from all; who satisfies both?"""
+    """Uncertainty stands between two clusters, diversity far from all; who satisfies both?"""
     guessed, found = (_angles(answer, name) for answer, name in ((guess, "guess"), (picked, "picked")))
     truth = {strategy: DEGREES[row] for strategy, row in _rows(DEGREES, TOY_LABELS).items()}
     for strategy in STRATEGIES:
@@ -90,6 +90,8 @@ def exercise_9_2(
     for share, wrong in found.items():
         mistakes = _wrong(*pool, share)
         truth = mistakes.pop("right")
+        if wrong == round(truth) != truth:
+            raise NotYet(f"At share={share} do not round: hand over the figure as it is.")
         compare(
             wrong,
             truth,
@@ -102,7 +104,7 @@ def exercise_9_2(
         raise NotYet("Say True or False: does the gate protect against a wrong label by a person?")
     if gate_protects:
         raise NotYet(
-            "Compare your figures with those of the gate in the notebook, where all labels were right."
+            "Compare: when all ten labels are right, hardly any of the surest half is wrong. And with yours?"
         )
     near = "not far off" if abs(guessed - every) < 4 else "too high" if guessed > every else "too low"
     worse = f"With the gate it is even worse, {half:.0f} % instead of {every:.0f} %: " if half > every else ""
@@ -151,6 +153,11 @@ def exercise_9_3(roll_back: Callable[..., object]) -> str:
             bad = [name for name, (by, when) in points.items() if (by, when) == ("machine", day)]
             returned = call(roll_back, index, day)
             left = {name: index.count({"source": name}) for name in points}
+            cleared = any(
+                left[name] and not index.count({"source": name, "label": [0, 1, 2]}) for name in bad
+            )
+        if cleared:
+            raise NotYet("You cleared labels: delete the points themselves, with their vectors.")
         for name, (by, when) in points.items():
             if name in bad and left[name]:
                 raise NotYet(f"A label that the machine gave on {day} is still there.")
