@@ -61,7 +61,8 @@ def guarded(refuse: Callable[[np.ndarray, np.ndarray, float], object], never: fl
         slope, start = np.polyfit(np.log(labels), np.log(100 - aurocs), 1)
         if refuse(labels, aurocs, slope):
             return never
-        return int(np.ceil(np.exp((np.log(100 - wanted) - start) / slope)))
+        with np.errstate(over="ignore"):
+            return int(np.ceil(np.exp((np.log(100 - wanted) - start) / slope)))
 
     return labels_needed
 
@@ -88,7 +89,7 @@ WRONG = [
     ("10.2", (LEAD | {"10": 70.5}, CLEAR, WAYS), "That is an accuracy"),
     ("10.2", (LEAD | {"10": 67.9}, CLEAR, WAYS), "That is an accuracy"),
     ("10.2", (LEAD | {"10": 0.026}, CLEAR, WAYS), "That is a share"),
-    ("10.2", (LEAD | {"50": -0.5}, CLEAR, WAYS), "the first draw alone"),
+    ("10.2", (LEAD | {"50": -0.5}, CLEAR, WAYS), "That is the median"),
     ("10.2", (LEAD | {"10": 2.5}, CLEAR, WAYS), "That is the median"),
     ("10.2", (LEAD | {"10": 3.0}, CLEAR, WAYS), "the first draw alone"),
     ("10.2", ({"10": -4.0, "50": -2.0}, CLEAR, WAYS), "the lead on the cells"),
@@ -119,8 +120,8 @@ WRONG = [
     ),
     ("10.3", (forecast(lambda *a: int(np.ceil(needed(*a)))),), "return np.inf"),
     ("10.3", (guarded(lambda x, y, slope: slope > 0),), "return np.inf"),
-    ("10.3", (guarded(lambda x, y, slope: y[-1] <= y[0]),), "it is another number"),
-    ("10.3", (guarded(lambda x, y, slope: (np.diff(y) <= 0).any()),), "it is another number"),
+    ("10.3", (guarded(lambda x, y, slope: y[-1] <= y[0]),), "the fitted line falls"),
+    ("10.3", (guarded(lambda x, y, slope: (np.diff(y) <= 0).any()),), "the fitted line falls"),
     ("10.3", (guarded(lambda x, y, slope: slope >= 0, never=-np.inf),), "return np.inf"),
     ("10.3", (guarded(lambda x, y, slope: slope > -1e-9, never=float("nan")),), "return np.inf"),
     ("10.3", (guarded(lambda x, y, slope: slope > -1e-9, never=1000),), "return np.inf"),
