@@ -93,7 +93,7 @@ WRONG = [
     ("10.2", (LEAD | {"10": 2.5}, CLEAR, WAYS), "That is the median"),
     ("10.2", (LEAD | {"10": 3.0}, CLEAR, WAYS), "the first draw alone"),
     ("10.2", ({"10": -4.0, "50": -2.0}, CLEAR, WAYS), "the lead on the cells"),
-    ("10.2", (LEAD | {"50": 5}, CLEAR, WAYS), "which methods, which n"),
+    ("10.2", (LEAD | {"50": 5}, CLEAR, WAYS), "which method, which n"),
     ("10.2", (LEAD, CLEAR | {"10": False}, WAYS), "does it hold zero"),
     ("10.2", (LEAD, CLEAR | {"50": True}, WAYS), "does it hold zero"),
     ("10.2", (LEAD, CLEAR | {"50": "maybe"}, WAYS), "should be one of True, False"),

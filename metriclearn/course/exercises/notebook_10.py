@@ -98,7 +98,9 @@ def exercise_10_2(lead: object, clear: object, sets: Mapping[str, Any]) -> str:
             (float(np.median(ours - theirs)), "That is the median: the mean is asked for."),
             (float((ours - theirs)[0]), "That is the first draw alone: the mean of all is asked for."),
         ]
-        compare(found, interval.mean, mistakes, f"At {n} per class it is another: which methods, which n?", 0.06)
+        compare(
+            found, interval.mean, mistakes, f"At {n} per class it is another: which method, which n?", 0.06
+        )
         is_clear = not interval.low <= 0 <= interval.high
         if choice(said[n], f"`clear` at {n}", (True, False)) != is_clear:
             raise NotYet(
