@@ -85,7 +85,9 @@ bench: .venv/installed ## measure all methods at every label budget, and rewrite
 	$(RUN) -m benchmarks.elsewhere
 	$(RUN) -m benchmarks.photographs
 	$(RUN) -m benchmarks.studies.photographs_labels
+	$(RUN) -m benchmarks.studies.photographs_folds
 	$(RUN) -m benchmarks.folders
+	$(RUN) -m benchmarks.studies.drawings
 	$(RUN) -m benchmarks.studies.unknown
 	$(RUN) -m benchmarks.studies.tried
 	$(RUN) -m benchmarks.studies.tried --pick
