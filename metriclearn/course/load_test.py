@@ -77,7 +77,7 @@ def latencies(answer: Callable[[int], object], clients: int, questions: int) -> 
     """Return the latency of each question in ms when clients ask at once, float64, `(clients * questions,)`.
 
     The clients are threads of one interpreter, which hands over every `sys.getswitchinterval()`, 5 ms: with
-    quick answers most of the wait is for the interpreter. Clients of a service in other processes wait less.
+    quick answers a part of the wait is for the interpreter, and processes would give another picture.
 
     Args:
         answer: called with the number of a question, from 0 on; each client asks others than its neighbours.
