@@ -127,4 +127,8 @@ RIGHT = [
     ("12.3", ({"graph": "Better", "int8": "WORSE"}, truth_of_each)),
     ("12.3", (dict(reversed(GUESS.items())), each_question)),
     ("12.3", (GUESS, rounded)),
+    (
+        "12.3",
+        ({"graph": " worse ", "int8": "better"}, lambda *given: dict(reversed(measure(*given).items()))),
+    ),
 ]
