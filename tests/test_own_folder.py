@@ -15,7 +15,7 @@ import pytest
 from drawn_pictures import draw_folder
 from PIL import Image
 
-from metriclearn import MetricEmbedding, finetune, training
+from metriclearn import finetune
 from metriclearn.cli.main import main
 from metriclearn.course import own_folder
 from metriclearn.course.own_folder import CLASSES, FREE, LABELLED, SUFFIXES, write_folder
@@ -27,9 +27,9 @@ KINDS = {"JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def digits_are_read_once():
+def cells_are_read_once():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_folder, "load_images", cache(own_folder.load_images))
+        patch.setattr(own_folder, "course_photographs", cache(own_folder.course_photographs))
         yield
 
 
@@ -48,14 +48,14 @@ def test_every_picture_but_the_broken_one_is_read(written):
     found = Counter(photographs.labels.tolist())
     assert found.pop(-1) == FREE * len(CLASSES) + len(planted.duplicates)
     assert sum(found.values()) == LABELLED * len(CLASSES)
-    assert not photographs.grey.all()
+    assert photographs.grey.sum() > 100
 
 
 def test_kinds_and_sizes_are_mixed(written):
     folder, planted, photographs = written
     counts = Counter(Path(file).suffix for file in photographs.files)
     assert set(counts) == set(SUFFIXES)
-    assert min(counts.values()) >= 40
+    assert min(counts.values()) >= 25
     assert len(set(photographs.widths.tolist())) > 50
     # Squares: what is made of the edges of a picture plays no part here.
     np.testing.assert_array_equal(photographs.widths, photographs.heights)
@@ -77,11 +77,14 @@ def test_exactly_the_wrong_labels_are_wrong(written):
     assert len(differ) == 3
 
 
-def test_exactly_the_duplicates_are_found(written):
+def test_the_duplicates_are_found_first(written):
     _, planted, photographs = written
     found = duplicates(photographs)
     files = [{photographs.files[pair.first], photographs.files[pair.second]} for pair in found]
-    assert sorted(map(sorted, files)) == sorted(map(sorted, planted.duplicates))
+    # And two cells that look nearly the same: exercise 11.2 asks about them.
+    assert sorted(map(sorted, files[:2])) == sorted(map(sorted, planted.duplicates))
+    assert len(files) == 3
+    assert found[2].cosine < found[1].cosine - 0.001
     assert not any(pair.same_file for pair in found)
     width = dict(zip(photographs.files, photographs.widths.tolist(), strict=True))
     (original, again), (larger, smaller) = planted.duplicates
@@ -126,11 +129,6 @@ def lesson(monkeypatch, tmp_path):
                     exec(cell.source, names)
         return out.getvalue()
 
-    fit, classifier = MetricEmbedding.fit, training.train_classifier
-    monkeypatch.setattr(MetricEmbedding, "fit", lambda self, *data: fit(self.set_params(steps=2), *data))
-    monkeypatch.setattr(
-        training, "train_classifier", lambda *data, **options: classifier(*data, **options | {"steps": 2})
-    )
     monkeypatch.setattr(finetune, "HEAD_STEPS", 2)
     monkeypatch.setattr(subprocess, "run", here)
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
@@ -141,21 +139,19 @@ def lesson(monkeypatch, tmp_path):
 
 def test_the_notebook_runs_on_a_folder_of_other_classes(lesson, tmp_path):
     printed = lesson(draw_folder(tmp_path / "my photos"))
-    assert "33 pictures, 9 of them without a label" in printed
-    verdicts = re.findall(r"^11 .+$", printed, flags=re.MULTILINE)
-    assert len(verdicts) > 10
-    assert all(line.endswith("(no band for this data set)") for line in verdicts)
-    assert not any(name in printed for name in ("zero", "four", "six", "seven"))
+    assert "33 pictures, 24 labels, 0 skipped" in printed
+    compared = re.findall(r"^.+: [\d.]+(?: %| points)?  \(.+$", printed, flags=re.MULTILINE)
+    assert len(compared) > 8
+    assert all(line.endswith("(no range is known for this data set)") for line in compared)
+    assert not any(name in printed for name in CLASSES)
     assert "planted" not in printed
-    assert "evidence: 5" in printed
-    assert "# A classifier of 3 classes from 24 labels" in printed
-    assert re.search(r"A simpler way wins|No telling it from|It beats every simpler way", printed)
+    assert "Intended use: " in printed
+    assert "of a class left out, called unknown" in printed
 
 
 def test_the_notebook_says_what_a_small_folder_cannot_tell(lesson, tmp_path):
     printed = lesson(draw_folder(tmp_path / "few", n=4, free=0, kinds=("disc", "bars")))
-    assert "8 pictures, 0 of them without a label" in printed
+    assert "8 pictures, 8 labels, 0 skipped" in printed
     assert "fewer than 19 labelled pictures: no threshold" in printed
-    assert "called unknown, raw" not in printed
-    for missing in ("ten labels in every class", "accuracy known to 20 points", "enough held out"):
-        assert f"[ ] {missing}" in printed
+    assert "called unknown: " in printed
+    assert "of a class left out" not in printed

@@ -1,4 +1,4 @@
-"""Qdrant's real engine with one face, in this process or on a server, so that its trade-offs can be measured.
+"""Qdrant's real engine, in this process or on a server, behind one interface, to measure its trade-offs.
 
 Local mode compares a question with every point and ignores each setting of a graph. The engine itself is
 written in Rust. It runs on a server, and as Qdrant Edge (https://qdrant.tech/edge/) inside a program:
@@ -312,7 +312,7 @@ def _answers(
     one: Callable[[Any], Sequence[Any]],
     many: Callable[[list[Any]], Sequence[Sequence[Any]]],
 ) -> Answers:
-    """Ask, with a watch in the hand."""
+    """Ask, and take the time."""
     ids, seconds = np.full((len(requests), check_count(k, "k")), -1), np.zeros(len(requests))
     started = time.perf_counter()
     found = list(many(requests)) if together else []

@@ -22,7 +22,7 @@ class Reader:
 
     Each time it looks up which version the index's name means, and asks for one of the stored images by the
     embedding that this version's encoder gives. The nearest point is then the image itself, with a cosine of
-    1: anything else comes of another encoder's vectors. Write
+    1: anything else comes from another encoder's vectors. Write
     `with Reader(index, embeddings) as reader:`, and look at its counts afterwards.
 
     Args:
@@ -32,7 +32,7 @@ class Reader:
     Attributes:
         questions: how many were asked.
         errors: how many of them raised an error.
-        wrong: how many answers were not by the encoder that was asked.
+        wrong: how many answers came from another encoder's vectors.
         met: the ids of the encoders that the name meant in the meantime.
     """
 
@@ -75,6 +75,9 @@ class Reader:
 
 def latencies(answer: Callable[[int], object], clients: int, questions: int) -> npt.NDArray[np.float64]:
     """Return the latency of each question in ms when clients ask at once, float64, `(clients * questions,)`.
+
+    The clients are threads of one interpreter, which hands over every `sys.getswitchinterval()`, 5 ms: with
+    quick answers a part of the wait is for the interpreter, and processes would give another picture.
 
     Args:
         answer: called with the number of a question, from 0 on; each client asks others than its neighbours.

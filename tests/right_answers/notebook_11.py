@@ -13,6 +13,7 @@ from metriclearn.curation import duplicates
 
 wrong = loaded(Path(__file__).parent.parent / "wrong_answers" / "notebook_11.py")
 PICTURES, PAIRS, needed = wrong.PICTURES, wrong.PAIRS, wrong.needed
+PLANTED, SAME = wrong.PLANTED, wrong.SAME
 
 
 def by_the_test(ours: np.ndarray, simpler: np.ndarray) -> str:
@@ -49,11 +50,16 @@ RIGHT = [
     ("11.1", (torch.tensor(99), needed(torch.tensor(19), torch.tensor(99.0)))),
     ("11.1", (0, dict(reversed(needed(19, 99).items())))),
     ("11.1", (np.float32(500), needed(19.0, np.array([99])))),
-    ("11.2", (PAIRS, PICTURES)),
-    ("11.2", ({at: len(duplicates(PICTURES, at)) for at in PAIRS}, PICTURES)),
-    ("11.2", ({at: np.int64(n) for at, n in PAIRS.items()}, PICTURES)),
-    ("11.2", ({at: torch.tensor(n) for at, n in reversed(PAIRS.items())}, PICTURES)),
-    ("11.2", ({at: float(n) for at, n in PAIRS.items()}, PICTURES)),
+    ("11.2", (PAIRS, SAME, PICTURES, PLANTED)),
+    ("11.2", ({at: len(duplicates(PICTURES, at)) for at in PAIRS}, SAME[::-1], PICTURES, PLANTED)),
+    ("11.2", ({at: np.int64(n) for at, n in PAIRS.items()}, np.array(SAME), PICTURES, PLANTED)),
+    (
+        "11.2",
+        ({at: torch.tensor(n) for at, n in reversed(PAIRS.items())}, {(4, 3), (1, 0)}, PICTURES, PLANTED),
+    ),
+    ("11.2", ({at: float(n) for at, n in PAIRS.items()}, PLANTED.duplicates, PICTURES, PLANTED)),
+    ("11.2", (PAIRS, [one for one in duplicates(PICTURES) if one.first in (0, 3)][:2], PICTURES, {})),
+    ("11.2", (PAIRS, [], PICTURES, {})),
     ("11.3", (by_the_test,)),
     ("11.3", (by_counting_tosses,)),
     ("11.3", (by_the_tail,)),

@@ -10,7 +10,6 @@ from metriclearn.course.engine import recall
 BEGINS = {"32 numbers, 100 KB": 800, "768 numbers, 10,000 KB": 3333}
 INDEXED = {700: 0, 900: 900}
 GUESS = {"graph": "worse", "int8": "better"}
-RECALLS = {"graph": 90.6, "int8": 94.1, "int8, rescored": 98.1}
 
 
 def in_a_loop(engine: Any, questions: Any, goal: float, efs: Any = (10, 16), k: int = 10) -> int | None:
@@ -57,6 +56,59 @@ def halving(engine: Any, questions: Any, goal: float, efs: Any = (10, 16), k: in
     return int(efs[low]) if low < len(efs) else None
 
 
+def one_at_a_time(engine: Any, questions: Any, goal: float, efs: Any = (10, 16), k: int = 10) -> Any:
+    truth = [{*engine.ask(question[None], k, exact=True).ids[0].tolist()} for question in questions]
+    for ef in efs:
+        found = [{*engine.ask(question[None], k, ef=ef).ids[0].tolist()} for question in questions]
+        if sum(len(a & b) for a, b in zip(found, truth, strict=True)) / (k * len(truth)) >= goal - 1e-9:
+            return ef
+    return None
+
+
+def in_tensors(engine: Any, questions: Any, goal: float, efs: Any = (10, 16), k: int = 10) -> Any:
+    found = in_a_loop(engine, questions, goal, torch.tensor(efs), k)
+    return None if found is None else torch.tensor(found)
+
+
+def in_floats(engine: Any, questions: Any, goal: float, efs: Any = (10, 16), k: int = 10) -> Any:
+    found = in_a_loop(engine, questions, goal, [float(ef) for ef in efs], k)
+    return None if found is None else np.float64(found)
+
+
+def measure(plain: Any, small: Any, questions: Any) -> dict[str, float]:
+    truth = plain.ask(questions, exact=True).ids
+    return {
+        "graph": 100 * recall(plain.ask(questions, ef=32).ids, truth),
+        "int8": 100 * recall(small.ask(questions, ef=64).ids, truth),
+        "int8, rescored": 100 * recall(small.ask(questions, ef=64, rescore=2).ids, truth),
+    }
+
+
+def truth_of_each(plain: Any, small: Any, questions: Any) -> dict[str, Any]:
+    def share(engine: Any, **words: Any) -> Any:
+        truth = engine.ask(questions, 10, exact=True).ids
+        pairs = zip(engine.ask(questions, 10, **words).ids, truth, strict=True)
+        return torch.tensor(np.mean([10 * len({*found} & {*wanted}) for found, wanted in pairs]))
+
+    return {
+        "int8, rescored": share(small, ef=64, rescore=2.0),
+        "int8": share(small, ef=64, rescore=None),
+        "graph": share(plain, ef=32),
+    }
+
+
+def each_question(plain: Any, small: Any, questions: Any) -> dict[str, Any]:
+    found: dict[str, list[float]] = {"graph": [], "int8": [], "int8, rescored": []}
+    for question in torch.tensor(questions):
+        for name, share in measure(plain, small, question[None]).items():
+            found[name].append(share)
+    return {name: np.mean(shares) for name, shares in found.items()}
+
+
+def rounded(plain: Any, small: Any, questions: Any) -> dict[str, float]:
+    return {name: round(share, 1) for name, share in measure(plain, small, questions).items()}
+
+
 RIGHT = [
     ("12.1", (BEGINS, INDEXED)),
     ("12.1", ({**BEGINS, "768 numbers, 10,000 KB": 10_000 * 1024 / 3072}, INDEXED)),
@@ -68,9 +120,15 @@ RIGHT = [
     ("12.2", (with_sets,)),
     ("12.2", (from_the_end,)),
     ("12.2", (halving,)),
-    ("12.3", (GUESS, RECALLS)),
-    ("12.3", ({"graph": "Better", "int8": "WORSE"}, {"graph": 88.0, "int8": 93, "int8, rescored": 97.6})),
-    ("12.3", (GUESS, {"graph": 92.0, "int8": 95.6, "int8, rescored": 98.8})),
-    ("12.3", (dict(reversed(GUESS.items())), {name: np.float32(share) for name, share in RECALLS.items()})),
-    ("12.3", ({"graph": "worse", "int8": "worse"}, {n: torch.tensor(share) for n, share in RECALLS.items()})),
+    ("12.2", (one_at_a_time,)),
+    ("12.2", (in_tensors,)),
+    ("12.2", (in_floats,)),
+    ("12.3", (GUESS, measure)),
+    ("12.3", ({"graph": "Better", "int8": "WORSE"}, truth_of_each)),
+    ("12.3", (dict(reversed(GUESS.items())), each_question)),
+    ("12.3", (GUESS, rounded)),
+    (
+        "12.3",
+        ({"graph": " worse ", "int8": "better"}, lambda *given: dict(reversed(measure(*given).items()))),
+    ),
 ]
