@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from metriclearn.cli.model_folder import (
 )
 from metriclearn.cli.report import report_page
 from metriclearn.files import cache_folder, check_replaceable, finish_replacing, locked
-from metriclearn.model_selection import AUTO, METHODS, Candidates
+from metriclearn.model_selection import AUTO, METHODS, Candidates, FittedMethod
 from metriclearn.photos.class_names import check_enough, printable
 
 
@@ -79,6 +80,7 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
         photographs.files,
         (folder,) * len(photographs),
         photographs.digests,
+        _held_out(fitted, len(photographs), names),
     )
     if server:
         facts["collection"] = model.collection
@@ -88,6 +90,15 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
     candidates.clear_cache()
     notes = photographs.listing.notes
     return facts | {"model": str(out), "notes": notes}, "\n".join([*notes, _text(facts, out)])
+
+
+def _held_out(fitted: FittedMethod, n: int, names: Sequence[str]) -> tuple[dict[str, Any] | None, ...]:
+    """Return what was said of each picture by a classifier that had not met it, as a model folder has it."""
+    said: list[dict[str, Any] | None] = [None] * n
+    found = fitted.held_out.predictions
+    for row, label, confidence in zip(fitted.held_out.rows, found.labels, found.confidence, strict=True):
+        said[row] = {"class": names[label], "confidence": round(float(confidence), 4)}
+    return tuple(said)
 
 
 def _say(text: str) -> None:

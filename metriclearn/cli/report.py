@@ -4,9 +4,14 @@ A content security policy in each page forbids it to ask any address, and to run
 """
 
 import base64
+import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -19,6 +24,7 @@ from metriclearn.photos import Photographs, downscale
 from metriclearn.photos.decode import Bytes
 
 SIDE = 128  # pixels of the longer side of a picture
+REVIEW_SIDE = 256  # likewise, on the page where labels are corrected
 MISTAKES = 12  # shown in the report
 
 
@@ -51,25 +57,39 @@ def review_page(
     class_names: Sequence[str],
     findings: Sequence[Finding],
     rows: Sequence[dict[str, Any]],
+    out: Path,
 ) -> str:
-    """Return the page on which a person corrects labels by keyboard; `rows` are the findings as a table."""
-    shown = _pictures(photographs, [finding.row for finding in findings])
-    others = iter(_pictures(photographs, [finding.other for finding in findings if finding.other >= 0]))
+    """Return the page on which a person corrects labels by keyboard; `rows` are the findings as a table.
+
+    `out` is the folder that it will lie in: the files themselves are linked from there.
+    """
+    shown = _pictures(photographs, [finding.row for finding in findings], REVIEW_SIDE)
+    doubles = [finding.other for finding in findings if finding.other >= 0]
+    others = iter(_pictures(photographs, doubles, REVIEW_SIDE))
     items = [
         row
-        | {"picture": picture}
+        | {"picture": picture, "original": _link(photographs.folder / photographs.files[finding.row], out)}
         | ({} if finding.other < 0 else {"otherPicture": next(others), "otherLabel": labels[finding.other]})
+        | ({} if finding.other < 0 else {"otherDigest": photographs.digests[finding.other]})
         for row, finding, picture in zip(rows, findings, shown, strict=True)
     ]
-    return render("review.html.j2", page={"classes": list(class_names), "items": items})
+    page_id = hashlib.sha256(repr(rows).encode(errors="surrogatepass")).hexdigest()[:16]
+    return render("review.html.j2", page={"id": page_id, "classes": list(class_names), "items": items})
 
 
-def _pictures(photographs: Photographs, rows: Sequence[int] | Any) -> list[str]:
+def _link(file: Path, folder: Path) -> str:
+    """Return the address of a file for a page in a folder."""
+    with suppress(ValueError):  # on Windows they may lie on two drives
+        return quote(os.fsencode(Path(os.path.relpath(file, folder)).as_posix()))
+    return file.absolute().as_uri()
+
+
+def _pictures(photographs: Photographs, rows: Sequence[int] | Any, side: int = SIDE) -> list[str]:
     """Return pictures, by their rows, as data URLs of the shape that each had."""
     chosen = np.asarray(rows, dtype=np.int64)
     sizes = np.column_stack([photographs.widths, photographs.heights])[chosen]
-    shapes = np.maximum(1, SIDE * sizes // sizes.max(axis=1, keepdims=True))
-    squares = (square for batch in photographs.batches(chosen) for square in downscale(batch, SIDE))
+    shapes = np.maximum(1, side * sizes // sizes.max(axis=1, keepdims=True))
+    squares = (square for batch in photographs.batches(chosen) for square in downscale(batch, side))
     return [_data_url(square, *shape) for square, shape in zip(squares, shapes.tolist(), strict=True)]
 
 
