@@ -6,6 +6,7 @@ what only the notebooks use, and the command line.
     cli/                  command line: check, fit, classify, review, add
     course/               figures, exercises and measurements of the notebooks
     model_selection.py    model selection: which method suits these images
+    calibration.py        confidence: the probability that an answer is right
     cross_validation.py   stratified folds, held-out predictions, leave one class out
     curation.py           duplicates, outliers, label errors, what to label next
     classify.py           QdrantClassifier: k-nearest-neighbour classifier over a vector database

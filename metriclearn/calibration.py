@@ -1,18 +1,19 @@
 """Calibrated confidence: how likely an answer of nearest neighbours is right.
 
-The share of the votes is no probability: five neighbours of one class give a share of 1, whether they are near
-or far. So a logistic regression learns from held-out answers how often an answer was right, given how similar
-its nearest example is and how large its share of the votes (Platt scaling, Platt 1999; Niculescu-Mizil and
+The share of the votes is no probability: five neighbours of one class give a share of 1, whether they are
+near or far. So a logistic regression learns from held-out answers how often an answer was right, given the
+similarity of its nearest example and its share of the votes (Platt scaling, Platt 1999; Niculescu-Mizil and
 Caruana 2005, https://doi.org/10.1145/1102351.1102430).
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold
 
+from metriclearn.cross_validation import CrossValidation
 from metriclearn.neighbours import Predictions
 
 FEWEST = 20  # held-out answers; with fewer, one number stands for all
@@ -70,9 +71,27 @@ class Calibration:
         return found
 
 
-def expected_calibration_error(
-    probabilities: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 10
-) -> float:
+def held_out_probabilities(held_out: CrossValidation, seed: int = 0) -> Probabilities:
+    """Return the probability that each held-out answer is right, from the other held-out answers.
+
+    Each answer is calibrated by those of the other four of five folds, so that the probabilities can be
+    compared with what was right.
+
+    Args:
+        held_out: what was said of n images by classifiers that had not met them.
+        seed: of the folds.
+
+    Returns:
+        float64, shape `(n,)`.
+    """
+    said, right = held_out.predictions, held_out.correct
+    found = np.empty(len(right))
+    for rest, asked in KFold(min(5, len(right)), shuffle=True, random_state=seed).split(right):
+        found[asked] = Calibration.fit(said.chosen(rest), right[rest]).probability(said.chosen(asked))
+    return found
+
+
+def expected_calibration_error(probabilities: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 10) -> float:
     """Return the expected calibration error, in percent.
 
     The answers are put into bins of equal numbers by their probability; in each bin the mean probability is
@@ -86,7 +105,8 @@ def expected_calibration_error(
     """
     told, right = np.asarray(probabilities, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     parts = np.array_split(np.argsort(told, kind="stable"), min(bins, len(told)))
-    return 100 * sum(abs(told[part].mean() - right[part].mean()) * len(part) for part in parts) / len(told)
+    gaps = [abs(told[part].mean() - right[part].mean()) * len(part) for part in parts]
+    return 100 * float(sum(gaps)) / len(told)
 
 
 def _features(predictions: Predictions) -> npt.NDArray[np.float64]:
@@ -98,5 +118,6 @@ def _intercept(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) ->
     low, high = -100.0 - scores.max(), 100.0 - scores.min()
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if (1 / (1 + np.exp(-scores - middle))).mean() < right.mean() else (low, middle)
-    return (low + high) / 2
+        too_low = (1 / (1 + np.exp(-scores - middle))).mean() < right.mean()
+        low, high = (middle, high) if too_low else (low, middle)
+    return float(low + high) / 2

@@ -378,6 +378,7 @@ def what_to_review(
         pairs: as `duplicates` found them.
         predicted: int64, shape `(n,)`: the class that a classifier which had not met the picture gave it, as
             from `metriclearn.cross_validation.cross_validate`; -1 where there is none.
+        confidence: float, shape `(n,)`, in [0, 1]: how sure of it that classifier was.
         n_next: how many unlabelled pictures to propose.
         seed: decides between equals among these.
 

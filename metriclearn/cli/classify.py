@@ -29,7 +29,7 @@ from metriclearn.photos.depth import Ranges
 from metriclearn.photos.listing import find_pictures, other_kind
 
 AT_ONCE = 64  # pictures that are classified at a time
-COLUMNS = ("file_name", "label", "confidence", "similarity", "nearest_class", "evidence", "skipped")
+COLUMNS = ("file_name", "label", "confidence", "votes", "similarity", "nearest_class", "evidence", "skipped")
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -69,11 +69,13 @@ def _answers(
 def _classified(squares: Bytes, model: ModelFolder, classifier: QdrantClassifier) -> Iterator[dict[str, Any]]:
     """Yield the vote of the nearest examples, or "unknown", for each square."""
     found, threshold = classifier.explain(model.embed(squares)), model.card["unknown"]["threshold"]
+    probabilities = model.calibration.probability(found)
     for i, name in enumerate(found.labels.tolist()):
         similarity = float(found.similarity[i])
         yield {
             "label": "unknown" if threshold is not None and similarity < threshold else name,
-            "confidence": round(float(found.confidence[i]), 3),
+            "confidence": round(float(probabilities[i]), 3),
+            "votes": round(float(found.confidence[i]), 3),
             "similarity": round(similarity, 3),
             "nearest_class": name,
             "evidence": [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metriclearn.backbones import load_backbone
+from metriclearn.calibration import held_out_probabilities
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
 from metriclearn.cli.common import Result, UsageError, label_counts, path_of, photographs_of, wrong_use
@@ -96,7 +97,8 @@ def _held_out(fitted: FittedMethod, n: int, names: Sequence[str]) -> tuple[dict[
     """Return what was said of each picture by a classifier that had not met it, as a model folder has it."""
     said: list[dict[str, Any] | None] = [None] * n
     found = fitted.held_out.predictions
-    for row, label, confidence in zip(fitted.held_out.rows, found.labels, found.confidence, strict=True):
+    confidences = held_out_probabilities(fitted.held_out)
+    for row, label, confidence in zip(fitted.held_out.rows, found.labels, confidences, strict=True):
         said[row] = {"class": names[label], "confidence": round(float(confidence), 4)}
     return tuple(said)
 

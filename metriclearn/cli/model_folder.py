@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metriclearn import MetricEmbedding, QdrantClassifier
+from metriclearn.calibration import Calibration
 from metriclearn.checks.arguments import check_device, shown
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.forms import fits
@@ -95,6 +96,7 @@ CARD_FORM = {  # what of a card is used later
         "held_out": COUNT,
         "unseen": (_INTERVAL, None),
     },
+    "calibration": {"intercept": float, "similarity": float, "share": float},
     "added": COUNT,
     "seed": range(2**32),
     "qdrant_url": (str, None),
@@ -169,8 +171,12 @@ class ModelFolder:
         ):
             raise ValueError(f"The files in {path} do not belong together: {REMEDY}.")
         as_ranges(card["input"]["ranges"])
-        columns = [tuple(payload[key] for payload in points.payloads) for key in ("file", "folder", "sha256")]
-        return cls(path, card, embedding, points.vectors, tuple(class_of), *columns, tuple(held_out))
+        files, folders, digests = (
+            tuple(payload[key] for payload in points.payloads) for key in ("file", "folder", "sha256")
+        )
+        return cls(
+            path, card, embedding, points.vectors, tuple(class_of), files, folders, digests, tuple(held_out)
+        )
 
     def write(self, pages: Mapping[str, str], *, encoder: bool = True) -> None:
         """Write what is new into the folder, all of it or nothing; other files there are left alone.
@@ -188,6 +194,12 @@ class ModelFolder:
             replace_files(self.path, files, FILES)
             for name in FILES_OF_FORMAT_1:
                 (self.path / name).unlink(missing_ok=True)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """How likely an answer is right."""
+        found = self.card["calibration"]
+        return Calibration(found["intercept"], found["similarity"], found["share"])
 
     @cached_property
     def labels(self) -> LabelArray:
