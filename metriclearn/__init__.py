@@ -3,7 +3,7 @@
 From the top layer down; each line imports only from those below it. The two on top never import each other:
 what only the notebooks use, and the command line.
 
-    cli/                  command line: check, fit, classify, review, add
+    cli/                  command line: check, fit, classify, evaluate, review, add
     course/               figures, exercises and measurements of the notebooks
     model_selection.py    model selection: which method suits these images
     calibration.py        confidence: the probability that an answer is right

@@ -12,7 +12,15 @@ from metriclearn.backbones import load_backbone
 from metriclearn.calibration import held_out_probabilities
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
-from metriclearn.cli.common import Result, UsageError, label_counts, path_of, photographs_of, wrong_use
+from metriclearn.cli.common import (
+    Result,
+    UsageError,
+    label_counts,
+    path_of,
+    photographs_of,
+    quoted,
+    wrong_use,
+)
 from metriclearn.cli.groups import groups_of
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
@@ -161,6 +169,6 @@ def _text(facts: dict[str, Any], out: Path) -> str:
             card.promise(facts),
             *on_server,
             f"Written to {where}; look at {printable(str(out / REPORT_PAGE))}",
-            f"Next: metriclearn classify {where} PICTURE...",
+            f"Next: metriclearn classify {quoted(out)} PICTURE...",
         ]
     )

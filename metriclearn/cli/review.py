@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.cli.common import Result, UsageError, check_output, expanded, path_of, table_bytes
+from metriclearn.cli.common import Result, UsageError, check_output, expanded, path_of, quoted, table_bytes
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
 from metriclearn.curation import duplicates, what_to_review
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> Result:
         )
     lines.append(
         f"Open {printable(str(page_file))}, correct the labels and save them; "
-        f"then: metriclearn add {options.model} --labels FILE"
+        f"then: metriclearn add {quoted(options.model)} --labels FILE"
     )
     return result, "\n".join(lines)
 
