@@ -346,7 +346,7 @@ def test_a_model_folder_opens_as_a_classifier_and_answers_the_same(model, photos
         said, shares, classes = explained(model, asked)
         files = [payload["file"] for payload in read_points(model).payloads]
         assert said.labels.tolist() == [answer["nearest_class"] for answer in answers]
-        np.testing.assert_allclose(said.confidence, [a["confidence"] for a in answers], atol=1e-3)
+        np.testing.assert_allclose(said.confidence, [a["votes"] for a in answers], atol=1e-3)
         np.testing.assert_allclose(shares.max(axis=1), said.confidence)
         for row, answer in zip(said.nearest, answers, strict=True):
             assert [files[i] for i in row] == [found["file"] for found in answer["evidence"]]

@@ -95,11 +95,12 @@ def _sort(folder: Path, answers: Sequence[dict[str, Any]]) -> None:
     for answer in answers:
         if answer["label"] is None:
             continue
-        place = folder / re.sub(r'[<>:"/\\|?*]', "_", answer["label"]).strip(" .") or "_"
+        name = re.sub(r'[<>:"/\\|?*]', "_", answer["label"]).strip(" .")
+        place = folder / (name or "_")
         place.mkdir(parents=True, exist_ok=True)
         source = path_of(answer["file"])
-        names = (f"{source.stem}{f' ({n})' if n else ''}{source.suffix}" for n in count())
-        write_output(next(place / name for name in names if not (place / name).exists()), source.read_bytes())
+        free = (place / f"{source.stem}{f' ({n})' if n else ''}{source.suffix}" for n in count())
+        write_output(next(file for file in free if not file.exists()), source.read_bytes())
 
 
 def _answers(
