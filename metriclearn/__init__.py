@@ -3,9 +3,10 @@
 From the top layer down; each line imports only from those below it. The two on top never import each other:
 what only the notebooks use, and the command line.
 
-    cli/                  command line: check, fit, classify, review, add
+    cli/                  command line: check, fit, classify, evaluate, review, add
     course/               figures, exercises and measurements of the notebooks
     model_selection.py    model selection: which method suits these images
+    calibration.py        confidence: the probability that an answer is right
     cross_validation.py   stratified folds, held-out predictions, leave one class out
     curation.py           duplicates, outliers, label errors, what to label next
     classify.py           QdrantClassifier: k-nearest-neighbour classifier over a vector database

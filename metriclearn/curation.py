@@ -18,7 +18,7 @@ from sklearn.manifold import TSNE
 
 from metriclearn.checks.arguments import check_choice, check_count, check_number, check_seed
 from metriclearn.checks.arrays import FloatArray, check_embeddings
-from metriclearn.checks.labels import LabelArray, check_class_labels, check_groups, is_labelled
+from metriclearn.checks.labels import LabelArray, check_class_labels, check_groups, check_labels, is_labelled
 from metriclearn.index import EmbeddingIndex
 from metriclearn.label_propagation import diffuse_labels
 from metriclearn.neighbours import TEMPERATURE, nearest, votes
@@ -360,18 +360,25 @@ def what_to_review(
     labels: npt.ArrayLike,
     pairs: Sequence[DuplicatePair] = (),
     *,
+    predicted: npt.ArrayLike | None = None,
+    confidence: npt.ArrayLike = 1.0,
     n_next: int = 20,
     seed: int = 0,
 ) -> list[Finding]:
     """Return what to look at: suspicious labels, pairs, outliers, and what to label next.
 
-    Near-duplicates share their errors, so they do not judge each other's labels, as far as that leaves enough
-    to judge by.
+    A label is judged by a prediction of a classifier that was trained without it, where there is one: an
+    encoder that was trained on a wrong label has learned to agree with it. Other labels are judged by their
+    neighbours. Near-duplicates share their errors, so they do not judge each other's labels, as far as that
+    leaves enough to judge by.
 
     Args:
         embeddings: float, shape `(n, N)`, of all pictures.
         labels: int64, shape `(n,)`, -1 = unlabelled; at least two classes.
         pairs: as `duplicates` found them.
+        predicted: int64, shape `(n,)`: the class that a classifier which had not met the picture gave it, as
+            from `metriclearn.cross_validation.cross_validate`; -1 where there is none.
+        confidence: float, shape `(n,)`, in [0, 1]: how sure of it that classifier was.
         n_next: how many unlabelled pictures to propose.
         seed: decides between equals among these.
 
@@ -387,6 +394,12 @@ def what_to_review(
     k = max(1, min(10, 2 * (smallest - 1), len(known) - 1))
     scores = label_errors(embeddings, given, k, groups=groups)
     suggested = _suggestions(embeddings, given, known, groups)
+    held_out = check_labels(np.full(len(given), -1) if predicted is None else predicted, len(given))
+    if predicted is not None:
+        sure = np.broadcast_to(np.asarray(confidence, dtype=np.float64), len(given))
+        judged = known[is_labelled(held_out[known])]
+        suggested[judged] = held_out[judged]
+        scores[judged] = sure[judged] * (held_out[judged] != given[judged])
 
     def finding(row: int, kind: str, score: float) -> Finding:
         return Finding(int(row), kind, float(score), suggestion=int(suggested[row]))
@@ -394,7 +407,7 @@ def what_to_review(
     found = [
         finding(row, "label", scores[row])
         for row in known[np.argsort(-scores[known], kind="stable")]
-        if scores[row] > SUSPICIOUS and suggested[row] != given[row]
+        if scores[row] > (0 if held_out[row] >= 0 else SUSPICIOUS) and suggested[row] != given[row]
     ]
     found += [Finding(pair.first, "duplicate", pair.cosine, other=pair.second) for pair in pairs]
     if len(given) > 20:

@@ -5,7 +5,7 @@ and curation call these two; label propagation builds a sparse graph of its own.
 same neighbours (`metriclearn.index`), and its answers go through the same vote.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class Predictions:
     similarity: FloatArray
     nearest: npt.NDArray[np.int64]
     cosines: FloatArray
+
+    def chosen(self, rows: npt.NDArray[np.int_]) -> "Predictions":
+        """Return what was said of some of the images."""
+        return Predictions(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def nearest(

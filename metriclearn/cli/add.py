@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metriclearn.cli import card
-from metriclearn.cli.common import Result, UsageError, label_counts, path_of, photographs_of
+from metriclearn.cli.common import Result, UsageError, label_counts, path_of, photographs_of, quoted
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
     NEIGHBOURS,
@@ -77,7 +77,7 @@ def _add(options: argparse.Namespace) -> Result:
     if outdated:
         text += (
             f"\nThe copy of the examples on {printable(str(outdated))} is older now; this brings it up to "
-            f"date: metriclearn add {options.model} --qdrant-url URL"
+            f"date: metriclearn add {quoted(options.model)} --qdrant-url URL"
         )
     return result, text
 

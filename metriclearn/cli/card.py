@@ -5,6 +5,7 @@ that the Hugging Face hub reads (https://huggingface.co/docs/hub/model-cards).
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from metriclearn.backbones import PACKAGED
+from metriclearn.calibration import Calibration
 from metriclearn.cli.common import label_counts
 from metriclearn.cli.model_folder import FORMAT_VERSION
 from metriclearn.cli.render import render
@@ -65,12 +67,18 @@ def card_of(
             "held_out": len(held_out.rows),
             "unseen": None if fitted.unseen is None else rounded(fitted.unseen),
         },
+        "calibration": {name: round(value, 6) for name, value in asdict(calibrated(fitted)).items()},
         "added": 0,
         "seed": seed,
         "qdrant_url": qdrant_url,
         "collection": None,
         "versions": {name: version(name) for name in ("metriclearn", "torch", "timm", "numpy", "pillow")},
     }
+
+
+def calibrated(fitted: FittedMethod) -> Calibration:
+    """Return how likely an answer is right, as the held-out pictures tell."""
+    return Calibration.fit(fitted.held_out.predictions, fitted.held_out.correct)
 
 
 def rounded(interval: Interval) -> dict[str, Any]:

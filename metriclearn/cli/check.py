@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from metriclearn.cli.common import Result, label_counts, photographs_of
+from metriclearn.cli.common import Result, label_counts, photographs_of, quoted
 from metriclearn.curation import duplicates
 from metriclearn.photos import Photographs
 from metriclearn.photos.class_names import check_enough, printable
@@ -79,7 +79,7 @@ def _text(found: dict[str, Any], folder: str) -> str:
             if pair["same_file"] == same
         ]
         lines += _first(title, pairs)
-    lines.append(found["to_train"] or f"Next: metriclearn fit {folder} --out model")
+    lines.append(found["to_train"] or f"Next: metriclearn fit {quoted(folder)} --out model")
     return "\n".join(lines)
 
 

@@ -3,12 +3,14 @@
 import argparse
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from metriclearn import QdrantClassifier
 from metriclearn.cli.common import (
@@ -22,6 +24,7 @@ from metriclearn.cli.common import (
     wrong_use,
 )
 from metriclearn.cli.model_folder import ModelFolder, check_server, open_model
+from metriclearn.files import write_output
 from metriclearn.photos.cache import progress_bar
 from metriclearn.photos.class_names import printable
 from metriclearn.photos.decode import Bytes, Picture, UnreadableError, read_pictures, value_ranges
@@ -29,7 +32,9 @@ from metriclearn.photos.depth import Ranges
 from metriclearn.photos.listing import find_pictures, other_kind
 
 AT_ONCE = 64  # pictures that are classified at a time
-COLUMNS = ("file_name", "label", "confidence", "similarity", "nearest_class", "evidence", "skipped")
+ENOUGH = 20  # pictures to tell whether they are like those that were learned from
+UNLIKELY = 0.001  # how seldom chance alone may bring the warning that they are not
+COLUMNS = ("file_name", "label", "confidence", "votes", "similarity", "nearest_class", "evidence", "skipped")
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -40,6 +45,7 @@ def run(options: argparse.Namespace) -> Result:
     if table:
         check_output(table, table_bytes(COLUMNS, []))
     files = [*_files(options.paths)]
+    sorted_into = _new_folder(options.sort_into, files) if options.sort_into else None
     pictures = _pictures(files, model.ranges)
     answers: list[dict[str, Any]] = []
     with model.classifier(options.qdrant_url) as classifier, progress_bar(len(files), "Asking") as bar:
@@ -50,7 +56,51 @@ def run(options: argparse.Namespace) -> Result:
     if table:
         rows = [[_cell(answer, column) for column in COLUMNS] for answer in answers]
         write_table(table, COLUMNS, rows)
-    return {"answers": answers}, "\n".join(map(_line, answers))
+    if sorted_into:
+        _sort(sorted_into, answers)
+    shift = _shift(model, answers)
+    return {"answers": answers, "shift": shift}, "\n".join([*map(_line, answers), *filter(None, [shift])])
+
+
+def _shift(model: ModelFolder, answers: Sequence[dict[str, Any]]) -> str:
+    """Return a warning if more pictures are called unknown than chance explains, or an empty text."""
+    unknown = [answer["label"] == "unknown" for answer in answers if answer["label"] is not None]
+    share = model.card["unknown"]["share"]
+    if len(unknown) < ENOUGH or binomtest(sum(unknown), len(unknown), share, "greater").pvalue > UNLIKELY:
+        return ""
+    return (
+        f"{100 * sum(unknown) / len(unknown):.0f} % of these pictures are unknown, where {100 * share:g} % "
+        "were expected: is it another camera, place or season? Label twenty of them and run metriclearn add."
+    )
+
+
+def _new_folder(name: str, files: Sequence[tuple[str, Path | UnreadableError]]) -> Path:
+    """Return the folder that pictures are to be copied into.
+
+    Raises:
+        UsageError: if it is there already and not empty, or if a picture lies in it.
+    """
+    folder = path_of(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{name!r} is there already: name a new folder for --sort-into.")
+    return folder
+
+
+def _sort(folder: Path, answers: Sequence[dict[str, Any]]) -> None:
+    """Copy each picture into the folder of its answer; one of a name that is taken gets a number.
+
+    Raises:
+        OSError: if that is not possible.
+    """
+    for answer in answers:
+        if answer["label"] is None:
+            continue
+        name = re.sub(r'[<>:"/\\|?*]', "_", answer["label"]).strip(" .")
+        place = folder / (name or "_")
+        place.mkdir(parents=True, exist_ok=True)
+        source = path_of(answer["file"])
+        free = (place / f"{source.stem}{f' ({n})' if n else ''}{source.suffix}" for n in count())
+        write_output(next(file for file in free if not file.exists()), source.read_bytes())
 
 
 def _answers(
@@ -69,11 +119,13 @@ def _answers(
 def _classified(squares: Bytes, model: ModelFolder, classifier: QdrantClassifier) -> Iterator[dict[str, Any]]:
     """Yield the vote of the nearest examples, or "unknown", for each square."""
     found, threshold = classifier.explain(model.embed(squares)), model.card["unknown"]["threshold"]
+    probabilities = model.calibration.probability(found)
     for i, name in enumerate(found.labels.tolist()):
         similarity = float(found.similarity[i])
         yield {
             "label": "unknown" if threshold is not None and similarity < threshold else name,
-            "confidence": round(float(found.confidence[i]), 3),
+            "confidence": round(float(probabilities[i]), 3),
+            "votes": round(float(found.confidence[i]), 3),
             "similarity": round(similarity, 3),
             "nearest_class": name,
             "evidence": [

@@ -4,6 +4,7 @@ import csv
 import glob
 import io
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,6 +43,13 @@ def path_of(name: str) -> Path:
         if not os.path.lexists(name):
             return Path(name).expanduser()
     return Path(name)
+
+
+def quoted(name: str | Path) -> str:
+    """Return a path for a command that is shown: in quotes where a shell would take a letter as its own."""
+    from metriclearn.photos.class_names import printable
+
+    return shlex.quote(printable(str(name)))
 
 
 def expanded(paths: Sequence[str]) -> list[str]:

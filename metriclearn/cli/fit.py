@@ -3,14 +3,24 @@
 import argparse
 import hashlib
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from metriclearn.backbones import load_backbone
+from metriclearn.calibration import held_out_probabilities
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
-from metriclearn.cli.common import Result, UsageError, label_counts, path_of, photographs_of, wrong_use
+from metriclearn.cli.common import (
+    Result,
+    UsageError,
+    label_counts,
+    path_of,
+    photographs_of,
+    quoted,
+    wrong_use,
+)
 from metriclearn.cli.groups import groups_of
 from metriclearn.cli.model_folder import (
     CARD_PAGE,
@@ -25,7 +35,7 @@ from metriclearn.cli.model_folder import (
 )
 from metriclearn.cli.report import report_page
 from metriclearn.files import cache_folder, check_replaceable, finish_replacing, locked
-from metriclearn.model_selection import AUTO, METHODS, Candidates
+from metriclearn.model_selection import AUTO, METHODS, Candidates, FittedMethod
 from metriclearn.photos.class_names import check_enough, printable
 
 
@@ -79,6 +89,7 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
         photographs.files,
         (folder,) * len(photographs),
         photographs.digests,
+        _held_out(fitted, len(photographs), names),
     )
     if server:
         facts["collection"] = model.collection
@@ -88,6 +99,16 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
     candidates.clear_cache()
     notes = photographs.listing.notes
     return facts | {"model": str(out), "notes": notes}, "\n".join([*notes, _text(facts, out)])
+
+
+def _held_out(fitted: FittedMethod, n: int, names: Sequence[str]) -> tuple[dict[str, Any] | None, ...]:
+    """Return what was said of each picture by a classifier that had not met it, as a model folder has it."""
+    said: list[dict[str, Any] | None] = [None] * n
+    found = fitted.held_out.predictions
+    confidences = held_out_probabilities(fitted.held_out)
+    for row, label, confidence in zip(fitted.held_out.rows, found.labels, confidences, strict=True):
+        said[row] = {"class": names[label], "confidence": round(float(confidence), 4)}
+    return tuple(said)
 
 
 def _say(text: str) -> None:
@@ -148,6 +169,6 @@ def _text(facts: dict[str, Any], out: Path) -> str:
             card.promise(facts),
             *on_server,
             f"Written to {where}; look at {printable(str(out / REPORT_PAGE))}",
-            f"Next: metriclearn classify {where} PICTURE...",
+            f"Next: metriclearn classify {quoted(out)} PICTURE...",
         ]
     )

@@ -12,11 +12,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import version
 
 from metriclearn.cli.common import UsageError
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
-METHODS = ("auto", "frozen", "head-without-pool", "head", "scratch", "last")  # of model_selection
+METHODS = {  # those of model_selection that can be shipped
+    "auto": "judge all but the last of these, and take the best",
+    "frozen": "compare the features of a pretrained network; nothing is trained",
+    "head-without-pool": "train a small network on these features, with the labelled pictures alone",
+    "head": "the same, with the unlabelled pictures as well",
+    "scratch": "train a small network on the pictures themselves",
+    "last": "train the last blocks of the pretrained network as well; takes minutes for each fold",
+}
 BACKBONE = "efficientnet-lite0"  # as in metriclearn.backbones, which takes seconds to load
 
 EXAMPLES = """\
@@ -26,6 +34,7 @@ examples:
   metriclearn classify model new/*.jpg --csv a.csv  a label or "unknown" for each, and why
   metriclearn review model photos                   what to look at, as a table and as a page
   metriclearn add model more_photos                 new examples or classes, without training
+  metriclearn evaluate model other_photos           how good it is on labelled pictures of another day
 
 A folder holds a folder of pictures per class, and one called "unlabelled"; or pictures and a table labels.csv
 with the columns file_name and label. Without a name of its own, what is decoded is kept in the user's cache
@@ -101,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    whole.add_argument("--version", action="version", version=f"%(prog)s {version('metriclearn')}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -133,6 +143,8 @@ def parser() -> argparse.ArgumentParser:
         "name, or level:N, the N-th folder on the way to the file; near-duplicates are in any case",
     )
     fit.add_argument("--method", choices=METHODS, default="auto", help="how to learn (default: %(default)s)")
+    assert fit.epilog
+    fit.epilog += "\n\nmethods:\n" + "\n".join(f"  {name:18} {text}" for name, text in METHODS.items())
     fit.add_argument(
         "--backbone",
         metavar="NAME",
@@ -152,8 +164,23 @@ def parser() -> argparse.ArgumentParser:
     classify.add_argument("model", metavar="MODEL")
     classify.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     classify.add_argument("--csv", metavar="OUT", help="write the answers into a table as well")
+    classify.add_argument(
+        "--sort-into",
+        metavar="FOLDER",
+        help="copy the pictures into a new folder, one folder for each answer",
+    )
     classify.add_argument("--qdrant-url", metavar="URL", help="let this server find the nearest examples")
     classify.add_argument("--device", default="auto", help=argparse.SUPPRESS)
+
+    evaluate = command(
+        "evaluate",
+        "test a classifier on labelled pictures that it has not met",
+        "metriclearn evaluate model photos_of_another_day",
+    )
+    evaluate.add_argument("model", metavar="MODEL")
+    evaluate.add_argument("folder", metavar="FOLDER", help="labelled pictures")
+    evaluate.add_argument("--labels", metavar="FILE", help="a further table of labels, whose rows win")
+    evaluate.add_argument("--device", default="auto", help=argparse.SUPPRESS)
 
     review = command(
         "review",

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metriclearn import MetricEmbedding, QdrantClassifier
+from metriclearn.calibration import Calibration
 from metriclearn.checks.arguments import check_device, shown
 from metriclearn.checks.arrays import FloatArray
 from metriclearn.checks.forms import fits
@@ -50,7 +51,7 @@ from metriclearn.photos import Photographs, downscale, encode_labels
 from metriclearn.photos.decode import Bytes
 from metriclearn.photos.depth import Ranges, as_ranges
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CARD, ENCODER = "card.json", "encoder"
 CARD_PAGE, REPORT_PAGE = "README.md", "report.html"
 FILES = (
@@ -95,6 +96,7 @@ CARD_FORM = {  # what of a card is used later
         "held_out": COUNT,
         "unseen": (_INTERVAL, None),
     },
+    "calibration": {"intercept": float, "similarity": float, "share": float},
     "added": COUNT,
     "seed": range(2**32),
     "qdrant_url": (str, None),
@@ -102,6 +104,7 @@ CARD_FORM = {  # what of a card is used later
     "versions": {...: str},
 }
 POINT_FORM = {"source": str, "file": str, "folder": str, "sha256": str}
+HELD_OUT_FORM = {"class": str, "confidence": float}
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class ModelFolder:
         files: one per picture: its path below the folder that it came from.
         folders: these folders, one per picture.
         digests: SHA-256 of each file.
+        held_out: for each picture `{"class": …, "confidence": …}`: what a classifier that had not met it said
+            when this one was made; None where it was not asked.
     """
 
     path: Path
@@ -127,6 +132,7 @@ class ModelFolder:
     files: tuple[str, ...]
     folders: tuple[str, ...]
     digests: tuple[str, ...]
+    held_out: tuple[dict[str, Any] | None, ...]
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> "ModelFolder":
@@ -152,19 +158,25 @@ class ModelFolder:
         embedding = MetricEmbedding.load(path / ENCODER, device=device)
         names = [*map(str, range(len(points.ids)))]
         class_of = [payload.get("class") for payload in points.payloads]
+        held_out = [payload.get("held_out") for payload in points.payloads]
         if (
             not fits(card, CARD_FORM)
             or not 0.001 < card["unknown"]["share"] < 1
             or not fits(points.payloads, [POINT_FORM])
             or not fits(class_of, [(str, None)])
+            or not fits(held_out, [(HELD_OUT_FORM, None)])
             or [payload["source"] for payload in points.payloads] != names
             or points.encoder_id != embedding.encoder_id_
             or not _takes_what_the_card_says(embedding, card["input"]["side"], card["input"]["channels"])
         ):
             raise ValueError(f"The files in {path} do not belong together: {REMEDY}.")
         as_ranges(card["input"]["ranges"])
-        columns = [tuple(payload[key] for payload in points.payloads) for key in ("file", "folder", "sha256")]
-        return cls(path, card, embedding, points.vectors, tuple(class_of), *columns)
+        files, folders, digests = (
+            tuple(payload[key] for payload in points.payloads) for key in ("file", "folder", "sha256")
+        )
+        return cls(
+            path, card, embedding, points.vectors, tuple(class_of), files, folders, digests, tuple(held_out)
+        )
 
     def write(self, pages: Mapping[str, str], *, encoder: bool = True) -> None:
         """Write what is new into the folder, all of it or nothing; other files there are left alone.
@@ -184,6 +196,12 @@ class ModelFolder:
                 (self.path / name).unlink(missing_ok=True)
 
     @cached_property
+    def calibration(self) -> Calibration:
+        """How likely an answer is right."""
+        found = self.card["calibration"]
+        return Calibration(found["intercept"], found["similarity"], found["share"])
+
+    @cached_property
     def labels(self) -> LabelArray:
         """Class numbers of all pictures; positions in `class_names`, -1 = unlabelled."""
         return encode_labels(self.class_of)[0]
@@ -200,15 +218,17 @@ class ModelFolder:
 
     def points(self, *, private: bool = True) -> Points:
         """Return all pictures as points of a `QdrantClassifier`; a server needs no folders and hashes."""
-        told = zip(self.files, self.folders, self.digests, strict=True)
+        told = zip(self.files, self.folders, self.digests, self.held_out, strict=True)
         return classifier_points(
             self.embeddings,
             self.class_of,
             encoder_id=self.embedding.encoder_id_,
             n_neighbors=min(NEIGHBOURS, len(self.labelled_rows)),
             payloads=[
-                {"file": file} | ({"folder": folder, "sha256": digest} if private else {})
-                for file, folder, digest in told
+                {"file": file}
+                | ({"folder": folder, "sha256": digest} if private else {})
+                | ({"held_out": said} if private and said else {})
+                for file, folder, digest, said in told
             ],
             about={"threshold": self.card["unknown"]["threshold"]},
         )
@@ -304,6 +324,7 @@ class ModelFolder:
             files=(*self.files, *(photographs.files[i] for i in fresh)),
             folders=(*self.folders, *(str(photographs.folder) for _ in fresh)),
             digests=(*self.digests, *(photographs.digests[i] for i in fresh)),
+            held_out=(*self.held_out, *(None for _ in fresh)),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from metriclearn.cli.common import Result, UsageError, check_output, expanded, path_of, table_bytes
+from metriclearn.cli.common import Result, UsageError, check_output, expanded, path_of, quoted, table_bytes
 from metriclearn.cli.model_folder import REVIEW, REVIEW_PAGE, REVIEW_TABLE, ModelFolder, open_model
 from metriclearn.cli.report import review_page
 from metriclearn.curation import duplicates, what_to_review
@@ -39,8 +39,15 @@ def run(options: argparse.Namespace) -> Result:
     photographs, at = _photographs(model, expanded(options.folders))
     texts = [model.class_of[row] for row in at]
     pairs = duplicates(photographs.with_labels(texts))
+    predicted, confidence = _held_out(model, at)
     findings = what_to_review(
-        model.embeddings[at], model.labels[at], pairs, n_next=options.next, seed=model.card["seed"]
+        model.embeddings[at],
+        model.labels[at],
+        pairs,
+        predicted=predicted,
+        confidence=confidence,
+        n_next=options.next,
+        seed=model.card["seed"],
     )
     # Of two labels for one picture either may be wrong: both can be corrected on the page.
     differ = {(pair.first, pair.second) for pair in pairs if pair.labels_differ}
@@ -63,7 +70,7 @@ def run(options: argparse.Namespace) -> Result:
     out = path_of(options.out) if options.out else model.path / REVIEW
     page_file, table_file = out / REVIEW_PAGE, out / REVIEW_TABLE
     table = table_bytes(COLUMNS, [[*row.values()] for row in rows])
-    page = review_page(photographs, texts, model.class_names, findings, rows).encode()
+    page = review_page(photographs, texts, model.class_names, findings, rows, out).encode()
     if out.is_symlink() and not options.out:  # the model may be a stranger's: no link in it leads anywhere
         raise FileExistsError(f"{out} is a link: name a folder by --out.")
     beginnings = {table_file: table_bytes(COLUMNS, []), page_file: page[: page.index(b"</title>")]}
@@ -87,15 +94,43 @@ def run(options: argparse.Namespace) -> Result:
         "table": str(table_file),
     }
     lines = [f"{counts[kind]:>5}  {text}" for kind, text in KINDS.items()]
+    if counts["label"]:
+        lines.append(_usual_share(model))
     if missing:
         lines.append(
             f"{missing:,} pictures of the classifier lie elsewhere, or are others now: they are left out."
         )
     lines.append(
         f"Open {printable(str(page_file))}, correct the labels and save them; "
-        f"then: metriclearn add {options.model} --labels FILE"
+        f"then: metriclearn add {quoted(options.model)} --labels FILE"
     )
     return result, "\n".join(lines)
+
+
+def _usual_share(model: ModelFolder) -> str:
+    """Return what to expect of a list of suspicious labels: it holds the classifier's own errors as well."""
+    wrong = 100 - model.card["accuracy"]["percent"]
+    return (
+        f"The classifier contradicts {wrong:.0f} % of the labels that it was tested on. Many of its "
+        "contradictions are its own mistakes: change a label only where you see that it is wrong."
+    )
+
+
+def _held_out(
+    model: ModelFolder, rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the class that each picture was given by a classifier that had not met it, and how surely.
+
+    -1 for a picture that was not held out, and for one of a class that was named later: it was not on offer.
+    """
+    offered = {said["class"] for said in model.held_out if said}
+    code_of = {name: code for code, name in enumerate(model.class_names) if name in offered}
+    predicted, confidence = np.full(len(rows), -1), np.zeros(len(rows))
+    for place, row in enumerate(rows):
+        if (said := model.held_out[row]) and model.class_of[row] in offered:
+            predicted[place] = code_of.get(said["class"], -1)
+            confidence[place] = said["confidence"]
+    return predicted, confidence
 
 
 def _photographs(model: ModelFolder, folders: Sequence[str]) -> tuple[Photographs, npt.NDArray[np.int64]]:

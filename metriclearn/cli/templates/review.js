@@ -1,7 +1,9 @@
 "use strict";
-const { classes, items } = JSON.parse(document.getElementById("data").textContent);
+const { id, classes, items } = JSON.parse(document.getElementById("data").textContent);
+const STORED = `metriclearn review ${id}`; // decisions that are not saved yet outlive a reload
 const decided = new Map(); // file -> its SHA-256 and new label, "" for none
-const $ = (id) => document.getElementById(id);
+const history = []; // what each decision replaced, for undo
+const $ = (name) => document.getElementById(name);
 const WHY = {
   label: "This label looks wrong.",
   duplicate: "This picture is there twice.",
@@ -10,36 +12,97 @@ const WHY = {
 };
 let at = 0;
 
+// A key for each class: its own name if that is one letter or digit, else the first free letter or digit of its
+// name, else any free one. Classes beyond these have a button alone.
+function keysOf(names) {
+  const free = new Set("1234567890abcdefghijklmnopqrstuvwxyz"), keys = new Map();
+  const take = (name, wanted) => {
+    const key = [...wanted].find((one) => free.has(one));
+    if (key !== undefined && !keys.has(name)) { keys.set(name, key); free.delete(key); }
+  };
+  const plain = (name) => name.toLowerCase();
+  for (const name of names) if (name.length === 1) take(name, plain(name));
+  for (const name of names) take(name, plain(name));
+  for (const name of names) take(name, free);
+  return keys;
+}
+const keys = keysOf(classes);
+const classOf = new Map([...keys].map(([name, key]) => [key, name]));
+
+function labelOf(file, label) {
+  return (decided.has(file) ? decided.get(file).label : label ?? "") || "no label";
+}
+
 function show() {
   if (!items.length) { $("where").textContent = "There is nothing to review."; return; }
   const item = items[at];
-  const label = decided.has(item.file_name) ? decided.get(item.file_name).label : item.label ?? "";
   $("where").textContent = `${at + 1} of ${items.length}; ${decided.size} changed`;
-  const says = item.suggestion === null ? "" : ` Its neighbours say: ${item.suggestion}.`;
+  const says = item.suggestion === null ? "" : ` The classifier says: ${item.suggestion}.`;
   $("why").textContent = WHY[item.kind] + (item.kind === "duplicate" ? "" : says);
   $("picture").src = item.picture;
-  $("name").textContent = `${item.file_name}: ${label || "no label"}`;
-  $("duplicate").hidden = item.other === null;
+  $("picture").alt = `the picture ${item.file_name}`;
+  $("name").textContent = `${item.file_name}: ${labelOf(item.file_name, item.label)}`;
+  $("original").href = item.original;
+  $("duplicate").hidden = $("keep").hidden = item.other === null;
   if (item.other !== null) {
     $("other").src = item.otherPicture;
-    $("otherName").textContent = `${item.other}: ${item.otherLabel ?? "no label"}`;
+    $("otherName").textContent = `${item.other}: ${labelOf(item.other, item.otherLabel)}`;
   }
   for (const button of $("classes").children) {
-    button.setAttribute("aria-pressed", String(button.dataset.label === label));
+    const label = button.dataset.label || "no label";
+    button.setAttribute("aria-pressed", String(label === labelOf(item.file_name, item.label)));
   }
+  $("undo").disabled = !history.length;
+  // No button keeps the focus: Enter would press it again for the next picture.
+  $("pair").focus({ preventScroll: true });
+}
+
+function change(file, before, digest, label) {
+  history.push({ at, file, old: decided.get(file) });
+  if (label === (before ?? "")) decided.delete(file);
+  else decided.set(file, { label, digest });
+  keep();
 }
 
 function decide(label) {
   const item = items[at];
   if (!item) return;
-  if (label === (item.label ?? "")) decided.delete(item.file_name);
-  else decided.set(item.file_name, { label, digest: item.sha256 });
+  change(item.file_name, item.label, item.sha256, label);
+  move(1);
+}
+
+function keepThisOne() {
+  const item = items[at];
+  if (!item || item.other === null) return;
+  change(item.other, item.otherLabel, item.otherDigest, "");
+  move(1);
+}
+
+function undo() {
+  const last = history.pop();
+  if (!last) return;
+  if (last.old) decided.set(last.file, last.old);
+  else decided.delete(last.file);
+  at = last.at;
+  keep();
   show();
 }
 
 function move(step) {
   at = Math.max(0, Math.min(items.length - 1, at + step));
   show();
+}
+
+function keep() {
+  try {
+    localStorage.setItem(STORED, JSON.stringify([...decided]));
+  } catch { /* a browser that stores nothing loses what is not saved */ }
+}
+
+function recall() {
+  try {
+    for (const [file, one] of JSON.parse(localStorage.getItem(STORED) ?? "[]")) decided.set(file, one);
+  } catch { /* nothing was stored */ }
 }
 
 // An apostrophe in front, so that no spreadsheet takes a text for a formula: as in tables.py, which removes it.
@@ -57,27 +120,32 @@ function save() {
   URL.revokeObjectURL(link.href);
 }
 
-for (const [number, name] of [...classes, ""].entries()) {
-  const button = document.createElement("button");
-  const key = name === "" ? "0 " : number < 9 ? `${number + 1} ` : "";
-  button.textContent = key + (name || "no label");
+for (const name of [...classes, ""]) {
+  const button = document.createElement("button"), key = document.createElement("kbd");
+  key.textContent = name === "" ? "-" : keys.get(name) ?? "";
+  button.append(...(key.textContent ? [key, " "] : []), name || "no label");
   button.dataset.label = name;
   button.addEventListener("click", () => decide(name));
   $("classes").append(button);
 }
 $("back").addEventListener("click", () => move(-1));
 $("next").addEventListener("click", () => move(1));
+$("undo").addEventListener("click", undo);
+$("keep").addEventListener("click", keepThisOne);
 $("save").addEventListener("click", save);
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const item = items[at];
-  if (event.key === "ArrowRight") move(1);
+  const item = items[at], key = event.key.toLowerCase();
+  if ((event.ctrlKey || event.metaKey) && key === "s") save();
+  else if (event.ctrlKey || event.metaKey || event.altKey) return;
+  else if (event.key === "ArrowRight") move(1);
   else if (event.key === "ArrowLeft") move(-1);
-  else if (event.key === "s") save();
-  else if (event.key === "0") decide("");
-  else if (event.key >= "1" && event.key <= "9" && Number(event.key) <= classes.length) decide(classes[event.key - 1]);
-  else if (event.key === "Enter" && event.target.tagName !== "BUTTON" && item && item.suggestion !== null) decide(item.suggestion);
+  else if (event.key === "Backspace") undo();
+  else if (event.key === "-") decide("");
+  else if (event.key === "+") keepThisOne();
+  else if (classOf.has(key)) decide(classOf.get(key));
+  else if (event.key === "Enter" && !event.target.closest("button, a") && item && item.suggestion !== null) decide(item.suggestion);
   else return;
   event.preventDefault();
 });
+recall();
 show();
