@@ -153,7 +153,7 @@ def test_each_quoted_interval_was_measured(measured):
 
 
 def test_a_figure_that_nobody_measured_is_caught(measured):
-    assert quotes("It is right for 96.8 % [96.3, 97.4], trails by −2.7 points [−3.6, −1.8].") <= measured
+    assert quotes("It is right for 96.8 % [96.3, 97.4], trails by −4.1 points [−5.6, −2.6].") <= measured
     assert quotes("costs −0.1 points [−0.6, 0.4]") == {("-0.1", "-0.6", "0.4")}
     assert not quotes("It is right for 96.8 % [96.3, 97.9].") & measured
     assert not quotes("It leads by 2.4 [1.1, 4.2].") & measured

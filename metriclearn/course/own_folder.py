@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from metriclearn.checks.arguments import check_folder
-from metriclearn.course.photographs import course_photographs
+from metriclearn.course.photographs import solar_cells
 
 CLASSES = ("mono_sound", "mono_defect", "poly_sound", "poly_defect")
 SUFFIXES = (".jpg", ".png", ".bmp", ".webp", ".gif", ".tif")
@@ -64,7 +64,7 @@ def write_folder(folder: str | Path, seed: int = 0) -> Planted:
     if root.exists() and any(root.iterdir()):
         raise ValueError(f"{root} holds something already: name a new folder.")
     random = np.random.default_rng(seed)
-    cells = course_photographs(n=10_000)
+    cells = solar_cells(n=10_000)
     names_of = np.array([f"{kind}_{name}" for kind in cells.kind_names for name in cells.class_names])
     of_cell = names_of[2 * cells.kinds + np.maximum(cells.labels, 0)]
     chosen = [
