@@ -142,6 +142,7 @@ def numbers() -> dict[str, str]:
             "CNN, 1 label, rounded": f"{one_label['CNN']:.0f}",
             "metric, 1 label, rounded": f"{one_label['metric']:.0f}",
             "best rival, 1 label, draws": f"{len(claims.best_rivals()['1'][2])}",
+            "best rival, 2 labels, draws": f"{len(claims.best_rivals()['2'][2])}",
             "seconds of a fit": f"{np.mean(default['cpu_seconds']):.0f}",
             "ef=32, recall": f"{graph['ef=32']['recall']:.3f}",
             "ef=32, times faster": f"{graph['ef=32']['times faster than exact']:.0f}",
