@@ -167,7 +167,7 @@ def test_a_classifier_is_whole_and_holds_no_pickle(fitted, photos):
 def test_the_backbone_sees_the_pictures_in_their_shape(fitted):
     card = json.loads((fitted / "encoder" / "card.json").read_text())
     assert card["backbone"]["aspect"] == 4 / 3  # of 64 x 48 pixels, kept as squares
-    assert "in the shape that most of the folder have" in (fitted / "README.md").read_text()
+    assert "in the shape that most pictures in the folder have" in (fitted / "README.md").read_text()
 
 
 def test_two_backbones_side_by_side(photos, tmp_path, capsys):
