@@ -240,9 +240,17 @@ def test_a_name_is_never_markup(fitted):
     card["verdict"] = "<script>window.hacked = 1</script>"
     assert r"| &lt;b&gt;\|\*\`x\`\* \\u202e |" in as_markdown(card)
     shown = {"made": "", "advice": "", "promise": "", "interval": str, "judged": str}
-    mistake = {"picture": "", "example": "", "file": name, "label": name, "taken_for": name}
-    page = render("report.html.j2", card=card, mistakes=[mistake], skipped={name: name}, **shown)
-    assert page.count("&lt;b&gt;|*`x`* \\u202e") == 6
+    mistake = {"picture": "", "example": "", "file": name, "label": name, "taken_for": name, "confidence": ""}
+    row = {"name": name, "labels": 1, "recall": None, "precision": None}
+    figures = {
+        "classes": [row, row | {"name": "disc", "recall": card["accuracy"]}],
+        "confusions": {"names": [name], "matrix": [[1]], "pairs": [(name, name, 1)]},
+        "reliability": {"points": [], "error": 0},
+        "answered": [],
+        "next_steps": [name],
+    }
+    page = render("report.html.j2", card=card, mistakes=[mistake], skipped={name: name}, **shown, **figures)
+    assert page.count("&lt;b&gt;|*`x`* \\u202e") == 11
     assert "&lt;script&gt;" in page
     assert not [tag for tag, _ in Scripts(page).tags if tag == "script"]
     page = render("review.html.j2", page={"classes": [name], "items": [{"file": "</script><b>"}]})

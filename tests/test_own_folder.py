@@ -29,7 +29,7 @@ KINDS = {"JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF"}
 @pytest.fixture(scope="module", autouse=True)
 def cells_are_read_once():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_folder, "course_photographs", cache(own_folder.course_photographs))
+        patch.setattr(own_folder, "solar_cells", cache(own_folder.solar_cells))
         yield
 
 
