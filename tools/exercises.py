@@ -93,7 +93,7 @@ def exercise_cells(sheet: Sheet) -> list[NotebookNode]:
     """Return the cells that close a notebook: exercises without solutions, and the quiz."""
     intro = (
         "## Exercises\n\nPut your answer where the dots are and run the cell: it says whether you are right, "
-        f"and gives a hint if not. The [solutions](solutions/{sheet.name}.ipynb) are there for afterwards."
+        f"and gives a hint if not. Look at the [solutions](solutions/{sheet.name}.ipynb) afterwards."
     )
     cells = [_markdown("exercises", intro, "exercise")]
     cells.append(_code("exercises-code", "from metriclearn.course.checks import check", "exercise"))
