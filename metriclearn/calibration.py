@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
@@ -67,7 +69,7 @@ class Calibration:
     def probability(self, predictions: Predictions) -> Probabilities:
         """Return the probability that each answer is right, float64 of shape `(n,)`."""
         scores = self.intercept + _features(predictions) @ np.array([self.similarity, self.share])
-        found: Probabilities = 1 / (1 + np.exp(-scores))
+        found: Probabilities = expit(scores)
         return found
 
 
@@ -114,10 +116,6 @@ def _features(predictions: Predictions) -> npt.NDArray[np.float64]:
 
 
 def _intercept(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
-    """Return the intercept with which the mean probability is the share that is right, by bisection."""
+    """Return the intercept with which the mean probability is the share that is right."""
     low, high = -100.0 - scores.max(), 100.0 - scores.min()
-    for _ in range(100):
-        middle = (low + high) / 2
-        too_low = (1 / (1 + np.exp(-scores - middle))).mean() < right.mean()
-        low, high = (middle, high) if too_low else (low, middle)
-    return float(low + high) / 2
+    return float(brentq(lambda start: expit(scores + start).mean() - right.mean(), low, high))

@@ -72,8 +72,8 @@ def test_a_file_of_results_keeps_its_other_sections(tmp_path, monkeypatch):
 
 def test_letters_are_forty_of_each_and_differ_by_font():
     sheet = strangers.letters()
-    assert sheet.shape == (26 * strangers.SHAKES, 1, 28, 28)
-    of_one, of_next = sheet[: strangers.SHAKES], sheet[strangers.SHAKES : 2 * strangers.SHAKES]
+    assert sheet.shape == (26 * strangers.SHAKEN, 1, 28, 28)
+    of_one, of_next = sheet[: strangers.SHAKEN], sheet[strangers.SHAKEN : 2 * strangers.SHAKEN]
     assert np.abs(of_one.mean(axis=0) - of_next.mean(axis=0)).max() > 0.3
     assert not np.allclose(sheet, strangers.letters("DejaVuSerif"))
     assert {name: len(images) for name, images in strangers.worlds().items()} == {

@@ -12,13 +12,10 @@ same ten labels of each class. Two worlds:
 """
 
 from functools import cache
-from pathlib import Path
+from string import ascii_uppercase
 
-import matplotlib
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
-from sklearn.datasets import load_sample_images
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import DRAWS, read_results, unit
@@ -29,12 +26,11 @@ from benchmarks.studies.objections_encoders import budget, network, usual, witho
 from benchmarks.studies.objections_stores import CALIBRATION, HALVES, NEIGHBOURS, TEMPERATURE, open_set
 from benchmarks.studies.objections_training import Claim, Table
 from metriclearn import MetricEmbedding
-from metriclearn.augment import random_affine
+from metriclearn.course.strangers import CROPS, SHAKEN, letters, strangers
 from metriclearn.neighbours import nearest, votes
 from metriclearn.training import predict_logits
 from metriclearn.unknown import conformal_threshold
 
-ALPHABET, SHAKES, PHOTOGRAPH, CROPS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", 40, 112, 500
 FONT = "DejaVuSans"
 OTHER_FONTS = ["DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "STIXGeneral", "cmr10", "cmss10", "cmtt10"]
 SHARE, RESAMPLES = 0.05, 10_000
@@ -54,33 +50,10 @@ Answers = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 @cache
-def letters(font: str = FONT) -> np.ndarray:
-    """Return 40 shaken images of each capital letter, float32 of shape `(1040, 1, 28, 28)`."""
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
-    face, each = ImageFont.truetype(path, 22), np.repeat(list(ALPHABET), SHAKES)
-    canvas = Image.new("L", (28 * len(each), 28))
-    for i, letter in enumerate(each):
-        ImageDraw.Draw(canvas).text((28 * i + 14, 14), letter, fill=255, font=face, anchor="mm")
-    sheet = np.asarray(canvas, dtype=np.float32).reshape(28, -1, 28).transpose(1, 0, 2)[:, None] / 255
-    return random_affine(torch.as_tensor(sheet), torch.Generator().manual_seed(0)).numpy()
-
-
-@cache
 def worlds() -> dict[str, np.ndarray]:
     """Return the four kinds of strangers, each float32 of shape `(n, 1, 28, 28)`."""
-    random, crops = np.random.default_rng(0), []
-    for photograph in load_sample_images().images:
-        grey = photograph.mean(axis=2, dtype=np.float32) / 255
-        ends = np.array(grey.shape) - PHOTOGRAPH
-        for row, column in random.integers(0, ends, size=(CROPS, 2)):
-            crop = grey[row : row + PHOTOGRAPH, column : column + PHOTOGRAPH]
-            crops.append(crop.reshape(28, 4, 28, 4).mean(axis=(1, 3)))
-    return {
-        "letters": letters(),
-        "turned digits": np.rot90(TEST.pixels, axes=(2, 3)).copy(),
-        "photographs": np.stack(crops)[:, None],
-        "noise": random.random(TEST.pixels.shape, dtype=np.float32),
-    }
+    found = strangers(TEST.pixels)
+    return {"photographs" if name == "photos" else name: images for name, images in found.items()}
 
 
 # Every score, for images of any kind.
@@ -178,7 +151,7 @@ def caught(draw: int) -> Table:
     threshold = conformal_threshold(score(TEST.pixels[:CALIBRATION]), SHARE)
     found: Table = {}
     for font in [FONT, *OTHER_FONTS]:
-        shares = 100 * (score(letters(font)) < threshold).reshape(len(ALPHABET), SHAKES).mean(axis=1)
+        shares = 100 * (score(letters(font)) < threshold).reshape(len(ascii_uppercase), SHAKEN).mean(axis=1)
         low, high = over_groups(shares)
         figures = {
             "caught, %": shares.mean(),
@@ -189,7 +162,7 @@ def caught(draw: int) -> Table:
         if font == FONT:
             found |= {
                 f"the letter {letter}": {"caught, %": float(share)}
-                for letter, share in zip(ALPHABET, shares, strict=True)
+                for letter, share in zip(ascii_uppercase, shares, strict=True)
             }
     for name, images in worlds().items():
         below = 100 * (score(images) < threshold)
@@ -257,7 +230,7 @@ CLAIMS = {
         DRAWS,
     ),
     "caught, by letter and by photograph": Claim(
-        f"threshold at 5 % from {CALIBRATION} test images; {SHAKES} shaken images of each letter, {CROPS} "
+        f"threshold at 5 % from {CALIBRATION} test images; {SHAKEN} shaken images of each letter, {CROPS} "
         "crops of each of two photographs; the ends are those of a bootstrap over the 26 letters",
         "",
         caught,

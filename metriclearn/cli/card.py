@@ -32,6 +32,7 @@ def card_of(
     """Return the card. It holds no time and no path, so the same run gives the same card."""
     labels, held_out, backbone = photographs.labels, fitted.held_out, fitted.embedding.backbone
     per_class, threshold = held_out.per_class, held_out.threshold(QUANTILE)
+    calibration = Calibration.fit(held_out.predictions, held_out.correct)
     return {
         "format_version": FORMAT_VERSION,
         "method": fitted.winner,
@@ -67,18 +68,13 @@ def card_of(
             "held_out": len(held_out.rows),
             "unseen": None if fitted.unseen is None else rounded(fitted.unseen),
         },
-        "calibration": {name: round(value, 6) for name, value in asdict(calibrated(fitted)).items()},
+        "calibration": {name: round(value, 6) for name, value in asdict(calibration).items()},
         "added": 0,
         "seed": seed,
         "qdrant_url": qdrant_url,
         "collection": None,
         "versions": {name: version(name) for name in ("metriclearn", "torch", "timm", "numpy", "pillow")},
     }
-
-
-def calibrated(fitted: FittedMethod) -> Calibration:
-    """Return how likely an answer is right, as the held-out pictures tell."""
-    return Calibration.fit(fitted.held_out.predictions, fitted.held_out.correct)
 
 
 def rounded(interval: Interval) -> dict[str, Any]:

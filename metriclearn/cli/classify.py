@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> Result:
     if table:
         check_output(table, table_bytes(COLUMNS, []))
     files = [*_files(options.paths)]
-    sorted_into = _new_folder(options.sort_into, files) if options.sort_into else None
+    sorted_into = _new_folder(options.sort_into) if options.sort_into else None
     pictures = _pictures(files, model.ranges)
     answers: list[dict[str, Any]] = []
     with model.classifier(options.qdrant_url) as classifier, progress_bar(len(files), "Asking") as bar:
@@ -74,11 +74,11 @@ def _shift(model: ModelFolder, answers: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _new_folder(name: str, files: Sequence[tuple[str, Path | UnreadableError]]) -> Path:
+def _new_folder(name: str) -> Path:
     """Return the folder that pictures are to be copied into.
 
     Raises:
-        UsageError: if it is there already and not empty, or if a picture lies in it.
+        UsageError: if it is there already and not empty.
     """
     folder = path_of(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

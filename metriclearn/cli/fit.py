@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metriclearn.backbones import load_backbone
-from metriclearn.calibration import held_out_probabilities
+from metriclearn.calibration import Probabilities, held_out_probabilities
 from metriclearn.checks.arguments import check_device, check_seed
 from metriclearn.cli import card
 from metriclearn.cli.common import (
@@ -80,6 +80,7 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
         raise UsageError(f"{out} is there already: choose another MODEL, or replace it with --force.")
     fitted = candidates.fit(AUTO if options.method == "auto" else [options.method])
     facts = card.card_of(photographs, fitted, grouped, seed, server) | {"made_by": made_by}
+    confidences = held_out_probabilities(fitted.held_out)
     model = ModelFolder(
         out,
         facts,
@@ -89,23 +90,25 @@ def _fit(out: Path, options: argparse.Namespace) -> Result:
         photographs.files,
         (folder,) * len(photographs),
         photographs.digests,
-        _held_out(fitted, len(photographs), names),
+        _held_out(fitted, confidences, len(photographs), names),
     )
     if server:
         facts["collection"] = model.collection
         model.classifier(options.qdrant_url).close()
-    model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report_page(photographs, fitted, facts)})
+    report = report_page(photographs, fitted, facts, confidences)
+    model.write({CARD_PAGE: card.as_markdown(facts), REPORT_PAGE: report})
     _remove_old_review(out, options.labels)
     candidates.clear_cache()
     notes = photographs.listing.notes
     return facts | {"model": str(out), "notes": notes}, "\n".join([*notes, _text(facts, out)])
 
 
-def _held_out(fitted: FittedMethod, n: int, names: Sequence[str]) -> tuple[dict[str, Any] | None, ...]:
+def _held_out(
+    fitted: FittedMethod, confidences: Probabilities, n: int, names: Sequence[str]
+) -> tuple[dict[str, Any] | None, ...]:
     """Return what was said of each picture by a classifier that had not met it, as a model folder has it."""
     said: list[dict[str, Any] | None] = [None] * n
     found = fitted.held_out.predictions
-    confidences = held_out_probabilities(fitted.held_out)
     for row, label, confidence in zip(fitted.held_out.rows, found.labels, confidences, strict=True):
         said[row] = {"class": names[label], "confidence": round(float(confidence), 4)}
     return tuple(said)

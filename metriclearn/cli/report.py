@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from metriclearn.calibration import expected_calibration_error, held_out_probabilities
+from metriclearn.calibration import Probabilities, expected_calibration_error
 from metriclearn.cli.card import told
 from metriclearn.cli.render import render
 from metriclearn.curation import Finding
@@ -35,13 +35,17 @@ BINS = 10  # of the reliability diagram
 WIDE = 10  # points: an interval that is worth more labels
 
 
-def report_page(photographs: Photographs, fitted: FittedMethod, card: dict[str, Any]) -> str:
-    """Return the report of a fit: how good it is, where it errs, and what to do next."""
-    probabilities, names = held_out_probabilities(fitted.held_out), photographs.class_names
+def report_page(
+    photographs: Photographs, fitted: FittedMethod, card: dict[str, Any], probabilities: Probabilities
+) -> str:
+    """Return the report of a fit: how good it is, where it errs, and what to do next.
+
+    `probabilities` says of each held-out answer how likely it was right.
+    """
     context = {
         "classes": _classes(fitted, card),
         "mistakes": [*_mistakes(photographs, fitted, probabilities)],
-        "confusions": _confusions(fitted, names),
+        "confusions": _confusions(fitted, photographs.class_names),
         "reliability": _reliability(fitted, probabilities),
         "answered": _answered(fitted, card["unknown"]["threshold"]),
         "next_steps": [*_next_steps(fitted, card)],
@@ -82,7 +86,7 @@ def _confusions(fitted: FittedMethod, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _reliability(fitted: FittedMethod, probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
+def _reliability(fitted: FittedMethod, probabilities: Probabilities) -> dict[str, Any]:
     """Return the reliability diagram: of answers of about one confidence, how many were right, in percent."""
     correct = fitted.held_out.correct
     parts = np.array_split(np.argsort(probabilities, kind="stable"), min(BINS, max(len(correct) // 10, 1)))
@@ -142,7 +146,7 @@ def _next_steps(fitted: FittedMethod, card: dict[str, Any]) -> Iterator[str]:
 
 
 def _mistakes(
-    photographs: Photographs, fitted: FittedMethod, probabilities: npt.NDArray[np.float64]
+    photographs: Photographs, fitted: FittedMethod, probabilities: Probabilities
 ) -> Iterator[dict[str, str]]:
     """Yield the most confident mistakes, each with the nearest example of the wrong class."""
     held, names = fitted.held_out, photographs.class_names

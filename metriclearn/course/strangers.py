@@ -34,20 +34,30 @@ def strangers(digits: FloatArray) -> dict[str, FloatArray]:
     random = np.random.default_rng(0)
     photos = _crops(random)
     return {
-        "letters": _letters(),
+        "letters": letters(),
         "turned digits": np.rot90(digits, axes=(2, 3)).copy(),
         "photos": photos,
         "noise": random.random(digits.shape, dtype=np.float32),
     }
 
 
-def _letters() -> FloatArray:
-    """Return each capital letter 40 times, in the font that comes with matplotlib, shaken."""
-    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 22)
+def letters(font: str = "DejaVuSans") -> FloatArray:
+    """Return each capital letter 40 times, moved and turned like images in training.
+
+    Args:
+        font: one of those that come with matplotlib.
+
+    Returns:
+        float32 in [0, 1], shape `(1040, 1, 28, 28)`, in the order of `LETTERS`.
+
+    Raises:
+        OSError: if there is no such font.
+    """
+    face = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{font}.ttf", 22)
     canvas = Image.new("L", (SIDE * len(LETTERS), SIDE))
     for i, letter in enumerate(LETTERS):
         place = (SIDE * i + SIDE // 2, SIDE // 2)
-        ImageDraw.Draw(canvas).text(place, letter, fill=255, font=font, anchor="mm")
+        ImageDraw.Draw(canvas).text(place, letter, fill=255, font=face, anchor="mm")
     sheet = np.asarray(canvas, dtype=np.float32).reshape(SIDE, -1, SIDE).transpose(1, 0, 2)[:, None] / 255
     shaken: FloatArray = random_affine(torch.as_tensor(sheet), torch.Generator().manual_seed(0)).numpy()
     return shaken

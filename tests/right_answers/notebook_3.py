@@ -4,10 +4,9 @@ from functools import partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, inf, nn
+from collapsed_encoder import Collapsed
+from torch import Tensor, inf
 
-from metriclearn import MetricEmbedding
 from metriclearn.losses import Loss, negative_mask, pairwise_distances, positive_mask, triplet_loss
 from metriclearn.metrics import CollapseDiagnostics
 
@@ -53,20 +52,6 @@ def filled_in_place(e: Tensor, y: Tensor, margin: float) -> Tensor:
 
 def of_one_number(e: Tensor, y: Tensor, margin: float) -> Tensor:
     return triplet_loss(e, y, margin, "hard").reshape(1)
-
-
-class Collapsed(nn.Module):
-    """The published encoder, its embeddings drawn together around one point, and shaken."""
-
-    def __init__(self, shrink: float = 0.05, noise: float = 0.0) -> None:
-        super().__init__()
-        self.inner, self.shrink, self.noise = MetricEmbedding.load().encoder_, shrink, noise
-
-    def embed(self, x: Tensor) -> Tensor:
-        middle = torch.zeros(32)
-        middle[0] = 1 - self.shrink
-        shaken = self.noise * torch.randn(len(x), 32, generator=torch.Generator().manual_seed(0))
-        return F.normalize(middle + self.shrink * self.inner.embed(x) + shaken, dim=1)
 
 
 def by_partial(step: int) -> Loss:

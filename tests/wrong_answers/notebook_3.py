@@ -4,10 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, inf, nan, nn
+from collapsed_encoder import Collapsed
+from torch import Tensor, inf, nan
 
-from metriclearn import MetricEmbedding
 from metriclearn.losses import (
     Loss,
     Mining,
@@ -130,20 +129,6 @@ def half_hard(e: Tensor, y: Tensor, margin: float) -> Tensor:
 
 def of_one_anchor(e: Tensor, y: Tensor, margin: float) -> Tensor:
     return per_anchor(e, y, margin)[0]
-
-
-class Collapsed(nn.Module):
-    """The published encoder, its embeddings drawn together around one point, and shaken."""
-
-    def __init__(self, shrink: float = 0.05, noise: float = 0.0) -> None:
-        super().__init__()
-        self.inner, self.shrink, self.noise = MetricEmbedding.load().encoder_, shrink, noise
-
-    def embed(self, x: Tensor) -> Tensor:
-        middle = torch.zeros(32)
-        middle[0] = 1 - self.shrink
-        shaken = self.noise * torch.randn(len(x), 32, generator=torch.Generator().manual_seed(0))
-        return F.normalize(middle + self.shrink * self.inner.embed(x) + shaken, dim=1)
 
 
 def at(
